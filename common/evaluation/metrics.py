@@ -1,0 +1,171 @@
+"""The metrics by name: what each needs, and how it is made ready for a question or for exclusive classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from graftwork.common.errors import TableError, UsageError
+from graftwork.common.evaluation.arrays import Estimator, FloatArray, as_scores
+from graftwork.common.evaluation.calibration import squared_error, top_label_error
+from graftwork.common.evaluation.discrimination import Ranking
+from graftwork.common.evaluation.operating_points import (
+    agreement,
+    hits,
+    mean_of_defined,
+    mean_rate,
+    mean_recall,
+    rate,
+)
+from graftwork.common.evaluation.predictions import Cases, Question
+from graftwork.common.evaluation.protocols import METRICS
+
+__all__ = ["MEASURES", "Measure", "lack", "measure", "primary_metric", "score"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a metric is computed.
+
+    Attributes:
+        of: makes the estimator for one yes-or-no question.
+        needs: "positive", "negative": cases without which it is undefined; "decision": a threshold.
+        whole: makes the estimator for exclusive classes together, where that is not the mean over classes.
+    """
+
+    of: Callable[[Question], Estimator]
+    needs: tuple[str, ...] = ()
+    whole: Callable[[Cases], Estimator] | None = None
+
+
+def _ranking(question: Question) -> Ranking:
+    return Ranking(question.truth, question.scores, question.units, question.count)
+
+
+def _decided(question: Question) -> npt.NDArray[np.bool_]:
+    if question.decided is None:
+        raise ValueError(f"no decision on {question.label!r}: {question.undecided}")  # `lack` comes first
+    return question.decided
+
+
+MEASURES = {
+    "auroc": Measure(lambda q: _ranking(q).auroc, ("positive", "negative")),
+    "average_precision": Measure(lambda q: _ranking(q).average_precision, ("positive",)),
+    "sensitivity": Measure(
+        lambda q: rate(_decided(q), q.truth, q.units, q.count),
+        ("positive", "decision"),
+    ),
+    "specificity": Measure(
+        lambda q: rate(~_decided(q), ~q.truth, q.units, q.count),
+        ("negative", "decision"),
+    ),
+    "accuracy": Measure(
+        lambda q: agreement(_decided(q), q.truth, q.units, q.count),
+        ("decision",),
+        lambda c: hits(c.choice, c.truth, *c.units),
+    ),
+    "balanced_accuracy": Measure(
+        lambda q: mean_rate(_decided(q), q.truth, q.units, q.count),
+        ("positive", "negative", "decision"),
+        lambda c: mean_recall(c.choice, c.truth, len(c.classes), *c.units),
+    ),
+    "brier": Measure(
+        lambda q: squared_error(q.truth, q.scores, q.units, q.count),
+        (),
+        lambda c: squared_error(c.truth[:, None] == np.arange(len(c.classes)), c.scores, *c.units),
+    ),
+    "ece_top_label": Measure(
+        lambda q: top_label_error(q.truth, q.scores, q.units, q.count),
+        (),
+        lambda c: top_label_error(c.truth, c.scores, *c.units),
+    ),
+}
+
+
+def measure(name: str) -> Measure:
+    """The metric of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in MEASURES:
+        near = get_close_matches(name, MEASURES, n=1)
+        raise UsageError(
+            f"the metric {name!r} is not known; there are {', '.join(MEASURES)}",
+            where="metric",
+            remedy=f"write {near[0]!r}" if near else None,
+        )
+    return MEASURES[name]
+
+
+def lack(needs: Sequence[str], question: Question) -> str:
+    """Why a metric with such needs is undefined for a question; empty where it is defined."""
+    n, positives = len(question.truth), int(question.truth.sum())
+    if n == 0:
+        return "no case with a known label"
+    if "positive" in needs and positives == 0:
+        return f"no positive case among {n:,}"
+    if "negative" in needs and positives == n:
+        return f"no negative case among {n:,}"
+    if "decision" in needs and question.decided is None:
+        return question.undecided
+    return ""
+
+
+def score(
+    name: str, kind: str, classes: Sequence[str], y_true: npt.ArrayLike, scores: npt.ArrayLike
+) -> float:
+    """One metric of scores without an interval, for early stopping on validation.
+
+    Args:
+        name: in `METRICS`. kind: "binary", "multi-class" or "multi-label". classes: K names.
+        y_true: exclusive classes: [n], the index of the class, negative where unknown; labels: [n, K] of 0, 1
+            and NaN (unknown). Unknown ones are left out.
+        scores: [n, K], probabilities. Decisions: the largest score; of labels, a score of at least 0.5.
+
+    Returns:
+        The metric (of labels and one-vs-rest metrics the mean over the classes where it is defined);
+        NaN where it is undefined.
+
+    Raises:
+        UsageError: an unknown metric. TableError: NaN scores or shapes that do not fit.
+    """
+    found = measure(name)
+    truth = np.asarray(y_true)
+    values = as_scores(scores, len(truth), "scores")
+    if values.shape != (len(truth), len(classes)) or truth.ndim != (2 if kind == "multi-label" else 1):
+        raise TableError(
+            f"scores {values.shape} and truth {truth.shape} do not fit {len(classes)} classes", where="scores"
+        )
+    if kind != "multi-label":
+        known = truth >= 0
+        truth, values = truth[known].astype(np.intp), values[known]
+    everyone = np.arange(len(truth))
+    cases = Cases(kind, tuple(classes), truth, values, everyone, everyone)
+    once: FloatArray = np.ones((1, len(truth)))
+    if kind == "multi-class" and found.whole is not None:
+        return float(found.whole(cases)(once)[0])
+    each = []
+    for question in cases.questions():
+        if question.decided is None:
+            chosen = cases.choice == 1 if kind == "binary" else question.scores >= 0.5
+            question = replace(question, decided=chosen)
+        each.append(float("nan") if lack(found.needs, question) else float(found.of(question)(once)[0]))
+    return float(mean_of_defined(np.array(each), axis=0))
+
+
+def primary_metric(name: str) -> Callable[[str, Sequence[str], npt.ArrayLike, npt.ArrayLike], float]:
+    """`score` of one metric, checked to be one for which higher is better.
+
+    Raises:
+        UsageError: an unknown metric, or one that is better when it is lower.
+    """
+    measure(name)
+    if METRICS[name].better != "higher":
+        raise UsageError(f"{name} is better when it is lower", where="metric", remedy="take auroc")
+    return partial(score, name)

@@ -1,0 +1,157 @@
+"""What an evaluation says: each number with its interval, or NaN with the reason; and its exact JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from graftwork.common.errors import TableError, UsageError
+from graftwork.common.evaluation.operating_points import Threshold
+
+__all__ = ["Evaluation", "Result"]
+
+FORMAT = 1  # rises when a reader of an older file could misread it
+
+
+@dataclass(frozen=True)
+class Result:
+    """A metric, its interval, and what they rest on.
+
+    Attributes:
+        metric: its name. label: the class it is of; empty for the whole (a binary target, or all classes).
+        value, low, high: NaN where undefined; then `reason` is not empty.
+        n, groups: cases and groups it rests on. positives: positive cases, None where there is no such class.
+        method: of the interval, in words. undefined: replicates in which it was undefined, dropped.
+        classes: for a mean over classes, over how many of how many it was defined.
+
+    Raises:
+        ValueError: a NaN without a reason. (A mistake in the program, never of a user.)
+    """
+
+    metric: str
+    label: str
+    value: float
+    low: float
+    high: float
+    n: int
+    positives: int | None
+    groups: int
+    reason: str
+    method: str
+    undefined: int = 0
+    classes: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("value", "low", "high"):
+            if math.isnan(getattr(self, name)):
+                object.__setattr__(self, name, math.nan)  # one NaN, so that equal results compare equal
+                if not self.reason:
+                    raise ValueError(f"{self.metric} {self.label}: {name} is NaN without a reason")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The numbers of one part by one protocol, and everything that is needed to get them again.
+
+    Attributes:
+        protocol, version: by which. kind, classes: of the target. part: that was evaluated.
+        n, groups: cases with a known label, and their groups. excluded: cases of the part without one.
+        thresholds: one of a binary target, one for each class of a multi-label one, else none.
+        results: in the protocol's order.
+        bootstrap, seed, confidence: of the intervals. numpy: the version whose generator drew the replicates.
+        unit, group: what a case and a group are, for people. group_column: the column the groups came from;
+            empty where there was none and each case counts as its own group.
+        notes: what a reader must know, a sentence each.
+    """
+
+    protocol: str
+    version: int
+    kind: str
+    classes: tuple[str, ...]
+    part: str
+    n: int
+    groups: int
+    excluded: int
+    thresholds: tuple[Threshold, ...]
+    results: tuple[Result, ...]
+    bootstrap: int
+    seed: int
+    confidence: float
+    numpy: str
+    unit: str
+    group: str
+    group_column: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """The threshold of a binary target; None where there is none or one for each class."""
+        return self.thresholds[0] if len(self.thresholds) == 1 else None
+
+    def result(self, metric: str, label: str = "") -> Result:
+        """One result; with no label that of the whole.
+
+        Raises:
+            UsageError: there is none of that metric and class.
+        """
+        for each in self.results:
+            if (each.metric, each.label) == (metric, label):
+                return each
+        have = ", ".join(dict.fromkeys(each.metric for each in self.results))
+        of = f" of class {label!r}" if label else ""
+        raise UsageError(f"there is no {metric!r}{of}; there are {have}", where=f"protocol {self.protocol!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; NaN becomes null, beside which the reason stands."""
+        return {"format": FORMAT, **_plain(self)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Evaluation:
+        """What `to_json` wrote, exactly.
+
+        Raises:
+            TableError: it is something else, of a later format, or damaged.
+        """
+        if not isinstance(content, Mapping) or content.get("format") != FORMAT:
+            found = content.get("format") if isinstance(content, Mapping) else type(content).__name__
+            raise TableError(
+                f"an evaluation of format {FORMAT} was expected, found {found!r}",
+                where="metrics.json",
+                remedy="make it again with `graftwork evaluate`",
+            )
+        try:
+            return _made(cls, content, thresholds=Threshold, results=Result)
+        except (KeyError, TypeError, ValueError) as error:
+            raise TableError(
+                f"the evaluation is damaged: {error}",
+                where="metrics.json",
+                remedy="make it again with `graftwork evaluate`",
+            ) from error
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+_T = TypeVar("_T")
+
+
+def _made(cls: type[_T], content: Mapping[str, Any], **nested: type[Any]) -> _T:
+    """An object of `cls` from its JSON: null to NaN where a number belongs, lists to tuples."""
+    found: dict[str, Any] = {}
+    for each in dataclasses.fields(cls):  # type: ignore[arg-type]
+        value = content[each.name]
+        if each.type == "float":
+            found[each.name] = math.nan if value is None else float(value)
+        elif each.name in nested:
+            found[each.name] = tuple(_made(nested[each.name], entry) for entry in value)
+        else:
+            found[each.name] = tuple(value) if isinstance(value, list) else value
+    return cls(**found)

@@ -1,0 +1,99 @@
+"""What a check finds, as a type."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+__all__ = ["KINDS", "SHOWN", "Finding", "Findings", "some"]
+
+KINDS = (
+    "missing",
+    "unreadable",
+    "group-across-parts",
+    "duplicate",
+    "contradiction",
+    "near-duplicate",
+    "impossible-value",
+    "small-class",
+    "unlisted-file",
+)
+SHOWN = 5  # examples of a finding
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes:
+        kind: one of `KINDS`.
+        severity: "error" (a result would be wrong or a run would stop) or "warning" (look at it).
+        where: the file, column, class or pair of parts that it concerns.
+        what: what was found, in a sentence without a full stop.
+        remedy: what to do about it.
+        count: of how many files, groups or pairs.
+        examples: some of them.
+    """
+
+    kind: str
+    severity: Literal["error", "warning"]
+    where: str
+    what: str
+    remedy: str
+    count: int = 1
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that was found about a dataset, errors first.
+
+    Attributes:
+        dataset: its name.
+        cases, groups: how many were looked at.
+        findings: what was found.
+        remembered: files whose content had been looked at in an earlier check.
+    """
+
+    dataset: str
+    cases: int
+    groups: int
+    findings: tuple[Finding, ...] = field(default=())
+    remembered: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found, not even a warning."""
+        return not self.findings
+
+    def rows(self) -> list[dict[str, str]]:
+        """A row of text a finding, for a table: severity, kind, where, what, remedy."""
+        return [
+            {
+                "severity": finding.severity,
+                "kind": finding.kind,
+                "where": finding.where,
+                "what": finding.what
+                + (f", such as {'; '.join(finding.examples[:3])}" if finding.examples else ""),
+                "remedy": finding.remedy,
+            }
+            for finding in self.findings
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same for programs; plain values only."""
+        return {
+            "dataset": self.dataset,
+            "cases": self.cases,
+            "groups": self.groups,
+            "ok": self.ok,
+            "remembered": self.remembered,
+            "findings": [
+                {**asdict(finding), "examples": list(finding.examples)} for finding in self.findings
+            ],
+        }
+
+
+def some(count: int, noun: str) -> str:
+    """ "1 case", "2 cases"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

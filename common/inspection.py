@@ -1,0 +1,218 @@
+"""Files looked at one by one in processes of their own, which may crash or hang without harm.
+
+A damaged picture can bring a decoder down, or keep it busy for ever. Here each file is decoded in a child process
+that answers with a few facts; a child that dies or stays silent costs its file, not the work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from graftwork.common.errors import ImageError
+
+__all__ = ["HASH_BITS", "LOOK_VERSION", "TIME_LIMIT", "Look", "look", "looks", "serve"]
+
+LOOK_VERSION = "1"  # another one whenever `look` answers otherwise; remembered answers are then forgotten
+HASH_SIDE = 16
+HASH_BITS = HASH_SIDE**2
+TIME_LIMIT = 120.0  # seconds for one file
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen in a file.
+
+    Attributes:
+        stage, reason, remedy: why it cannot be read (see `ImageError`); empty where it can.
+        height, width: px, as stored.
+        pixels: SHA-256 of the decoded pixels, the same for grey stored as one channel or as three.
+        appearance: perceptual hash (`imagehash.phash`, 16 x 16 bits) in hex; near pictures differ in few bits.
+        lasting: whether the same content would be seen the same again (not so where a process died).
+    """
+
+    stage: str = ""
+    reason: str = ""
+    remedy: str = ""
+    height: int = 0
+    width: int = 0
+    pixels: str = ""
+    appearance: str = ""
+    lasting: bool = True
+
+    @property
+    def readable(self) -> bool:
+        return not self.stage
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def look(path: str) -> Look:
+    """Decode a file in full, in this process. Never raises for what a file contains."""
+    import hashlib
+
+    import imagehash
+    import numpy as np
+    from PIL import Image
+
+    from graftwork.common.images import read_image, to_float
+
+    try:
+        picture = read_image(path)
+        pixels = picture.pixels
+        if pixels.shape[-1] == 3 and (pixels == pixels[..., :1]).all():
+            pixels = pixels[..., :1]
+        digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(pixels).data)
+        grey = (to_float(picture, channels=1)[..., 0] * 255).round().astype(np.uint8)
+        appearance = str(imagehash.phash(Image.fromarray(grey), hash_size=HASH_SIDE))
+    except ImageError as error:
+        return Look(stage=error.stage, reason=error.reason, remedy=error.remedy or "")
+    except MemoryError:
+        return Look(stage="decode", reason="the memory of this machine does not suffice", lasting=False)
+    except Exception as error:  # a fault of the reader is a finding about this file, not the end of all
+        return Look(stage="decode", reason=f"{type(error).__name__}: {error}", lasting=False)
+    height, width = picture.full_size
+    return Look(height=height, width=width, pixels=digest.hexdigest(), appearance=appearance)
+
+
+def looks(
+    paths: Sequence[str | os.PathLike[str]], *, workers: int, limit: float = TIME_LIMIT
+) -> Iterator[tuple[int, Look]]:
+    """Look at files in `workers` processes; yields (index in `paths`, what was seen) as they come.
+
+    Args:
+        paths: the files.
+        workers: how many processes; 0 looks in this process, without protection.
+        limit: seconds after which a file is given up.
+    """
+    if workers <= 0:
+        for index, path in enumerate(paths):
+            yield index, look(os.fspath(path))
+        return
+    mine = threading.local()
+    readers: list[_Reader] = []
+
+    def ask(path: str) -> Look:
+        if not hasattr(mine, "reader"):
+            mine.reader = _Reader()
+            readers.append(mine.reader)
+        reader: _Reader = mine.reader
+        return reader.look(path, limit)
+
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="look")
+    try:
+        futures = {pool.submit(ask, os.fspath(path)): index for index, path in enumerate(paths)}
+        for future in as_completed(futures):
+            yield futures.pop(future), future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for reader in readers:
+            reader.stop()
+        pool.shutdown(wait=True)
+
+
+class _Reader:
+    """One child process and the talk with it: a path in JSON to it, what it saw in JSON from it."""
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stopped = False
+
+    def look(self, path: str, limit: float) -> Look:
+        if self._stopped:
+            return Look(stage="open", reason="stopped", lasting=False)
+        child = self._child if self._child is not None and self._child.poll() is None else self._start()
+        try:
+            answer = _ask(child, path, limit)
+        except TimeoutError:
+            self._end()
+            return Look(
+                stage="decode",
+                reason=f"it was not read after {limit:g} s",
+                remedy="store the picture again with another program",
+                lasting=False,
+            )
+        if answer is None:
+            code = child.wait()
+            self._child = None
+            died = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+            return Look(
+                stage="decode",
+                reason=f"the process that read it ended {died}",
+                remedy="the file is damaged in a way that brings its decoder down; store it again",
+                lasting=False,
+            )
+        return Look(**answer)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # -P: whatever lies in the folder where the command was given is no module of ours
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-c", "from graftwork.common.inspection import serve; serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # decoders write there as they please; what matters comes as an answer
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"},
+        )
+        return self._child
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._end()
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+
+
+def _ask(child: subprocess.Popen[bytes], path: str, limit: float) -> dict[str, Any] | None:
+    """What the child saw; None where it died. Raises TimeoutError."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        child.stdin.write(json.dumps(path).encode() + b"\n")
+        child.stdin.flush()
+    except OSError:
+        return None
+    said = b""
+    while not said.endswith(b"\n"):
+        try:
+            answers = select.poll()
+            answers.register(child.stdout, select.POLLIN)
+            if not answers.poll(limit * 1000):
+                raise TimeoutError
+            piece = os.read(child.stdout.fileno(), 65536)
+        except ValueError:  # the pipe was closed by `stop`
+            return None
+        if not piece:
+            return None
+        said += piece
+    answer: dict[str, Any] = json.loads(said)
+    return answer
+
+
+def serve() -> None:
+    """What a child does: read paths from standard input, answer on standard output, until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a decoder that prints does not garble the answers
+    for line in sys.stdin.buffer:
+        answers.write(json.dumps(look(json.loads(line)).to_json()).encode() + b"\n")
+        answers.flush()

@@ -1,0 +1,165 @@
+"""A run from where it stands to its report: network, training, predictions, evaluation, mistakes, report.
+
+Each stage leaves its result in the run's folder before the next begins, so that whatever ends the process, the
+next call goes on behind the last stage that was done.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from graftwork.common.batches import ImageSource
+from graftwork.common.errors import RunError
+from graftwork.common.explanation import write_mistakes
+from graftwork.common.features import FeatureSource, compute_features
+from graftwork.common.files import write_json, write_text, writing
+from graftwork.common.freezing import apply, backbone_is_fixed, trainability
+from graftwork.common.networks import Network, build_network, describe
+from graftwork.common.objectives import objective
+from graftwork.common.prediction import predict_rows, prediction_table
+from graftwork.common.report import model_card, report
+from graftwork.common.runs import Stopwatch
+from graftwork.common.signals import Signals
+from graftwork.common.training import quarantine, train
+from graftwork.common.transforms import Preprocessing, augmenter
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from graftwork.common.provenance import Progress
+    from graftwork.common.runs import Run
+
+__all__ = ["carry_out"]
+
+log = logging.getLogger("graftwork")
+
+
+def carry_out(run: Run, progress: Progress | None = None) -> None:
+    """Do what is left to do in a run, up to its report.
+
+    Raises:
+        Interrupted: a signal came; all that was done is kept.
+        RunError, WeightsError, ImageError: see `train`, `load_weights`.
+    """
+    accelerator = _accelerator(run)
+    main = accelerator.is_main_process
+    with run.writer(main), Signals(run.folder) as signals:
+        clock = Stopwatch(run)
+        source, network = _prepare(run, accelerator, signals, progress)
+        if main:
+            clock.store()
+        truth = source.targets[run.split.rows("train")]
+        minimise = objective(run.manifest.target, run.recipe.training, truth, accelerator.device)
+        train(
+            run, network, source, minimise,
+            primary=run.protocol.primary, accelerator=accelerator, signals=signals, progress=progress,
+        )  # fmt: skip
+        network.load_state_dict(_best(run), strict=True)
+        if not (run.folder / "predictions.parquet").is_file():
+            _predict(run, network, source, accelerator, progress)
+        if main:
+            run.judge()
+            signals.check()
+            write_mistakes(run, network, _pictures(run), accelerator.device)
+            clock.store(finished=datetime.now(UTC).isoformat(timespec="seconds"))
+            write_text(run.folder / "MODEL_CARD.md", model_card(run))
+            report([run])
+        accelerator.wait_for_everyone()
+
+
+def _accelerator(run: Run) -> Accelerator:
+    """Device, precision and processes. On a CPU a run is resumed with as many threads as it began with."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic sums on a GPU ask for
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(mixed_precision="bf16" if run.recipe.training.precision == "bfloat16" else "no")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    threads = run.environment.get("threads")
+    if threads:
+        torch.set_num_threads(threads)
+    elif accelerator.is_main_process:
+        device = accelerator.device
+        run.write_environment(
+            device=device.type,
+            device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+            threads=torch.get_num_threads(),
+            processes=accelerator.num_processes,
+        )
+    return accelerator
+
+
+def _prepare(
+    run: Run, accelerator: Accelerator, signals: Signals, progress: Progress | None
+) -> tuple[ImageSource | FeatureSource, Network]:
+    """The network and what it learns from: pictures, or the output of a backbone that never changes."""
+    recipe = run.recipe
+    network, preprocessing, record = build_network(recipe, run.manifest.target)
+    network.to(accelerator.device)
+    if accelerator.is_main_process:
+        write_json(run.folder / "network.json", describe(network, preprocessing, record, run.manifest.target))
+    pictures = ImageSource(
+        run.manifest, preprocessing, augment=augmenter(recipe.augmentation), seed=recipe.seed
+    )
+    modes = [
+        trainability(recipe.strategy.name, recipe.strategy.norm, network.stages, epoch=epoch)
+        for epoch in range(1, recipe.training.epochs + 1)
+    ]
+    if pictures.augment is not None or not backbone_is_fixed(modes) or record is None:
+        return pictures, network
+
+    def note(done: int, total: int) -> None:
+        signals.check()
+        if progress is not None:
+            progress("features of the frozen backbone", done, total)
+
+    apply(network, modes[0])
+    with accelerator.main_process_first():  # the others find them in the cache
+        features = compute_features(
+            network.backbone,
+            pictures,
+            run.files["sha256"].tolist(),
+            weights=f"{network.backbone.name} {record.sha256} {record.padding}",
+            device=accelerator.device,
+            precision=recipe.training.precision,
+            workers=recipe.training.workers,
+            progress=note,
+        )
+    return features, network
+
+
+def _predict(
+    run: Run, network: Network, source: Any, accelerator: Accelerator, progress: Progress | None
+) -> None:
+    """Scores of validation and test by the best epoch; this is the one time that the test part is read."""
+    rows = np.concatenate([run.split.rows(part) for part in ("validation", "test")])
+    logits, failures = predict_rows(
+        network, source, rows,
+        accelerator=accelerator, outputs=len(run.manifest.target.classes), workers=run.recipe.training.workers,
+        progress=None if progress is None else lambda done, total: progress("predicting", done, total),
+    )  # fmt: skip
+    if accelerator.is_main_process:
+        _, _, state = run.saved("last")  # type: ignore[misc]
+        quarantine(state, failures, run.recipe.training.tolerance, run)
+        run.write_progress(state)
+        parts = run.split.parts.to_numpy()[rows]
+        with writing(run.folder / "predictions.parquet") as temporary:
+            prediction_table(run.manifest, rows, parts, logits).to_parquet(temporary, index=False)
+
+
+def _best(run: Run) -> dict[str, torch.Tensor]:
+    saved = run.saved("best")
+    if saved is None:
+        raise RunError(
+            "the best epoch is gone", where=run.folder / "best", remedy="remove the folder last to train anew"
+        )
+    return saved[0]
+
+
+def _pictures(run: Run) -> ImageSource:
+    return ImageSource(run.manifest, Preprocessing.from_json(run.network["preprocessing"]))

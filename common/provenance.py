@@ -1,0 +1,117 @@
+"""What the numbers of a run stand on: the machine, the libraries, and the content of every file it began with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graftwork.common.errors import RunError
+from graftwork.common.files import Cache
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from graftwork.common.manifest import Manifest
+
+__all__ = ["Progress", "check_unchanged", "describe_machine", "fingerprints"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, units done, units in all)."""
+
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pydicom",
+    "albumentations",
+    "accelerate",
+)
+
+
+def fingerprints(manifest: Manifest, progress: Progress | None = None) -> pd.DataFrame:
+    """Size, time of change and SHA-256 of each file: columns case, size, mtime_ns, sha256 ("" for a missing one)."""
+    import pandas as pd
+
+    rows = []
+    with Cache() as cache:
+        for row in range(len(manifest)):
+            try:
+                found = cache.fingerprint(manifest.file(row))
+                rows.append((found.size, found.mtime_ns, found.sha256))
+            except OSError:
+                rows.append((-1, -1, ""))  # training or prediction will say so, within the recipe's tolerance
+            if progress is not None and (row % 64 == 0 or row + 1 == len(manifest)):
+                progress("reading files", row + 1, len(manifest))
+    frame = pd.DataFrame(rows, columns=["size", "mtime_ns", "sha256"])
+    frame.insert(0, "case", manifest.frame["case"].to_numpy())
+    return frame
+
+
+def check_unchanged(root: Path, manifest: Manifest, then: pd.DataFrame, *, where: Path) -> None:
+    """Compare the pictures with the `fingerprints` that a run began with; a new time alone is no change.
+
+    Raises:
+        RunError: files are missing or have another content; says which.
+    """
+    faults: list[str] = []
+    with Cache() as cache:
+        for row, (size, mtime, sha256) in enumerate(
+            zip(then["size"], then["mtime_ns"], then["sha256"], strict=True)
+        ):
+            file = manifest.file(row)
+            try:
+                status = file.stat()
+                touched = (status.st_size, status.st_mtime_ns) != (size, mtime)
+                if touched and cache.fingerprint(file).sha256 != sha256:
+                    faults.append(f"{file.name} has another content" if sha256 else f"{file.name} is new")
+            except OSError:
+                if sha256:
+                    faults.append(f"{file.name} is missing")
+    if faults:
+        shown = ", ".join(faults[:5]) + (f" and {len(faults) - 5} more" if len(faults) > 5 else "")
+        raise RunError(
+            f"the data under {root} are not those this run began with: {shown}",
+            where=where,
+            remedy="restore them, or begin a new run with --out elsewhere",
+        )
+
+
+def describe_machine(name: str, manifest: Manifest) -> dict[str, Any]:
+    """What environment.json begins with: versions, machine, where the pictures lie. `name`: the recipe's."""
+    from graftwork import __version__
+
+    versions = {}
+    for library in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[library] = metadata.version(library)
+    return {
+        "graftwork": __version__,
+        "recipe": name,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "versions": versions,
+        "data": str(manifest.root.absolute()),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished": None,
+        "seconds": 0.0,
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,383 @@
+"""A recipe: what is asked of a run, from TOML and `key=value` overrides to one frozen typed object.
+
+What each key means stands in `sections.py`; here is the whole, how it is read (all faults at once), and how
+it is written back.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Container, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from graftwork.common.errors import RecipeError
+from graftwork.common.files import hash_of
+from graftwork.common.keys import Key, found_text, keys_of, nearest
+from graftwork.common.sections import (
+    SEED_EXPECTED,
+    SEEDS,
+    AugmentationSection,
+    BackboneSection,
+    EvaluationSection,
+    ImageSection,
+    Section,
+    SplitSection,
+    StrategySection,
+    TrainingSection,
+    key,
+)
+from graftwork.common.toml import key_lines, parse, value_text
+
+__all__ = ["Recipe", "keys", "load", "schema", "to_toml"]
+
+MANY = 50  # unknown keys that are listed one by one; a file with more of them is not a recipe
+
+
+class Recipe(Section):
+    """What is asked of a run. Paths, devices and code have no place in it.
+
+    Frozen and complete: defaults are resolved when it is made. `load` makes one from TOML and reports all
+    faults at once; `to_toml` writes it back.
+    """
+
+    title: str = key(
+        "What it does, in one line.",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\r\n]*$",
+        expected="one line of text",
+    )
+    dataset: str = key(
+        "Dataset, as `graftwork ls datasets` names it.",
+        pattern=r"^[A-Za-z0-9_]+/[A-Za-z0-9_.-]+$",
+        expected='a name as in "domain/dataset"',
+    )
+    seed: int = key(
+        "Seed of training and, where split.seed is absent, of the split.",
+        0,
+        ge=0,
+        le=SEEDS,
+        expected=SEED_EXPECTED,
+    )
+    offline: bool = key("Forbid every use of the network.", False)
+    backbone: BackboneSection = Field(default_factory=BackboneSection)
+    image: ImageSection = Field(default_factory=ImageSection)
+    augmentation: AugmentationSection = Field(default_factory=AugmentationSection)
+    split: SplitSection = Field(default_factory=SplitSection)
+    strategy: StrategySection
+    training: TrainingSection = Field(default_factory=TrainingSection)
+    evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
+
+    @property
+    def split_seed(self) -> int:
+        """The seed that the split is drawn with."""
+        return self.seed if self.split.seed is None else self.split.seed
+
+    def digest(self) -> str:
+        """SHA-256 of the resolved recipe, 64 hex digits: equal recipes, equal digest, on every machine."""
+        return hash_of(self.model_dump(mode="json"))
+
+    @model_validator(mode="after")
+    def _agree(self) -> Recipe:
+        found = _contradictions(self.model_dump(exclude_unset=True), ())
+        if found:
+            raise ValueError("; ".join(f"{concerned[0]}: {text}" for concerned, text in found))
+        return self
+
+
+def load(
+    text_or_path: str | os.PathLike[str], *, overrides: Sequence[str] = (), where: str | None = None
+) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        text_or_path: the TOML text (a str), or the path of a file (a `Path`).
+        overrides: `key=value` words; the key dotted, the value TOML, and what is not TOML a text. The last of
+            two for one key counts.
+        where: how the recipe is called in messages; a path speaks for itself.
+
+    Raises:
+        RecipeError: `faults` has a line for each fault: key, line number (or "command line"), what was
+            expected, what stands there, and for an unknown key the nearest one.
+    """
+    if isinstance(text_or_path, str):
+        text, where = text_or_path, where or "recipe"
+    else:
+        text, where = _read(Path(text_or_path)), where or str(text_or_path)
+    data = parse(text, where)
+    places = {".".join(name): f"line {line}" for name, line in key_lines(text).items()}
+    faults = _Faults(places)
+    for word in overrides:
+        _override(data, word, faults)
+    recipe = None
+    try:
+        recipe = Recipe.model_validate(data)
+    except ValidationError as error:
+        _explain(data, error, faults)
+    if recipe is None or faults.lines:
+        count = len(faults.lines)
+        raise RecipeError(f"{count} fault{'s' * (count > 1)}", faults=faults.in_order(), where=where)
+    return recipe
+
+
+def _read(path: Path) -> str:
+    try:
+        content = path.read_bytes() if path.stat().st_size <= 1 << 22 else None
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", where=path) from error
+    except ValueError as error:  # a zero byte in the name
+        raise RecipeError(f"cannot be read: {error}", where=repr(str(path))) from error
+    if content is None:
+        raise RecipeError("too long for a recipe: more than 4 MiB", where=path)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RecipeError(
+            "not UTF-8 text", where=f"{path}, line {line}", remedy="save the file as UTF-8"
+        ) from None
+
+
+class _Faults:
+    """Faults as they are found; each key is blamed once."""
+
+    def __init__(self, places: dict[str, str]) -> None:
+        self.places = places  # dotted key to "line 3" or "command line"
+        self.lines: list[tuple[int, str]] = []
+        self.blamed: set[str] = set()
+
+    def add(self, name: str, text: str, *others: str) -> None:
+        """`others`: keys that share the blame; the first of all that was written shows the place."""
+        place = next((self.places[each] for each in (name, *others) if each in self.places), "")
+        if not place:  # a missing key: where its section begins
+            section = name.rpartition(".")[0]
+            place = f"[{section}], {self.places[section]}" if section in self.places else ""
+        self.blamed.add(name)
+        digits = "".join(letter for letter in place if letter.isdigit())
+        rank = int(digits) if digits else 1 << 62 if place else 0
+        shown = name if name.isprintable() and len(name) <= 80 else found_text(name)
+        self.lines.append((rank, f"{shown} ({place}): {text}" if place else f"{shown}: {text}"))
+
+    def in_order(self) -> list[str]:
+        return [line for _, line in sorted(self.lines, key=lambda fault: fault[0])]
+
+
+def _override(data: dict[str, Any], word: str, faults: _Faults) -> None:
+    name, equals, text = word.partition("=")
+    name, text = name.strip(), text.strip()
+    if not equals or not name:
+        faults.places.setdefault(word, "command line")
+        faults.add(word, "expected key=value, as in training.epochs=3")
+        return
+    if name not in keys() and name not in _sections():
+        faults.places[name] = "command line"
+        faults.add(name, _unknown(name))
+        return
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):  # TOMLDecodeError is a ValueError
+        table = {}
+    value = table["value"] if set(table) == {"value"} else text
+    if name in keys() and keys()[name].kind == "string" and not isinstance(value, str):
+        value = text  # title=2026 is meant as text
+    section, _, last = name.rpartition(".")
+    target = data.setdefault(section, {}) if section else data
+    if not isinstance(target, dict):
+        return  # the section itself is faulty, and will be said to be
+    if isinstance(value, dict) and name in _sections():
+        for each, inner in value.items():
+            _override(data, f"{name}.{each}={value_text(inner)}", faults)
+        return
+    target[last] = value
+    faults.places[name] = "command line"
+
+
+def _explain(data: dict[str, Any], error: ValidationError, faults: _Faults) -> None:
+    """Turn what pydantic found, and what contradicts itself, into faults."""
+    unknown = 0
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        path = [part for part in fault["loc"] if isinstance(part, str)]
+        name = ".".join(path)
+        if not path or name in faults.blamed:  # not path: contradictions, which follow below
+            continue
+        if fault["type"] == "default_factory_not_called":  # what it follows from is faulty, and is blamed
+            continue
+        value: Any = data
+        for part in path:
+            value = value.get(part, _NOTHING) if isinstance(value, dict) else _NOTHING
+        if fault["type"] == "extra_forbidden":
+            unknown += 1
+            if unknown <= MANY:
+                faults.add(name, _unknown(name, is_table=isinstance(value, dict)))
+        elif name in keys():
+            found = "nothing" if value is _NOTHING else found_text(value)
+            faults.add(name, f"expected {keys()[name].expected}, found {found}")
+        elif value is _NOTHING:  # a section that must be there
+            inner = [each for each in keys().values() if each.section == name and each.default == "required"]
+            for each in inner:
+                faults.add(each.name, f"expected {each.expected}, found nothing")
+        else:
+            faults.add(name, f"expected a table of keys, [{name}], found {found_text(value)}")
+    if unknown > MANY:
+        faults.add("...", f"{unknown - MANY} more unknown keys; is this a recipe?")
+    for concerned, text in _contradictions(data, faults.blamed):
+        faults.add(concerned[0], text, *concerned[1:])
+
+
+_NOTHING = object()
+
+
+def _unknown(name: str, *, is_table: bool = False) -> str:
+    if is_table:
+        close = nearest(name, _sections())
+        listing = f"the sections are {', '.join(_sections())}"
+        return f"no such section; did you mean {close[0]}?" if close else f"no such section; {listing}"
+    close = nearest(name, keys())
+    if close:
+        return f"no such key; did you mean {' or '.join(close)}?"
+    section = name.rpartition(".")[0]
+    siblings = [each.name for each in keys().values() if each.section == section]
+    if siblings:
+        return f"no such key; there are {', '.join(siblings)}"
+    return f"no such key; the sections are {', '.join(_sections())}"
+
+
+def _contradictions(given: dict[str, Any], faulty: Container[str]) -> list[tuple[tuple[str, ...], str]]:
+    """What no single key shows: (the keys concerned, the one to change first; what was expected and found).
+
+    Args:
+        given: the keys as given, in sections; defaults stand for the others.
+        faulty: keys whose value is not to be used; what depends on them is left out.
+    """
+
+    def at(name: str) -> Any:
+        section, _, last = name.rpartition(".")
+        table = (given.get(section) or {}) if section else given
+        return table.get(last, _defaults().get(name)) if isinstance(table, dict) else None
+
+    found: list[tuple[tuple[str, ...], str]] = []
+
+    def expect(fits: Callable[..., bool], text: str, *names: str) -> None:
+        if any(name in faulty or name.rpartition(".")[0] in faulty for name in names):
+            return
+        values = [at(name) for name in names]
+        if not fits(*values):
+            shown = [found_text(value) if value is not None else "nothing" for value in values]
+            found.append((names, text.format(*shown)))
+
+    by_group = 'with split.by = "group"'
+    for part, use in (("test", "test on"), ("validation", "choose the epoch and the threshold on")):
+        expect(
+            lambda share, by: by != "group" or share > 0,
+            f"expected more than 0 {by_group} (nothing would be left to {use}), found {{0}}",
+            f"split.{part}",
+            "split.by",
+        )
+    expect(
+        lambda test, validation, by: by != "group" or test + validation < 1,
+        f"expected less than 1 together with split.validation {by_group} (nothing would be left to learn "
+        "from), found {0} and {1}",
+        "split.test",
+        "split.validation",
+        "split.by",
+    )
+    expect(
+        lambda norm, name: (name, norm) != ("scratch", "hold"),
+        'expected "adapt" or "train" with strategy.name = "scratch" (fresh weights have no statistics worth '
+        "holding), found {0}",
+        "strategy.norm",
+        "strategy.name",
+    )
+    expect(
+        lambda norm, name: (name, norm) != ("linear-probe", "train"),
+        'expected "hold" or "adapt" with strategy.name = "linear-probe" (the backbone does not learn), '
+        "found {0}",
+        "strategy.norm",
+        "strategy.name",
+    )
+    expect(
+        lambda parts, batch: batch % parts == 0,
+        "expected a divisor of training.batch_size ({1}), found {0}",
+        "training.accumulate",
+        "training.batch_size",
+    )
+    expect(
+        lambda warmup, epochs: warmup <= epochs,
+        "expected at most training.epochs ({1}), found {0}",
+        "training.warmup",
+        "training.epochs",
+    )
+    for one, other in (("mean", "std"), ("std", "mean")):
+        expect(
+            lambda values, others: bool(others) or not values,
+            f"expected together with backbone.{other}, which is empty",
+            f"backbone.{one}",
+            f"backbone.{other}",
+        )
+    expect(
+        lambda file, weights: not file or "file" in weights,
+        'expected "" where backbone.weights does not name "file", found {0}',
+        "backbone.file",
+        "backbone.weights",
+    )
+    if isinstance(given.get("evaluation"), dict) and "target" in given["evaluation"]:
+        expect(
+            lambda _, threshold: threshold != "youden",
+            'expected only with evaluation.threshold = "sensitivity" or "specificity" (it does nothing under '
+            "{1}), found {0}",
+            "evaluation.target",
+            "evaluation.threshold",
+        )
+    return found
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a recipe, for editors that check TOML while it is written."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+
+
+@cache
+def keys() -> dict[str, Key]:
+    """Every key of a recipe by its dotted name: what it expects, its default, its unit, what it does."""
+    return keys_of(schema())
+
+
+@cache
+def _sections() -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.section for each in keys().values() if each.section))
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    named = {
+        name: each.default for name, each in keys().items() if each.default not in ("required", "absent")
+    }
+    return {name: tomllib.loads(f"value = {text}")["value"] for name, text in named.items()}
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The resolved recipe as TOML, with a comment on each section; `load(to_toml(recipe)) == recipe`."""
+    return "\n".join(_lines(recipe)) + "\n"
+
+
+def _lines(recipe: Recipe) -> Iterator[str]:
+    section = ""
+    for each in keys().values():
+        table = getattr(recipe, each.section) if each.section else recipe
+        if each.section != section:
+            section = each.section
+            yield from ("", f"[{section}]  # {str(type(table).__doc__).splitlines()[0]}")
+        name = each.name.rpartition(".")[2]
+        value = getattr(table, name)
+        if value is None:
+            yield f"# {name}: {each.description}"
+        elif each.name == "evaluation.target" and recipe.evaluation.threshold == "youden":
+            yield f'# {name}: only with threshold = "sensitivity" or "specificity"'
+        else:
+            yield f"{name} = {value_text(value)}"

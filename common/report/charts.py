@@ -1,0 +1,144 @@
+"""From a run's tables to its figures, each with its title, a caption and the same in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graftwork.common.report.drawing import Drawing
+from graftwork.common.report.facts import Facts
+from graftwork.common.report.figures import LedgerRow, Line, learning, ledger
+from graftwork.common.report.wording import count, listing, metric_name, number, rate, score, shortened
+
+__all__ = ["Shown", "epoch_values", "ledger_chart", "ledger_rows", "training_charts", "validation_metric"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure on a page: what it shows, its title and what is said below it."""
+
+    drawing: Drawing
+    title: str
+    caption: str = ""
+
+
+def validation_metric(facts: Facts) -> str:
+    """The metric that the log follows on validation: the primary one where it is there."""
+    keys = [key for line in facts.log for key in (line.get("validation") or {})]
+    return facts.primary if facts.primary in keys or not keys else keys[0]
+
+
+def epoch_values(facts: Facts, key: str) -> Line:
+    """A value of the log over the epochs as a line; a key that is a metric is looked up under `validation`."""
+    x, y = [], []
+    for line in facts.log:
+        value = line.get(key) if key.endswith("_loss") else (line.get("validation") or {}).get(key)
+        x.append(float(line["epoch"]))
+        y.append(float(value) if isinstance(value, int | float) else math.nan)
+    best = facts.best_epoch
+    mark = x.index(best) if best in x else None
+    return Line(label=key, x=np.array(x), y=np.array(y), mark=mark)
+
+
+def _range(line: Line) -> str:
+    known = line.y[np.isfinite(line.y)]
+    if not len(known):
+        return "was not recorded"
+    return f"goes from {score(float(known[0]))} to {score(float(known[-1]))}"
+
+
+def training_charts(facts: Facts) -> list[Shown]:
+    """Losses and the validation metric over the epochs, the chosen epoch marked."""
+    if not facts.log:
+        return []
+    metric = validation_metric(facts)
+    about = metric_name(metric)
+    train, held, followed = (epoch_values(facts, key) for key in ("train_loss", "validation_loss", metric))
+    best = facts.best_epoch
+    chosen = f"chosen: epoch {best}" if best is not None else ""
+    losses = [
+        Line("training", train.x, train.y, style=0),
+        Line("validation", held.x, held.y, style=1, mark=held.mark),
+    ]
+    marked = f" Epoch {best} was chosen." if best is not None else ""
+    epochs = count(len(facts.log), "epoch")
+    shown = [
+        Shown(
+            learning(
+                [line for line in losses if np.isfinite(line.y).any()] or losses[:1],
+                y_label="loss (nats)",
+                mark_label=chosen,
+                alt=f"Loss over {epochs}: training {_range(train)}, validation {_range(held)}.{marked}",
+            ),
+            "Loss.",
+            "A case's mean cross-entropy in nats; training with augmentation and dropout, validation without.",
+        )
+    ]
+    if np.isfinite(followed.y).any():
+        top = followed.y[followed.mark] if followed.mark is not None else math.nan
+        shown.append(
+            Shown(
+                learning(
+                    [Line(about.title, followed.x, followed.y, style=2, mark=followed.mark)],
+                    y_label=f"{about.title} ({about.unit})" if about.unit else about.title,
+                    mark_label=chosen,
+                    alt=f"Validation {about.title} over {epochs}: {_range(followed)}.{marked}"
+                    + (f" There it is {score(float(top))}." if math.isfinite(top) else ""),
+                ),
+                f"{about.title} on the validation part.",
+                "It chose the epoch whose weights were kept, so its best value flatters; the test part did not choose.",
+            )
+        )
+    return shown
+
+
+def ledger_rows(facts: Facts) -> list[LedgerRow]:
+    """The ledger by stage, from input to head, over epochs that every stage has."""
+    rows: list[LedgerRow] = []
+    for stage, frame in facts.ledger.groupby("stage", sort=False):
+        kept = frame.sort_values("epoch")
+        rows.append(
+            LedgerRow(
+                str(stage),
+                tuple(int(value) for value in kept["learning"]),
+                tuple(float(value) for value in kept["rate"]),
+                tuple(str(value) for value in kept["norm"].fillna("")),
+            )
+        )
+    length = max((len(row.rates) for row in rows), default=0)
+    return [row for row in rows if len(row.rates) == length]
+
+
+def ledger_chart(facts: Facts, *, small: bool = False) -> Shown | None:
+    """The trainability ledger as a picture; None where there is none."""
+    rows = ledger_rows(facts)
+    if not rows or not rows[0].rates:
+        return None
+    return Shown(
+        ledger(rows, alt=_ledger_words(rows), small=small),
+        "Stages over epochs, the head on top.",
+    )
+
+
+def _ledger_words(rows: Sequence[LedgerRow]) -> str:
+    always = [row.stage for row in rows if all(row.learning)]
+    never = [row.stage for row in rows if not any(row.learning)]
+    partly = [row.stage for row in rows if any(row.learning) and not all(row.learning)]
+    said = [f"Trainability of {number(len(rows))} stages over {count(len(rows[0].rates), 'epoch')}."]
+    for stages, words in (
+        (always, "learn throughout"),
+        (never, "stay frozen throughout"),
+        (partly, "learn in some epochs"),
+    ):
+        if stages:
+            names = (
+                listing(shortened(stage, 24) for stage in stages)
+                if len(stages) <= 12
+                else f"{len(stages)} stages"
+            )
+            said.append(f"{names}: {words}.")
+    said.append(f"Highest rate {rate(max(value for row in rows for value in row.rates))}.")
+    return " ".join(said)

@@ -1,0 +1,186 @@
+"""The tables about the data: parts, classes, covariates, the proof that no group is shared, unreadable files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from graftwork.common.manifest import PARTS
+from graftwork.common.report.tables import Column, Row, Table
+from graftwork.common.report.wording import (
+    NOT_AVAILABLE,
+    number,
+    percent,
+    plural,
+    shortened,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from graftwork.common.report.facts import Facts
+
+__all__ = ["covariates_table", "frequent", "left_out", "parts_table", "proof_table", "quarantine_table"]
+
+LEVELS = 12  # of a covariate; one with more is described, not listed
+CLASSES = 40  # named in a table, the most frequent ones; all stand in the run's metrics.json
+SHOWN = 50  # quarantined files named; the rest is counted
+
+
+def _by_part(facts: Facts) -> dict[str, pd.DataFrame]:
+    frame, parts = facts.manifest.frame, facts.split.parts.to_numpy()
+    return {part: frame[parts == part] for part in PARTS}
+
+
+def parts_table(facts: Facts) -> Table:
+    """Cases, groups and classes of each part; shares are of the cases of the part."""
+    parts = {**_by_part(facts), "all": facts.manifest.frame}
+    sizes = [len(frame) for frame in parts.values()]
+    rows = [
+        Row(plural(facts.unit), tuple(map(number, sizes)), strong=True),
+        Row(
+            plural(facts.group),
+            tuple(number(frame["group"].nunique()) for frame in parts.values()),
+            strong=True,
+        ),
+    ]
+    target, shown = facts.manifest.target, set(frequent(facts))
+    if target.kind == "multi-label":
+        for name, column in zip(target.classes, target.columns, strict=True):
+            if name not in shown:
+                continue
+            rows.append(_shares(name, [int((frame[column] == 1).sum()) for frame in parts.values()], sizes))
+            unknown = [int(frame[column].isna().sum()) for frame in parts.values()]
+            if unknown[-1]:
+                rows.append(Row("unknown", tuple(map(number, unknown)), level=1))
+    else:
+        column = target.columns[0]
+        for name in (name for name in target.classes if name in shown):
+            rows.append(
+                _shares(name, [int((frame[column] == name).sum()) for frame in parts.values()], sizes)
+            )
+        unknown = [int(frame[column].isna().sum()) for frame in parts.values()]
+        if unknown[-1]:
+            rows.append(_shares("unknown", unknown, sizes))
+    return Table(
+        f"{plural(facts.unit).capitalize()}, {plural(facts.group)} and classes of each part",
+        (Column("what"), *(Column(part, numeric=True) for part in parts)),
+        tuple(rows),
+        notes=(f"Shares are of the {plural(facts.unit)} of the part.", *left_out(facts)),
+    )
+
+
+def frequent(facts: Facts) -> list[str]:
+    """The classes that tables name, in the order of the target: all, or the most frequent where there are many."""
+    target, frame = facts.manifest.target, facts.manifest.frame
+    if target.kind == "multi-label":
+        counts = {
+            name: int((frame[column] == 1).sum())
+            for name, column in zip(target.classes, target.columns, strict=True)
+        }
+    else:
+        found = frame[target.columns[0]].value_counts()
+        counts = {name: int(found.get(name, 0)) for name in target.classes}
+    kept = set(sorted(target.classes, key=lambda name: -counts[name])[:CLASSES])
+    return [name for name in target.classes if name in kept]
+
+
+def left_out(facts: Facts) -> tuple[str, ...]:
+    """What a table says where it does not name every class."""
+    classes = len(facts.manifest.target.classes)
+    if classes <= CLASSES:
+        return ()
+    return (
+        f"The {CLASSES} most frequent of {number(classes)} classes; all stand in metrics.json of the run.",
+    )
+
+
+def _shares(name: str, counts: Sequence[int], sizes: Sequence[int], level: int = 0) -> Row:
+    cells = tuple(
+        f"{number(n)} ({percent(n, size)})" if size else "0" for n, size in zip(counts, sizes, strict=True)
+    )
+    return Row(shortened(name, 48), cells, level=level)
+
+
+def covariates_table(facts: Facts) -> Table | None:
+    """What the manifest knows of the cases beside the target, by part; None where it knows nothing."""
+    import pandas as pd
+
+    parts = {**_by_part(facts), "all": facts.manifest.frame}
+    sizes = [len(frame) for frame in parts.values()]
+    rows: list[Row] = []
+    for name in facts.manifest.covariates:
+        column = facts.manifest.frame[name]
+        title, known = shortened(name, 48), column.dropna()
+        missing = [int(frame[name].isna().sum()) for frame in parts.values()]
+        measured = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+        if not len(known):
+            rows.append(Row(title, ("unknown",) * len(parts)))
+            continue
+        if measured and known.nunique() > LEVELS:
+            rows.append(
+                Row(f"{title}, median (range)", tuple(_spread(frame[name]) for frame in parts.values()))
+            )
+        elif known.nunique() > LEVELS:
+            cells = tuple(number(frame[name].nunique()) for frame in parts.values())
+            rows.append(Row(f"{title}, distinct values", cells))
+        else:
+            rows.append(Row(title, ("",) * len(parts)))
+            for level in sorted(known.unique().tolist(), key=str):
+                found = [int((frame[name] == level).sum()) for frame in parts.values()]
+                rows.append(_shares(str(level), found, sizes, level=1))
+        if missing[-1]:
+            rows.append(_shares("unknown", missing, sizes, level=1))
+    if not rows:
+        return None
+    return Table(
+        f"Covariates of the {plural(facts.unit)} of each part (none of them is an input)",
+        (Column("covariate"), *(Column(part, numeric=True) for part in parts)),
+        tuple(rows),
+    )
+
+
+def _spread(column: pd.Series) -> str:
+    known = column.dropna()
+    if not len(known):
+        return NOT_AVAILABLE
+    return f"{known.median():.4g} ({known.min():.4g} to {known.max():.4g})"
+
+
+def proof_table(facts: Facts) -> Table:
+    """Groups that two parts share, counted over the split that was really used."""
+    rows = tuple(
+        Row(f"{pair.first} and {pair.second}", (number(pair.shared), number(pair.of)), strong=pair.shared > 0)
+        for pair in facts.proof
+    )
+    return Table(
+        f"{plural(facts.group).capitalize()} shared between parts",
+        (
+            Column("parts"),
+            Column(f"shared {plural(facts.group)}", numeric=True),
+            Column(f"of {plural(facts.group)} in all", numeric=True),
+        ),
+        rows,
+        notes=("Counted over the split that this run used.",),
+    )
+
+
+def quarantine_table(facts: Facts) -> Table | None:
+    """The files that could not be read, with the reason; None where all could."""
+    if not facts.quarantine:
+        return None
+    rows = tuple(
+        Row(
+            shortened(facts.scrub(line.get("case", "")), 60),
+            (line.get("stage", ""), facts.scrub(line.get("reason", ""))),
+        )
+        for line in facts.quarantine[:SHOWN]
+    )
+    more = len(facts.quarantine) - SHOWN
+    notes = (f"{number(more)} more stand in quarantine.csv of the run.",) if more > 0 else ()
+    return Table(
+        "Files that could not be read",
+        (Column("case"), Column("ended at"), Column("reason")),
+        rows,
+        notes=notes,
+    )

@@ -1,0 +1,92 @@
+"""The most confidently wrong pictures beside their Grad-CAM, carried inside the page."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graftwork.common.report.wording import NOT_AVAILABLE, count, score, shortened
+
+if TYPE_CHECKING:
+    from graftwork.common.report.facts import Facts
+
+__all__ = ["Mistake", "mistakes_of", "mistakes_sentence"]
+
+PICTURES = 1_200_000  # bytes of pictures on a page; further ones are left out and the page says so
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One confidently wrong case: two `data:` addresses (or empty ones, and why) and its captions."""
+
+    picture: str
+    cam: str
+    alt: str
+    cam_alt: str
+    called: str
+    truth: str
+    origin: str
+    absent: str = "picture not kept"
+
+
+def mistakes_sentence(facts: Facts) -> str:
+    """What the pictures are, or that there are none."""
+    n = len(facts.mistakes)
+    if not n:
+        return (
+            f"None: the run kept no wrong {facts.unit} of the test part "
+            f"(wrong: the class with the highest score is not the true one)."
+        )
+    which = (
+        f"The {count(n, facts.unit)} of the test part with the highest score of a wrong class"
+        if n > 1
+        else f"The one {facts.unit} of the test part whose highest score is of a wrong class"
+    )
+    return (
+        f"{which}, as the network saw {'them' if n > 1 else 'it'}, and beside it its Grad-CAM (Selvaraju et al. "
+        "2017): bright is where the picture spoke for the class that was called. It shows where, not why."
+    )
+
+
+def mistakes_of(facts: Facts) -> list[Mistake]:
+    """The pictures with captions, as many as the page has room for."""
+    room, found = PICTURES, []
+    for entry in facts.mistakes:
+        picture, cam = (_picture(facts.folder / "mistakes", entry.get(key)) for key in ("picture", "cam"))
+        fits = len(picture) + len(cam) <= room
+        room -= len(picture) + len(cam) if fits else 0
+        case = shortened(facts.scrub(str(entry.get("case", ""))), 60)
+        group = shortened(facts.scrub(str(entry.get("group", ""))), 40)
+        called, truth = (
+            shortened(str(entry.get("predicted")), 40),
+            shortened(str(entry.get("target")), 40),
+        )
+        value = score(float(entry["score"])) if isinstance(entry.get("score"), int | float) else NOT_AVAILABLE
+        found.append(
+            Mistake(
+                picture=picture if fits else "",
+                cam=cam if fits else "",
+                alt=f"{facts.unit.capitalize()} {case}: called {called} with score {value}, in truth {truth}.",
+                cam_alt=f"Grad-CAM of {case} for {called}, laid over the {facts.unit}.",
+                called=f"called {called}, score {value}",
+                truth=f"in truth {truth}",
+                origin=f"{facts.group} {group}, case {case}",
+                absent="picture not kept" if fits else "left out: the page is full",
+            )
+        )
+    return found
+
+
+def _picture(folder: Path, name: Any) -> str:
+    """A small JPEG or PNG as a `data:` address; empty where it is missing or something else."""
+    if not isinstance(name, str) or not name or Path(name).name != name:
+        return ""
+    try:
+        content = (folder / name).read_bytes()
+    except OSError:
+        return ""
+    kinds = {b"\xff\xd8\xff": "image/jpeg", b"\x89PN": "image/png"}
+    kind = kinds.get(content[:3])
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}" if kind else ""

@@ -1,0 +1,66 @@
+"""Each class against the rest, on the part that was evaluated: what curves and decisions are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graftwork.common.report.wording import shortened
+
+if TYPE_CHECKING:
+    from graftwork.common.evaluation import Threshold
+    from graftwork.common.report.facts import Facts
+
+__all__ = ["OneClass", "classes_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class OneClass:
+    """A class against the rest on one part: y [n] of 0 and 1, s [n], groups [n], and its threshold, if any."""
+
+    name: str
+    y: NDArray[np.int64]
+    s: NDArray[np.float64]
+    groups: NDArray[Any]
+    threshold: Threshold | None
+    style: int
+
+    @property
+    def defined(self) -> bool:
+        """Whether both kinds of cases are there, so that there is a curve."""
+        return 0 < int(self.y.sum()) < len(self.y)
+
+    @property
+    def lack(self) -> str:
+        """Why there is no curve."""
+        if not len(self.y):
+            return f"{self.name}: no case with a known label"
+        return f"{self.name}: no {'positive' if not self.y.sum() else 'negative'} case"
+
+
+def classes_of(facts: Facts) -> list[OneClass]:
+    """Each class against the rest; of a binary target the positive class alone. Cases with unknown label are out."""
+    target, evaluation = facts.manifest.target, facts.evaluation
+    frame = facts.predictions[facts.predictions["part"] == evaluation.part]
+    thresholds = {threshold.label: threshold for threshold in evaluation.thresholds}
+    found: list[OneClass] = []
+    for place, name in enumerate(target.classes):
+        if target.kind == "binary" and place == 0:
+            continue
+        column = frame[f"target_{name}"] if target.kind == "multi-label" else frame["target"]
+        known = column.notna().to_numpy()
+        truth = (column[known] == (1 if target.kind == "multi-label" else name)).to_numpy(dtype=bool)
+        found.append(
+            OneClass(
+                name=shortened(name, 40),
+                y=np.asarray(truth, dtype=np.int64),
+                s=frame[f"score_{name}"].to_numpy(dtype=np.float64)[known],
+                groups=frame["group"].astype(str).to_numpy(dtype=object)[known],
+                threshold=thresholds.get(name, thresholds.get("") if target.kind == "binary" else None),
+                style=len(found),
+            )
+        )
+    return found

@@ -1,0 +1,317 @@
+"""What the page of one run says, section by section; the template only lays it out."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+
+from graftwork.common.report import charts, outcomes, tables
+from graftwork.common.report.data_tables import covariates_table, parts_table, proof_table, quarantine_table
+from graftwork.common.report.decisions import Decisions, decisions_of
+from graftwork.common.report.facts import NORMS, Facts, limits_of
+from graftwork.common.report.metrics_table import metrics_table
+from graftwork.common.report.mistakes import Mistake, mistakes_of, mistakes_sentence
+from graftwork.common.report.repeating import Repeat, repeat_of
+from graftwork.common.report.stamps import leak_sentence, stamps_of
+from graftwork.common.report.tables import Row, Table
+from graftwork.common.report.wording import (
+    NOT_AVAILABLE,
+    count,
+    duration,
+    interval,
+    metric_name,
+    number,
+    percent,
+    plural,
+    score,
+    shortened,
+)
+
+__all__ = ["Link", "RunPage"]
+
+SMALL = 100  # groups in the test part below which the page says that few groups carry the interval
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The primary result in the words of the page."""
+
+    name: str
+    part: str
+    value: str
+    within: str
+    sample: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A further result in short."""
+
+    name: str
+    value: str
+    within: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """A section, for the list of contents."""
+
+    id: str
+    title: str
+
+
+SECTIONS = (
+    Link("result", "Result"), Link("asked", "What was asked"), Link("data", "Data"), Link("training", "Training"),
+    Link("discrimination", "Discrimination"), Link("calibration", "Calibration"), Link("decisions", "Decisions"),
+    Link("metrics", "All metrics"), Link("mistakes", "Most confidently wrong"), Link("limits", "Limits"),
+    Link("licences", "Licences"), Link("environment", "Environment"), Link("repeat", "How to repeat it"),
+)  # fmt: skip
+
+
+class RunPage:
+    """The page of one run. Every attribute is finished text, a table or a figure."""
+
+    sections = SECTIONS
+
+    def __init__(self, facts: Facts, *, figures: bool = True) -> None:
+        self.facts = facts
+        self.title = facts.title
+        self.stamps = stamps_of(facts)
+        self.proven = "" if facts.leaks else f"Groups shared between parts: 0 of {number(facts.groups)}."
+        self.asked = tables.asked_table(facts)
+        self.recipe = facts.recipe_text
+        self.parts, self.proof = parts_table(facts), proof_table(facts)
+        self.covariates = covariates_table(facts)
+        self.quarantine = quarantine_table(facts)
+        self.metrics = metrics_table(facts)
+        self.environment = tables.environment_table(facts)
+        self.ledger_table = tables.ledger_table(facts)
+        self.curves = charts.training_charts(facts) if figures else []
+        self.ledger = charts.ledger_chart(facts) if figures else None
+        self.decided = decisions_of(facts) if figures else Decisions()
+        outcome = outcomes.outcomes_of(facts) if figures else outcomes.Outcomes()
+        self.discrimination, self.discrimination_notes = outcome.discrimination, outcome.discrimination_notes
+        self.calibration, self.calibration_notes = outcome.calibration, outcome.calibration_notes
+
+    @property
+    def subtitle(self) -> str:
+        """Dataset, strategy, seed and day."""
+        facts = self.facts
+        day = str(facts.environment.get("finished") or facts.environment.get("started") or "")[:10]
+        parts = [
+            shortened(facts.dataset_title, 120), facts.recipe.strategy.name, f"seed {facts.recipe.seed}",
+            f"graftwork {facts.environment.get('graftwork', '')}".strip(), day,
+        ]  # fmt: skip
+        return " · ".join(part for part in parts if part)
+
+    @property
+    def headline(self) -> Headline:
+        """The primary metric of the protocol."""
+        facts, result = self.facts, self.facts.headline
+        about = metric_name(facts.primary)
+        if result is None:
+            return Headline(
+                about.title, facts.evaluation.part, NOT_AVAILABLE, "", f"{about.title} was not computed."
+            )
+        found = interval(result.low, result.high)
+        reason = result.reason or "the evaluation gave no reason"
+        within = f"95 % interval {found}" if found else f"no interval: {reason}"
+        positives = f" ({number(result.positives)} of them positive)" if result.positives is not None else ""
+        sample = f"{count(result.n, facts.unit)}{positives} of {count(result.groups, facts.group)}."
+        name = f"{about.title} of {shortened(result.label, 40)}" if result.label else about.title
+        return Headline(name, facts.evaluation.part, score(result.value), within, sample)
+
+    @property
+    def tiles(self) -> list[Tile]:
+        """The other results that stand for all classes."""
+        found = [
+            result for result in self.facts.evaluation.results
+            if result is not self.facts.headline and not result.label
+        ]  # fmt: skip
+        return [
+            Tile(metric_name(each.metric).title, score(each.value), interval(each.low, each.high) or
+                 f"no interval: {each.reason or 'no reason given'}")
+            for each in found[:6]
+        ]  # fmt: skip
+
+    @property
+    def plain(self) -> list[str]:
+        """What the headline means, without a verdict."""
+        facts, result = self.facts, self.facts.headline
+        about = metric_name(facts.primary)
+        said: list[str] = []
+        if about.meaning:
+            said.append(f"{about.title} is {about.meaning}.")
+        if result is not None and interval(result.low, result.high):
+            said.append(
+                f"The interval says how far the value would move with other {plural(facts.group)} like these; it "
+                "says nothing about other hospitals, cameras, years or ways of labelling, nor about another seed."
+            )
+        return said
+
+    @property
+    def proof_sentence(self) -> str:
+        """The outcome of counting shared groups."""
+        facts = self.facts
+        if facts.leaks:
+            return f"{leak_sentence(facts)}. A network can recognise a {facts.group} it was trained on."
+        return f"Groups shared between parts: 0 of {number(facts.groups)}. A group is a {facts.group}."
+
+    @property
+    def ledger_notes(self) -> list[str]:
+        """How the ledger is read, and what the norm modes in it mean."""
+        modes = [mode for mode in NORMS if mode in set(self.facts.ledger["norm"])]
+        said = [
+            "Filled: the stage learned in that epoch; the height is its rate, relative to the highest of the row, "
+            "which stands at the right. Hatched: frozen, its parameters the same to the bit.",
+            "What was applied is shown, not what was planned: the ledger is written as each epoch begins.",
+        ]
+        if modes:
+            said.append(
+                f"Letters say what the norm layers did. {' '.join(f'{m[0].upper()} ({m}): {NORMS[m]}.' for m in modes)}"
+            )
+        return said
+
+    @property
+    def quarantined(self) -> str:
+        """How many files could not be read."""
+        n = len(self.facts.quarantine)
+        return (
+            f"{count(n, 'file')} could not be read and {'was' if n == 1 else 'were'} left out; the recipe bears "
+            f"{number(self.facts.recipe.training.tolerance)}."
+        )
+
+    @property
+    def training(self) -> str:
+        """How training went, in a few sentences."""
+        facts, log = self.facts, self.facts.log
+        planned = facts.recipe.training.epochs
+        if not log:
+            return "The run kept no log of its training."
+        done, best = len(log), facts.best_epoch
+        said = [f"{count(done, 'epoch')} of {number(planned)} planned."]
+        if done < planned and facts.recipe.training.patience:
+            said.append(
+                f"Training ended early, after {count(facts.recipe.training.patience, 'epoch')} without a better value."
+            )
+        if best is not None:
+            about = metric_name(charts.validation_metric(facts))
+            said.append(f"The weights of epoch {best} were kept, the best by validation {about.title}.")
+        seconds = [float(line["seconds"]) for line in log if isinstance(line.get("seconds"), int | float)]
+        if seconds:
+            said.append(f"The epochs took {duration(sum(seconds))}.")
+        waits = [float(line["data_wait"]) for line in log if isinstance(line.get("data_wait"), int | float)]
+        if waits:
+            said.append(f"On average {percent(sum(waits), len(waits), 0)} of that was waiting for data.")
+        speeds = [
+            float(line["images_per_second"])
+            for line in log
+            if isinstance(line.get("images_per_second"), int | float)
+        ]
+        if speeds:
+            said.append(f"The last epoch ran at {number(round(speeds[-1]))} {plural(facts.unit)} per second.")
+        return " ".join(said)
+
+    @property
+    def mistakes_sentence(self) -> str:
+        """What the pictures are, or that there are none."""
+        return mistakes_sentence(self.facts)
+
+    @cached_property
+    def mistakes(self) -> list[Mistake]:
+        """The pictures with captions, as many as the page has room for."""
+        return mistakes_of(self.facts)
+
+    @property
+    def limits_run(self) -> list[str]:
+        """What in this run's own numbers calls for care."""
+        facts, said = self.facts, []
+        recipe, result = facts.recipe, facts.headline
+        said.append("One run with one seed: how much the values change with the seed is not shown here.")
+        if result is not None and result.groups < SMALL:
+            said.append(
+                f"The {facts.evaluation.part} part holds {count(result.groups, facts.group)}: "
+                f"a few {plural(facts.group)} more or less move the values."
+            )
+        held = int((facts.split.parts == "validation").sum())
+        if held < SMALL:
+            said.append(f"Threshold and epoch were chosen on {count(held, f'validation {facts.unit}')} only.")
+        if (
+            facts.best_epoch is not None
+            and facts.best_epoch == len(facts.log) == recipe.training.epochs
+            and recipe.training.epochs > 1
+        ):
+            said.append("The chosen epoch is the last one: training longer might have changed the values.")
+        if facts.quarantine:
+            said.append(self.quarantined)
+        said += facts.evaluation.notes
+        if facts.leaks:
+            said.append(f"{leak_sentence(facts)}.")
+        return said
+
+    @property
+    def limits_notes(self) -> list[str]:
+        """What the loader says that a reader must know."""
+        return [self.facts.scrub(note) for note in self.facts.manifest.notes]
+
+    @property
+    def limits_card(self) -> list[tuple[str, list[str]]]:
+        """What the data card says under limits."""
+        return limits_of(self.facts.card)
+
+    @property
+    def no_card(self) -> str:
+        """What stands where the data card has nothing to say."""
+        if not self.facts.card:
+            return f"There is no data card of {self.facts.manifest.dataset} here."
+        return "The data card has no section on limits."
+
+    @property
+    def licences(self) -> Table:
+        """The licence of weights, data and program."""
+        facts, weights, about = self.facts, self.facts.weights, self.facts.dataset
+        rows: list[tuple[str, str]] = []
+        if not weights or weights.get("source") == "none":
+            rows.append(("pretrained weights", "none used"))
+        else:
+            rows.append(("pretrained weights", str(weights.get("licence") or "not known")))
+            rows.append(
+                (
+                    "their origin",
+                    facts.scrub(str(weights.get("origin") or weights.get("source") or "not known")),
+                )
+            )
+            if weights.get("trained_on"):
+                rows.append(("trained on", facts.scrub(str(weights["trained_on"]))))
+            if weights.get("sha256"):
+                rows.append(("their SHA-256", str(weights["sha256"])))
+        rows.append(
+            ("data", about.licence if about is not None else "not known: the domain is not installed here")
+        )
+        if about is not None:
+            rows.append(("to be cited as", about.citation))
+            if re.search(r"non-?commercial|\bNC\b", about.licence, re.IGNORECASE):
+                rows.append(("note", "Non-commercial data were used: this binds what is trained on them."))
+        rows.append(("graftwork", "Apache-2.0"))
+        columns = (tables.Column("what"), tables.Column("licence"))
+        return Table(
+            "Licences of weights, data and program",
+            columns,
+            tuple(Row(name, (value,)) for name, value in rows),
+        )
+
+    @property
+    def repeat(self) -> Repeat:
+        """The command that does it again."""
+        return repeat_of(self.facts)
+
+    @property
+    def footer(self) -> str:
+        """Where the page comes from and what it does not do."""
+        return (
+            f"Made by graftwork from the files of run {self.facts.folder.name} alone. The page loads nothing, runs no "
+            "script and can be kept as one file. Intervals are 95 %. "
+            f"Made anew with: graftwork report {shlex.quote(self.facts.folder.name)}"
+        )

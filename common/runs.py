@@ -1,0 +1,365 @@
+"""The folder of a run: what lies in it, how it is begun, resumed and read.
+
+Reading needs no torch: a report can be remade years later, without the network. Every file appears whole or not
+at all, and one process at a time writes (a lock that dies with its owner).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graftwork.common.errors import RunError
+from graftwork.common.files import (
+    check_writable,
+    lock,
+    settle_folder,
+    swap_folder,
+    write_json,
+    write_text,
+    writing,
+)
+from graftwork.common.provenance import Progress, check_unchanged, describe_machine, fingerprints
+from graftwork.common.recipe import Recipe, load, to_toml
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from graftwork.common.evaluation.protocols import Protocol
+    from graftwork.common.evaluation.results import Evaluation
+    from graftwork.common.manifest import Manifest
+    from graftwork.common.splits import Split
+
+__all__ = ["Run", "State", "Stopwatch", "begin_run", "open_run"]
+
+log = logging.getLogger("graftwork")
+
+
+@dataclass
+class State:
+    """Where training stands. Together with the tensors beside it, all that a resumed run needs.
+
+    Attributes:
+        epoch, step: the next step to be done, epochs counted from 1 and steps from 0.
+        best_value, best_epoch: the validation's primary metric at its best so far (None before the first).
+        stale: epochs since then (early stopping).
+        finished: training has ended, by its epochs or early.
+        loss_sum, loss_count: of the epoch under way.
+        log: a line an epoch, as in log.jsonl.
+        ledger: a row an epoch and stage, as in ledger.csv.
+        quarantine: row of the manifest to (stage, reason), for pictures that could not be read.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    best_value: float | None = None
+    best_epoch: int = 0
+    stale: int = 0
+    finished: bool = False
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    log: list[dict[str, Any]] = field(default_factory=list)
+    ledger: list[dict[str, Any]] = field(default_factory=list)
+    quarantine: dict[str, list[str]] = field(default_factory=dict)
+
+
+class Run:
+    """The folder of a run. What lies in it is read when asked for, and stays read.
+
+    Raises:
+        RunError: on opening, the folder is not that of a run; on reading, a file is missing or damaged.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "recipe.toml").is_file():
+            found = "no such folder" if not self.folder.is_dir() else "it holds no recipe.toml"
+            raise RunError(
+                f"not the folder of a run: {found}",
+                where=self.folder,
+                remedy="give the folder that `graftwork run` named, such as runs/<recipe>/<seed>-<hash>",
+            )
+
+    # What was asked
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        return load(self.folder / "recipe.toml", where=str(self.folder / "recipe.toml"))
+
+    @cached_property
+    def recipe_name(self) -> str:
+        return str(self.environment["recipe"])
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        from graftwork.common.manifest import Manifest
+
+        return Manifest.load(self._there("manifest.parquet"), self.data)
+
+    @cached_property
+    def split(self) -> Split:
+        from graftwork.common.splits import Split
+
+        return Split.load(self._there("split.csv"), self.manifest)
+
+    @property
+    def data(self) -> Path:
+        """The folder of the pictures, as given by --data."""
+        return Path(self.environment["data"])
+
+    @cached_property
+    def protocol(self) -> Protocol:
+        """The protocol that the recipe names, or else its dataset's."""
+        from graftwork.common.domain import dataset, protocol
+
+        return protocol(self.recipe.evaluation.protocol or dataset(self.recipe.dataset).protocol)
+
+    @cached_property
+    def files(self) -> pd.DataFrame:
+        """The pictures' files when the run began: case, size, mtime_ns, sha256 ("" for a missing one)."""
+        return self._table("files.parquet")
+
+    # What happened
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        return dict(self._json("environment.json"))
+
+    @property
+    def network(self) -> dict[str, Any]:
+        return dict(self._json("network.json"))
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        text = self._there("log.jsonl").read_text("utf-8")
+        return [json.loads(line) for line in text.splitlines() if line]
+
+    @property
+    def ledger(self) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.read_csv(self._there("ledger.csv"))
+
+    @property
+    def quarantine(self) -> list[dict[str, str]]:
+        """The pictures that could not be read: case, stage, reason."""
+        place = self.folder / "quarantine.csv"
+        if not place.is_file():
+            return []
+        with place.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    # What came out
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        return self._table("predictions.parquet")
+
+    @property
+    def evaluation(self) -> Evaluation:
+        from graftwork.common.evaluation.results import Evaluation
+
+        return Evaluation.from_json(self._json("metrics.json"))
+
+    @property
+    def mistakes(self) -> list[dict[str, Any]]:
+        place = self.folder / "mistakes" / "index.json"
+        return json.loads(place.read_text("utf-8")) if place.is_file() else []
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that the recipe asked for has been done, the report included."""
+        return all(
+            (self.folder / name).is_file() for name in ("metrics.json", "report.html", "MODEL_CARD.md")
+        )
+
+    # Writing
+
+    def judge(self) -> Evaluation:
+        """Turn the predictions into numbers with intervals, by the protocol, and keep them as metrics.json."""
+        from graftwork.common.evaluation import evaluate
+
+        wish = self.recipe.evaluation
+        found = evaluate(
+            self.predictions,
+            self.manifest.target,
+            self.protocol,
+            threshold=wish.threshold,
+            target_value=wish.target,
+            bootstrap=wish.bootstrap,
+            seed=self.recipe.seed,
+        )
+        write_json(self.folder / "metrics.json", found.to_json())
+        return found
+
+    @contextlib.contextmanager
+    def writer(self, main: bool = True) -> Iterator[None]:
+        """Hold the right to write into this run: one process at a time, of several that share the work `main`."""
+        if not main:
+            yield
+            return
+        with lock(self.folder / ".lock", "another process is working on this run"):
+            for name in ("last", "best", "mistakes"):
+                settle_folder(self.folder / name)
+            yield
+
+    def write_environment(self, **changes: Any) -> None:
+        """Add to or change environment.json."""
+        write_json(self.folder / "environment.json", {**self.environment, **changes})
+
+    def write_progress(self, state: State) -> None:
+        """Bring log.jsonl, ledger.csv and quarantine.csv to what `state` says (lines after it are dropped)."""
+        write_text(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in state.log))
+        self._write_csv(
+            "ledger.csv", ("epoch", "stage", "parameters", "learning", "rate", "norm"), state.ledger
+        )
+        if state.quarantine:
+            cases = self.manifest.frame["case"]
+            rows = [
+                {"case": cases.iloc[int(row)], "stage": stage, "reason": reason}
+                for row, (stage, reason) in sorted(state.quarantine.items(), key=lambda item: int(item[0]))
+            ]
+            self._write_csv("quarantine.csv", ("case", "stage", "reason"), rows)
+
+    def save(
+        self, which: str, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: State
+    ) -> None:
+        """Write `last` or `best`: the three files together, or none."""
+        from safetensors.torch import save_file
+
+        described = {"graftwork": json.dumps(self.network, sort_keys=True)}
+        with swap_folder(self.folder / which) as folder:
+            save_file(dict(model), folder / "model.safetensors", metadata=described)
+            save_file(dict(optimizer), folder / "optimizer.safetensors")
+            write_json(folder / "state.json", vars(state))
+
+    def saved(self, which: str) -> tuple[dict[str, Tensor], dict[str, Tensor], State] | None:
+        """What `save` wrote: model, optimizer, state; None where nothing was written yet.
+
+        Raises:
+            RunError: a file of it is damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = self.folder / which
+        if not folder.is_dir():
+            return None
+        try:
+            state = State(**json.loads((folder / "state.json").read_text("utf-8")))
+            return load_file(folder / "model.safetensors"), load_file(folder / "optimizer.safetensors"), state
+        except (OSError, ValueError, TypeError, SafetensorError) as error:
+            raise RunError(
+                f"the state of the run cannot be read ({error})",
+                where=folder,
+                remedy=f"remove the folder {which} to begin the training of this run anew",
+            ) from error
+
+    # Reading
+
+    def _there(self, name: str) -> Path:
+        place = self.folder / name
+        if not place.is_file():
+            raise RunError(
+                f"{name} is not there yet",
+                where=self.folder,
+                remedy=f"go on with: graftwork resume {self.folder}",
+            )
+        return place
+
+    def _json(self, name: str) -> Any:
+        try:
+            return json.loads(self._there(name).read_text("utf-8"))
+        except ValueError as error:
+            raise RunError(f"damaged: {error}", where=self.folder / name) from error
+
+    def _table(self, name: str) -> pd.DataFrame:
+        import pandas as pd
+
+        place = self._there(name)
+        try:
+            return pd.read_parquet(place)
+        except (OSError, ValueError) as error:
+            raise RunError(f"damaged: {error}", where=place) from error
+
+    def _write_csv(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        with (
+            writing(self.folder / name) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
+            table = csv.DictWriter(file, columns, lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
+
+
+def open_run(folder: str | os.PathLike[str]) -> Run:
+    """The run in `folder`, for reading.
+
+    Raises:
+        RunError: the folder is not that of a run.
+    """
+    return Run(folder)
+
+
+def begin_run(
+    out: str | os.PathLike[str],
+    name: str,
+    recipe: Recipe,
+    manifest: Manifest,
+    split: Split,
+    *,
+    progress: Progress | None = None,
+) -> Run:
+    """Lay out the folder of a run: `<out>/<name>/<seed>-<hash of the recipe>/`.
+
+    A folder that the same recipe began earlier is gone on with, on the same data.
+
+    Raises:
+        RunError: the folder cannot be written, or was begun on other data.
+    """
+    folder = Path(out) / name / f"{recipe.seed}-{recipe.digest()[:8]}"
+    if (folder / "recipe.toml").is_file():
+        run = Run(folder)
+        if run.recipe != recipe:
+            raise RunError("holds another recipe", where=folder, remedy="choose another folder with --out")
+        if run.data != manifest.root.absolute():
+            run.write_environment(data=str(manifest.root.absolute()))
+        then, now = set(run.manifest.frame["case"]), set(manifest.frame["case"])
+        if then != now:
+            raise RunError(
+                f"begun on other data: {len(now - then)} cases are new, {len(then - now)} are gone",
+                where=folder,
+                remedy="begin a new run with --out elsewhere",
+            )
+        check_unchanged(run.data, run.manifest, run.files, where=folder)
+        return run
+    check_writable(folder)
+    write_json(folder / "environment.json", describe_machine(name, manifest))
+    manifest.save(folder / "manifest.parquet")
+    split.save(folder / "split.csv")
+    files = fingerprints(manifest, progress)
+    with writing(folder / "files.parquet") as temporary:
+        files.to_parquet(temporary, index=False)
+    write_text(folder / "recipe.toml", to_toml(recipe))  # last: with it, the folder is a run
+    return Run(folder)
+
+
+class Stopwatch:
+    """Seconds of work of a run, over all its resumptions."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.before, self.begun = run, float(run.environment["seconds"]), time.monotonic()
+
+    def store(self, **changes: Any) -> None:
+        """Write the seconds so far, and `changes`, to environment.json."""
+        self.run.write_environment(seconds=round(self.before + time.monotonic() - self.begun, 1), **changes)

@@ -1,0 +1,241 @@
+"""The sections of a recipe: each key with its type, range, default, unit and meaning.
+
+This is the reference. From it come the messages about faults, the JSON Schema for editors, the comments of a
+written recipe and the table of keys.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic.config import JsonDict
+from pydantic.json_schema import SkipJsonSchema
+
+__all__ = [
+    "SEEDS",
+    "SEED_EXPECTED",
+    "AugmentationSection",
+    "BackboneSection",
+    "EvaluationSection",
+    "ImageSection",
+    "Section",
+    "SplitSection",
+    "StrategySection",
+    "TrainingSection",
+    "key",
+]
+
+
+def key(description: str, default: Any = ..., *, unit: str = "", expected: str = "", **limits: Any) -> Any:
+    """A key of a section: what it does, its default, its unit, what is expected in words, pydantic's limits."""
+    extra: JsonDict = {"x-unit": unit} if unit else {}
+    if expected:
+        extra["x-expected"] = expected
+    return Field(default, description=description, json_schema_extra=extra, **limits)
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) < len(value):
+        raise ValueError("named twice")
+    return value
+
+
+def _three_or_none(value: tuple[float, ...]) -> tuple[float, ...]:
+    if len(value) not in (0, 3):
+        raise ValueError("three or none")
+    return value
+
+
+def _three(description: str) -> Any:
+    shapes: JsonDict = {"anyOf": [{"maxItems": 0}, {"minItems": 3, "maxItems": 3}]}
+    extra: JsonDict = {**shapes, "x-unit": "share of the full range"}
+    return Field((), description=description, json_schema_extra=extra)
+
+
+def _optional_seed(entry: dict[str, Any]) -> None:
+    entry.pop("default", None)  # TOML has no null: absent is absent
+    entry["x-expected"] = SEED_EXPECTED
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Mean = Annotated[float, Field(ge=0, le=1)]
+Deviation = Annotated[float, Field(gt=0, le=1)]
+Source = Literal["file", "package", "hub"]
+Sources = Annotated[
+    tuple[Source, ...], BeforeValidator(_as_tuple), AfterValidator(_distinct), Field(min_length=1)
+]
+Means = Annotated[tuple[Mean, ...], BeforeValidator(_as_tuple), AfterValidator(_three_or_none)]
+Deviations = Annotated[tuple[Deviation, ...], BeforeValidator(_as_tuple), AfterValidator(_three_or_none)]
+SEEDS = 2**32 - 1  # what every generator in use takes
+SEED_EXPECTED = f"a whole number from 0 to {SEEDS}"
+
+
+class Section(BaseModel):
+    """A frozen table of keys, in which no other key may stand and nothing is converted but whole numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _one_zero(cls, value: Any) -> Any:
+        return value + 0.0 if isinstance(value, float) else value  # -0.0 is 0.0: equal recipes, equal digest
+
+
+class BackboneSection(Section):
+    """The trained network that is grafted, and where its weights may come from."""
+
+    name: str = key(
+        "Network, by its timm name.",
+        "tf_efficientnet_lite0",
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        expected="a timm name",
+    )
+    weights: Sources = key(
+        "Where the pretrained weights may come from, tried in this order: `file` (backbone.file), `package` "
+        "(an installed Python package), `hub` (the Hugging Face hub; needs the network, so only when named).",
+        ("file", "package"),
+        expected='a list of "file", "package" or "hub", each at most once',
+    )
+    file: str = key("Local safetensors file with the weights; empty: the folder of weights is searched.", "")
+    mean: Means = _three("Mean of each input channel; empty: what the weights say.")
+    std: Deviations = _three("Standard deviation of each input channel; empty: what the weights say.")
+    padding: Literal["", "same"] = key(
+        "Padding of strided convolutions: `same` as TensorFlow pads; empty: what the weights say.", ""
+    )
+
+
+class ImageSection(Section):
+    """How a picture becomes the network's input."""
+
+    size: int = key("Side of the square input.", 224, ge=16, le=4096, unit="px")
+    fit: Literal["squash", "pad", "crop"] = key(
+        "How a picture that is not square fits: `squash` both sides, `pad` the shorter with black, `crop` "
+        "the longer around the centre.",
+        "squash",
+    )
+    interpolation: Literal["bilinear", "bicubic", "area"] = key("Resampling filter.", "bilinear")
+
+
+class AugmentationSection(Section):
+    """Random changes of training pictures; 0 switches one off. Never applied to validation or test."""
+
+    horizontal_flip: Fraction = key("Probability of a left-right flip.", 0.0)
+    vertical_flip: Fraction = key("Probability of an upside-down flip.", 0.0)
+    rotation: float = key("Largest rotation to either side.", 0.0, ge=0, le=180, unit="degrees")
+    zoom: float = key("Largest change of scale, in or out.", 0.0, ge=0, le=0.9, unit="share of the size")
+    shift: float = key("Largest shift, horizontal and vertical.", 0.0, ge=0, le=0.9, unit="share of the side")
+    brightness: Fraction = key("Largest change of brightness.", 0.0, unit="share of the full range")
+    contrast: Fraction = key("Largest change of contrast.", 0.0, unit="share of the contrast")
+
+
+class SplitSection(Section):
+    """Which cases are learned from, chosen on and tested on; groups stay whole."""
+
+    by: Literal["group", "publisher"] = key(
+        "`group`: drawn by group, stratified by target; `publisher`: the test part as the publisher gave it.",
+        "group",
+    )
+    validation: float = key(
+        "Validation part; with `publisher`, 0 keeps the published one, more is drawn anew by group.",
+        0.15,
+        ge=0,
+        lt=1,
+        unit="share of the cases",
+    )
+    test: float = key("Test part; not used with `publisher`.", 0.2, ge=0, lt=1, unit="share of the cases")
+    seed: Annotated[int, Field(ge=0, le=SEEDS)] | SkipJsonSchema[None] = Field(
+        default=None, description="Seed of the split; absent: `seed`.", json_schema_extra=_optional_seed
+    )
+    allow_leak: bool = key(
+        "Let groups stand in two parts, for studies of leakage; stamped on every report.", False
+    )
+
+
+class StrategySection(Section):
+    """What may learn."""
+
+    name: Literal["linear-probe", "full", "scratch"] = key(
+        "`linear-probe`: the head alone, on a frozen backbone; `full`: everything, from pretrained weights; "
+        "`scratch`: everything, from random weights, the control."
+    )
+    norm: Literal["hold", "adapt", "train"] = Field(
+        default_factory=lambda data: "hold" if data.get("name") == "linear-probe" else "train",
+        description="Norm layers of the backbone: `hold` statistics and affine weights, `adapt` (statistics "
+        "follow the data), `train` both. Absent: `hold` for linear-probe, `train` for full and scratch.",
+    )
+
+
+class TrainingSection(Section):
+    """How it learns."""
+
+    epochs: int = key("Passes over the training part.", 10, ge=1, le=100_000, unit="epochs")
+    batch_size: int = key(
+        "Cases in an optimiser step, over all processes.", 32, ge=1, le=1_000_000, unit="cases"
+    )
+    accumulate: int = key(
+        "Parts in which the batch is worked through, to save memory; the batch stays batch_size.",
+        1,
+        ge=1,
+        le=1_000_000,
+        unit="parts",
+    )
+    rate: float = key("Learning rate at its highest.", 1e-3, gt=0, le=100)
+    backbone_rate: float = key("Factor on the rate for the backbone's stages.", 1.0, gt=0, le=100)
+    weight_decay: float = key("Decoupled weight decay (AdamW).", 0.01, ge=0, le=100)
+    warmup: float = key("Linear rise of the rate from 0.", 0.0, ge=0, le=100_000, unit="epochs")
+    schedule: Literal["cosine", "constant"] = key("Course of the rate after the warm-up.", "cosine")
+    dropout: float = key("Probability of dropout before the head.", 0.0, ge=0, lt=1)
+    label_smoothing: float = key("Label smoothing.", 0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = key(
+        "`balanced`: each class weighs the same in the loss, however rare.", "none"
+    )
+    patience: int = key(
+        "Epochs without a better validation metric before training ends; 0: never early.",
+        0,
+        ge=0,
+        le=100_000,
+        unit="epochs",
+    )
+    clip: float = key("Largest gradient norm; 0: not clipped.", 0.0, ge=0, le=1e9)
+    precision: Literal["float32", "bfloat16"] = key("Arithmetic of the network.", "float32")
+    workers: int = key(
+        "Processes that read pictures beside the training one; results do not depend on it.",
+        2,
+        ge=0,
+        le=256,
+        unit="processes",
+    )
+    save_steps: int = key(
+        "Steps between saved states; 0: at the end of each epoch.", 0, ge=0, le=10**9, unit="steps"
+    )
+    tolerance: int = key("Unreadable files borne; one more ends the run.", 0, ge=0, le=10**9, unit="files")
+
+
+class EvaluationSection(Section):
+    """How it is judged."""
+
+    protocol: str = key(
+        "Protocol by name; empty: the dataset's.",
+        "",
+        pattern=r"^[A-Za-z0-9_./-]*$",
+        expected="the name of a protocol",
+    )
+    bootstrap: int = key(
+        "Resamples of groups behind each interval.", 2000, ge=10, le=100_000, unit="resamples"
+    )
+    threshold: Literal["youden", "sensitivity", "specificity"] = key(
+        "Rule of the decision threshold, applied to validation: the highest Youden index, or at least "
+        "`target` sensitivity or specificity.",
+        "youden",
+    )
+    target: float = key(
+        "Sensitivity or specificity that the threshold must reach on validation; only with these rules.",
+        0.95,
+        gt=0,
+        lt=1,
+    )

@@ -1,0 +1,359 @@
+"""The loop. It knows a network, batches, an objective, an optimiser, a strategy and a run, and nothing else.
+
+Strategies change what learns, never the loop. Nothing in it has a history that is not in `State`: dropout is
+seeded at each step, rates are a function of the step, so a run resumed from any step ends byte-identical.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graftwork.common.batches import Batch, Failure, batches, epoch_plan
+from graftwork.common.errors import RunError, UsageError
+from graftwork.common.evaluation import score
+from graftwork.common.freezing import StageMode, apply, open_parameters, trainability
+from graftwork.common.objectives import Objective
+from graftwork.common.prediction import predict_rows, to_device
+from graftwork.common.runs import State
+from graftwork.common.seeds import seed_of
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from numpy.typing import NDArray
+
+    from graftwork.common.networks import Network
+    from graftwork.common.provenance import Progress
+    from graftwork.common.recipe import Recipe
+    from graftwork.common.runs import Run
+    from graftwork.common.sections import TrainingSection
+    from graftwork.common.signals import Signals
+
+__all__ = ["quarantine", "rate_at", "train"]
+
+log = logging.getLogger("graftwork")
+
+
+def train(
+    run: Run,
+    network: Network,
+    source: Any,
+    minimise: Objective,
+    *,
+    primary: str,
+    accelerator: Accelerator,
+    signals: Signals,
+    progress: Progress | None = None,
+) -> State:
+    """Train `network` as the run's recipe says, from where the run stands; `last/` and `best/` are kept.
+
+    Args:
+        source: pictures or kept features, indexed by (epoch, row of the manifest).
+        minimise: logits and truth to the loss of each case.
+        primary: the protocol's metric that chooses the best epoch on validation.
+
+    Raises:
+        Interrupted: a signal came; the step was ended and the state written.
+        RunError: the loss is not finite, or more pictures cannot be read than the recipe bears.
+    """
+    recipe, settings = run.recipe, run.recipe.training
+    rows = {part: run.split.rows(part) for part in ("train", "validation")}
+    optimizer = _optimizer(network, settings)
+    state = _restore(run, network, optimizer) or State()
+    steps = len(epoch_plan(rows["train"], settings.batch_size, seed=recipe.seed, epoch=1))
+    opened: set[str] = set()
+    learner = network
+
+    while not state.finished:
+        epoch = state.epoch
+        modes = _modes(recipe, network, epoch)
+        apply(network, modes)
+        now_open = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+        if now_open != opened:  # DDP must be told anew what it reduces
+            opened, learner = now_open, accelerator.prepare_model(accelerator.unwrap_model(learner, False))
+        plan = epoch_plan(rows["train"], settings.batch_size, seed=recipe.seed, epoch=epoch)
+        parts = [
+            part for batch in plan[state.step :] for part in _parts(batch, settings.accumulate, accelerator)
+        ]
+        reader = batches(source, parts, epoch=epoch, workers=settings.workers)
+        clock, waited, done = time.monotonic(), 0.0, 0
+
+        for step in range(state.step, steps):
+            torch.manual_seed(seed_of(recipe.seed, "step", epoch, step, accelerator.process_index))
+            _set_rates(optimizer, modes, rate_at(settings, (epoch - 1) + step / steps, 1 / steps))
+            for part in range(settings.accumulate):
+                asked = time.monotonic()
+                batch = next(reader)
+                waited += time.monotonic() - asked
+                quarantine(state, batch.failures, settings.tolerance, run)
+                last = part == settings.accumulate - 1
+                share = accelerator.num_processes / len(plan[step])  # DDP averages over processes; we sum
+                loss_sum = _backward(learner, batch, minimise, share, accelerator, sync=last)
+                _check_finite(loss_sum, batch, run, epoch, step)
+                state.loss_sum += loss_sum
+                state.loss_count += len(batch)
+                done += len(batch)
+            if settings.clip:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            state.step = step + 1
+            if progress is not None:
+                progress(f"epoch {epoch} of {settings.epochs}", state.step, steps)
+            stop = _agree(signals.caught is not None, accelerator)
+            if stop or (settings.save_steps and state.step % settings.save_steps == 0 and state.step < steps):
+                _save(run, "last", network, optimizer, state, accelerator)
+                if stop:
+                    signals.caught = signals.caught or 15
+                    signals.check()
+        reader.close()
+
+        seconds = time.monotonic() - clock
+        logits, failures = predict_rows(
+            network, source, rows["validation"], accelerator=accelerator,
+            outputs=len(run.manifest.target.classes), workers=settings.workers,
+        )  # fmt: skip
+        quarantine(state, failures, settings.tolerance, run)
+        line = {
+            "epoch": epoch,
+            "steps": steps,
+            "train_loss": state.loss_sum / max(state.loss_count, 1),
+            **_judge(run, source, rows["validation"], logits, minimise, primary, accelerator),
+            "rate": rate_at(settings, epoch - 1 / steps, 1 / steps),
+            "seconds": round(seconds, 3),
+            "data_wait": round(waited / max(seconds, 1e-9), 4),
+            "images_per_second": round(done * accelerator.num_processes / max(seconds, 1e-9), 1),
+            "quarantined": len(state.quarantine),
+        }
+        _advance(state, line, line["validation"][primary], settings)
+        state.ledger += _ledger(network, modes, epoch, line["rate"])
+        if line["best"]:
+            _save(run, "best", network, optimizer, state, accelerator)
+        _save(run, "last", network, optimizer, state, accelerator)
+        value = _shown(line["validation"][primary])
+        log.info(
+            "epoch %d of %d: loss %.4f, validation %s %s, %.0f %% of the time spent waiting for data",
+            epoch, settings.epochs, line["train_loss"], primary, value, 100 * line["data_wait"],
+        )  # fmt: skip
+    return state
+
+
+def rate_at(settings: TrainingSection, at: float, step: float) -> float:
+    """The learning rate of the step that begins `at` epochs (a fraction), a step being `step` epochs long.
+
+    Linear warm-up ends at the full rate; a cosine falls to 0 at the last epoch's end (Loshchilov and Hutter 2017).
+    """
+    if at < settings.warmup:
+        return settings.rate * min(1.0, (at + step) / settings.warmup)
+    if settings.schedule == "constant":
+        return settings.rate
+    left = max(settings.epochs - settings.warmup, step)
+    return settings.rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (at - settings.warmup) / left)))
+
+
+def _modes(recipe: Recipe, network: Network, epoch: int) -> dict[str, StageMode]:
+    return trainability(
+        recipe.strategy.name, recipe.strategy.norm, network.stages,
+        epoch=epoch, backbone_rate=recipe.training.backbone_rate,
+    )  # fmt: skip
+
+
+def _parts(batch: NDArray[np.int64], accumulate: int, accelerator: Accelerator) -> list[NDArray[np.int64]]:
+    """A global batch to this process's share of it, in the parts in which gradients are summed."""
+    mine = batch[accelerator.process_index :: accelerator.num_processes]
+    if len(batch) < accelerator.num_processes * accumulate:
+        raise UsageError(
+            f"a batch of {len(batch)} cases cannot be shared by {accelerator.num_processes} processes "
+            f"in {accumulate} parts",
+            where="training.batch_size",
+            remedy="use larger batches, fewer processes or a smaller training.accumulate",
+        )
+    return np.array_split(mine, accumulate)
+
+
+def _backward(
+    learner: torch.nn.Module,
+    batch: Batch,
+    minimise: Objective,
+    share: float,
+    accelerator: Accelerator,
+    *,
+    sync: bool,
+) -> float:
+    """One part of a step: its gradients are added to those at hand. Returns the sum of its cases' losses."""
+    if not len(batch):
+        return 0.0
+    inputs, truth = to_device(batch.inputs, accelerator.device), batch.targets.to(accelerator.device)
+    if sync or accelerator.num_processes == 1:
+        loss = minimise(learner(inputs), truth).sum()
+        accelerator.backward(loss * share)
+    else:
+        with accelerator.no_sync(learner):
+            loss = minimise(learner(inputs), truth).sum()
+            accelerator.backward(loss * share)
+    return float(loss.detach())
+
+
+def _optimizer(network: Network, settings: TrainingSection) -> torch.optim.AdamW:
+    """AdamW with two groups a stage: weights, and the biases and norm layers that weight decay spares."""
+    groups: list[dict[str, Any]] = []
+    for stage, members in open_parameters(network).items():
+        for spared in (False, True):
+            chosen = [(name, parameter) for name, parameter, exempt in members if exempt == spared]
+            if chosen:
+                decay = 0.0 if spared else settings.weight_decay
+                groups.append({"params": chosen, "stage": stage, "weight_decay": decay})
+    return torch.optim.AdamW(groups, lr=settings.rate, foreach=False)
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, modes: Mapping[str, StageMode], rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * modes[group["stage"]].rate
+
+
+def _judge(
+    run: Run,
+    source: Any,
+    rows: NDArray[np.int64],
+    logits: NDArray[np.float32],
+    minimise: Objective,
+    primary: str,
+    accelerator: Accelerator,
+) -> dict[str, Any]:
+    """Validation loss and primary metric; the metric is None where it is undefined."""
+    from graftwork.common.tasks import probabilities
+
+    read = ~np.isnan(logits).any(axis=1)
+    target, truth = run.manifest.target, source.targets[rows[read]]
+    tensor = torch.from_numpy(logits[read])
+    loss = minimise(tensor.to(accelerator.device), torch.from_numpy(truth).to(accelerator.device))
+    scores = probabilities(target, tensor.double()).numpy()
+    value = score(primary, target.kind, target.classes, truth, scores)
+    return {
+        "validation_loss": float(loss.mean()) if len(loss) else None,
+        "validation": {primary: None if math.isnan(value) else value},
+    }
+
+
+def _advance(state: State, line: dict[str, Any], value: float | None, settings: TrainingSection) -> None:
+    """End an epoch: is it the best so far, and is there another one?"""
+    ended = state.epoch >= settings.epochs
+    better = value is not None and (state.best_value is None or value > state.best_value)
+    if better or (ended and not state.best_epoch):  # a metric that was never defined: the last epoch stands
+        state.best_value, state.best_epoch, state.stale = value, state.epoch, 0
+    else:
+        state.stale += 1
+    line["best"] = state.best_epoch == state.epoch
+    state.finished = ended or bool(
+        settings.patience and state.best_epoch and state.stale >= settings.patience
+    )
+    state.log.append(line)
+    state.epoch, state.step, state.loss_sum, state.loss_count = state.epoch + 1, 0, 0.0, 0
+
+
+def _ledger(
+    network: Network, modes: Mapping[str, StageMode], epoch: int, rate: float
+) -> list[dict[str, Any]]:
+    """What each stage did in an epoch, read off the network and not off the plan."""
+    rows = []
+    for stage, members in open_parameters(network).items():
+        rows.append(
+            {
+                "epoch": epoch,
+                "stage": stage,
+                "parameters": sum(parameter.numel() for _, parameter, _ in members),
+                "learning": sum(parameter.numel() for _, parameter, _ in members if parameter.requires_grad),
+                "rate": rate * modes[stage].rate,
+                "norm": modes[stage].norm,
+            }
+        )
+    return rows
+
+
+def quarantine(state: State, failures: Sequence[Failure], tolerance: int, run: Run) -> None:
+    """Set unreadable pictures aside with their reason.
+
+    Raises:
+        RunError: there are more than `tolerance`; lists all that were met.
+    """
+    for failure in failures:
+        state.quarantine[str(failure.row)] = [failure.stage, failure.reason]
+    if failures and len(state.quarantine) > tolerance:
+        cases = run.manifest.frame["path"]
+        listed = "".join(
+            f"\n  {cases.iloc[int(row)]} ({stage}): {reason}"
+            for row, (stage, reason) in state.quarantine.items()
+        )
+        raise RunError(
+            f"{len(state.quarantine)} pictures cannot be read, and the recipe bears {tolerance}"
+            f" (training.tolerance){listed}",
+            where=run.folder,
+            remedy="`graftwork check` lists all of them; mend or remove them, or raise training.tolerance",
+        )
+
+
+def _check_finite(loss: float, batch: Batch, run: Run, epoch: int, step: int) -> None:
+    if not math.isfinite(loss):
+        cases = run.manifest.frame["case"].iloc[batch.rows].tolist()
+        raise RunError(
+            f"the loss is {loss} at epoch {epoch}, step {step + 1} (cases {', '.join(map(str, cases[:3]))}, ...)",
+            where=run.folder,
+            remedy="lower training.rate, set training.clip, or use training.precision=float32",
+        )
+
+
+def _agree(caught: bool, accelerator: Accelerator) -> bool:
+    """Whether any process heard a signal: all stop at the same step."""
+    if accelerator.num_processes == 1:
+        return caught
+    flags: Tensor = accelerator.gather(torch.tensor([int(caught)], device=accelerator.device))
+    return bool(flags.any())
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+def _save(
+    run: Run,
+    which: str,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    state: State,
+    accelerator: Accelerator,
+) -> None:
+    """Write model, optimiser and state; the tensors of the optimiser are named by their parameters."""
+    if accelerator.is_main_process:
+        names = {id(parameter): name for name, parameter in network.named_parameters()}
+        moments = {
+            f"{names[id(parameter)]}/{key}": value.contiguous()
+            for parameter, held in optimizer.state.items()
+            for key, value in held.items()
+        }
+        model = {name: value.contiguous() for name, value in network.state_dict().items()}
+        run.save(which, model, moments, state)
+        run.write_progress(state)
+    accelerator.wait_for_everyone()
+
+
+def _restore(run: Run, network: Network, optimizer: torch.optim.Optimizer) -> State | None:
+    saved = run.saved("last")
+    if saved is None:
+        return None
+    model, moments, state = saved
+    network.load_state_dict(model, strict=True)
+    parameters = dict(network.named_parameters())
+    for name, value in moments.items():
+        owner, _, key = name.rpartition("/")
+        parameter = parameters[owner]
+        # step is a number; the moments take the parameter's device and memory layout
+        optimizer.state[parameter][key] = value if key == "step" else torch.empty_like(parameter).copy_(value)
+    log.info("resuming at epoch %d, step %d", state.epoch, state.step)
+    return state

@@ -1,0 +1,292 @@
+"""What a user does, as plain functions: each takes words and folders, returns a typed result, prints nothing.
+
+The command line is these functions and no more. Each docstring, up to its `Args:`, is the help of its verb.
+Heavy libraries are imported by the verb that needs them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graftwork.common.catalogue import Entry, Kind, Shown, cp, find_recipe, ls, recipe_keys, show
+from graftwork.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from graftwork.common.checks import Findings
+    from graftwork.common.doctor import Checkup
+    from graftwork.common.evaluation.results import Evaluation
+    from graftwork.common.runs import Run
+    from graftwork.common.weights import WeightsRecord
+
+__all__ = [
+    "Entry",
+    "Kind",
+    "RunResult",
+    "Shown",
+    "check",
+    "cp",
+    "doctor",
+    "evaluate",
+    "find_recipe",
+    "ls",
+    "pack_weights",
+    "recipe_keys",
+    "report",
+    "resume",
+    "run",
+    "schema",
+    "show",
+    "synthesize",
+    "unpack_weights",
+]
+
+Words = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run that is complete.
+
+    Attributes:
+        folder: of the run.
+        report: the page to open.
+        evaluation: the numbers, with their intervals.
+        already: it was complete before; nothing was done.
+    """
+
+    folder: Path
+    report: Path
+    evaluation: Evaluation
+    already: bool = False
+
+
+def doctor() -> Checkup:
+    """Say what this machine can do: libraries, device, processors, memory, room, weights, decoders, domains.
+
+    Takes two seconds at most, uses no network, and changes nothing.
+    """
+    from graftwork.common.doctor import examine
+
+    return examine()
+
+
+def check(
+    dataset: str,
+    data: Words,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Findings:
+    """Check a dataset before it is used, and report everything at once.
+
+    Files that are missing, damaged or listed nowhere, duplicates, near-duplicates across the publisher's
+    parts, groups that stand in two parts, classes too small to split, impossible values. Every picture is
+    decoded in full; what was found is remembered by content, so a second check is quick.
+
+    Args:
+        dataset: as `ls datasets` lists it.
+        data: the folder in which it was unpacked.
+        workers: processes that decode; None for as many as there are processors.
+        progress: called with (pictures done, pictures in all).
+
+    Raises:
+        UsageError: there is no such dataset.
+        DatasetError: the folder does not hold it.
+    """
+    from graftwork.common import checks, domain
+    from graftwork.common.files import Cache
+
+    manifest = domain.dataset(dataset).read(data)
+    chosen: dict[str, Any] = {} if workers is None else {"workers": workers}
+    with Cache() as cache:
+        return checks.check(manifest, cache=cache, progress=progress, **chosen)
+
+
+def run(
+    recipe: Words,
+    data: Words,
+    out: Words = "runs",
+    overrides: Sequence[str] = (),
+    *,
+    allow_leak: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> RunResult:
+    """Carry a recipe out, from the files of its dataset to a report.
+
+    The run lies in OUT/RECIPE/SEED-HASH. Asked for again, a run that was interrupted goes on, and one that is
+    complete is left as it is. Ctrl-C, SIGTERM and SIGUSR1 end it after the step at hand; nothing is lost.
+
+    Args:
+        recipe: as `ls recipes` lists it, or a .toml file.
+        data: the folder in which the dataset was unpacked.
+        out: the folder of runs.
+        overrides: `key=value`, as in `training.epochs=3`; `show recipe-keys` lists the keys.
+        allow_leak: let groups stand in two parts, for studies of leakage; stamped on every report.
+        progress: called with (what is being done, units done, units in all).
+
+    Raises:
+        RecipeError: all faults of the recipe and the overrides at once.
+        DatasetError, LeakError, WeightsError, RunError: before or during the work; says what to do.
+        Interrupted: by a signal; the same call goes on.
+    """
+    from graftwork.common.domain import dataset
+    from graftwork.common.runs import begin_run
+    from graftwork.common.splits import split
+
+    name, asked = find_recipe(recipe, (*overrides, "split.allow_leak=true") if allow_leak else overrides)
+    manifest = dataset(asked.dataset).read(data)
+    parts = split(
+        manifest,
+        validation=asked.split.validation,
+        test=asked.split.test,
+        seed=asked.split_seed,
+        by=asked.split.by,
+        allow_leak=asked.split.allow_leak,
+    )
+    with _main_process_first():
+        begun = begin_run(out, name, asked, manifest, parts, progress=progress)
+    return _carry_out(begun, progress)
+
+
+def resume(run: Words, *, progress: Callable[[str, int, int], None] | None = None) -> RunResult:
+    """Go on with a run that was interrupted; it ends as if it had not been.
+
+    Args:
+        run: its folder.
+        progress: called with (what is being done, units done, units in all).
+
+    Raises:
+        RunError: not the folder of a run, or its data are not those that it began with.
+        Interrupted: by a signal; the same call goes on.
+    """
+    from graftwork.common.provenance import check_unchanged
+    from graftwork.common.runs import open_run
+
+    opened = open_run(run)
+    if not opened.complete:
+        check_unchanged(opened.data, opened.manifest, opened.files, where=opened.folder)
+    return _carry_out(opened, progress)
+
+
+@contextlib.contextmanager
+def _main_process_first() -> Iterator[None]:
+    """Of the processes that torchrun started, the first lays out the folder, and the others find it there."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    from accelerate import PartialState
+
+    with PartialState().main_process_first():
+        yield
+
+
+def _carry_out(run: Run, progress: Callable[[str, int, int], None] | None) -> RunResult:
+    already = run.complete
+    if not already:
+        from graftwork.common.pipeline import carry_out
+
+        carry_out(run, progress)
+    return RunResult(run.folder, run.folder / "report.html", run.evaluation, already)
+
+
+def evaluate(run: Words) -> Evaluation:
+    """Judge the predictions of a run again, by its protocol, and write the numbers anew.
+
+    Needs neither the network nor the pictures.
+
+    Args:
+        run: its folder.
+
+    Raises:
+        RunError: not the folder of a run, or it holds no predictions yet.
+    """
+    from graftwork.common.runs import open_run
+
+    opened = open_run(run)
+    with opened.writer():
+        return opened.judge()
+
+
+def report(runs: Sequence[Words], out: Words | None = None) -> Path:
+    """Write the report of a run anew, or one page that compares several.
+
+    Needs neither the network nor the pictures.
+
+    Args:
+        runs: their folders.
+        out: the file to write; None for report.html in the run's folder, comparison.html of several.
+
+    Returns:
+        the page.
+
+    Raises:
+        UsageError: no run was named.
+        RunError: not the folder of a run, or it is not complete.
+    """
+    from graftwork.common.report import report as write
+    from graftwork.common.runs import open_run
+
+    if not runs:
+        raise UsageError("no run was named", where="report", remedy="give the folder of at least one run")
+    return write([open_run(each) for each in runs], None if out is None else Path(out))
+
+
+def synthesize(dataset: str, folder: Words, *, cases: int = 60, seed: int = 0) -> Path:
+    """Write a small made-up dataset in the published layout, to try things on. It is no data.
+
+    Args:
+        dataset: as `ls datasets` lists it.
+        folder: where; it must be empty or missing.
+        cases: pictures, about.
+        seed: equal seeds write equal files.
+
+    Raises:
+        UsageError: there is no such dataset, or the folder holds something.
+    """
+    from graftwork.common import domain
+    from graftwork.common.files import check_writable
+
+    target = Path(folder)
+    if cases < 1 or seed < 0:
+        raise UsageError("expected at least one case and a seed of at least 0", where="synthesize")
+    found = domain.dataset(dataset)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError("exists and is not empty", where=target, remedy="choose another folder")
+    check_writable(target)
+    found.synthesize(target, cases=cases, seed=seed)
+    return target
+
+
+def schema() -> dict[str, Any]:
+    """Write the JSON Schema of a recipe, with which an editor completes and checks it while it is written."""
+    from graftwork.common.recipe import schema as of_recipe
+
+    return of_recipe()
+
+
+def pack_weights(file: Words, backbones: Sequence[str] = ()) -> Sequence[WeightsRecord]:
+    """Pack pretrained weights into one file, to carry them to a machine without internet.
+
+    Args:
+        file: the file to write.
+        backbones: their timm names; none for all that are to be had here.
+    """
+    from graftwork.common.weights import pack
+
+    return pack(Path(file), backbones)
+
+
+def unpack_weights(file: Words) -> Sequence[WeightsRecord]:
+    """Unpack a file that `weights pack` wrote, into the folder in which weights are looked for.
+
+    Args:
+        file: what `weights pack` wrote.
+    """
+    from graftwork.common.weights import unpack
+
+    return unpack(Path(file))

@@ -1,0 +1,18 @@
+"""Chest radiographs."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from graftwork.common.domain import Domain
+
+__all__ = ["DOMAIN"]
+
+DOMAIN = Domain(
+    name="chest_xray",
+    title="Chest radiographs",
+    datasets={"kermany": "graftwork.domains.chest_xray.kermany"},
+    protocols="graftwork.domains.chest_xray.protocols",
+    recipes=files("graftwork") / "recipes" / "chest_xray",
+    cards=files("graftwork") / "data_cards" / "chest_xray",
+)

@@ -1,0 +1,296 @@
+"""Paediatric chest radiographs, normal or pneumonia (Kermany, Zhang, Goldbaum 2018; Guangzhou).
+
+The layout is that of the copy that most people have, `{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg`. The
+patient stands in the file name, and nowhere else; so does what kind of pneumonia it is. See the data card.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graftwork.common.domain import Dataset
+from graftwork.common.errors import DatasetError
+from graftwork.common.manifest import Manifest, Target
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["DATASET", "MARKER", "read", "synthesize"]
+
+DATASET = Dataset(
+    name="chest_xray/kermany",
+    title="Paediatric chest radiographs: normal or pneumonia (Kermany 2018)",
+    group="patient",
+    target=Target("diagnosis", "binary", ("normal", "pneumonia")),
+    protocol="kermany",
+    licence="CC BY 4.0",
+    citation=(
+        "Kermany D, Zhang K, Goldbaum M. Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images "
+        "for Classification. Mendeley Data, 2018. doi:10.17632/rscbjbr9sj. Paper: Kermany DS et al. "
+        "Identifying Medical Diagnoses and Treatable Diseases by Image-Based Deep Learning. "
+        "Cell 172:1122-1131, 2018. doi:10.1016/j.cell.2018.02.010"
+    ),
+)
+MARKER = "SYNTHETIC.txt"  # lies in a folder that `synthesize` wrote, so that nobody takes it for data
+
+_PARTS = {"train": "train", "val": "validation", "test": "test"}
+_CLASSES = {"NORMAL": "normal", "PNEUMONIA": "pneumonia"}
+_SUFFIXES = (".jpeg", ".jpg", ".png")
+# one file of the real set has a second number at its end: person447_virus_921_1
+_PNEUMONIA = re.compile(r"(?P<group>person[0-9]+)_(?P<kind>bacteria|virus)_[0-9]+(?:_[0-9]+)*")
+# the prefix is part of the patient: without it 94 numbers would stand in both train and test, with it none
+_NORMAL = re.compile(r"(?P<group>(?:NORMAL2-)?IM-[0-9]+)-[0-9]+(?:-[0-9]+)*")
+_FORMS = "personN_bacteria_M, personN_virus_M, IM-NNNN-MMMM or NORMAL2-IM-NNNN-MMMM"
+_LISTED = 500
+
+
+@dataclass(frozen=True)
+class _Picture:
+    path: str
+    part: str
+    label: str
+    group: str
+    kind: str
+
+
+def read(root: str | os.PathLike[str]) -> Manifest:
+    """The manifest of the set below `root`: file names alone, no pixel is read.
+
+    Args:
+        root: the folder that holds `train`, `val` and `test`, or a folder above it (the usual archive unpacks
+            to `chest_xray/chest_xray`). `val` may be missing, other files and folders may lie about.
+
+    Returns:
+        case `train/NORMAL/IM-0115-0001`, group `IM-0115`, covariate `kind` (bacteria, virus, normal);
+        `root` is the folder that holds the parts.
+
+    Raises:
+        DatasetError: the folders are not there, or file names cannot be read (all of them are listed).
+    """
+    place = _find(Path(root))
+    faults: list[str] = []
+    pictures = sorted(_pictures(place, faults), key=lambda picture: picture.path)
+    if faults:
+        more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
+        listing = "".join(f"\n  {fault}" for fault in faults[:_LISTED] + more)
+        count = "1 file name" if len(faults) == 1 else f"{len(faults)} file names"
+        raise DatasetError(
+            f"{count} cannot be read; a name is {_FORMS}:{listing}",
+            where=place,
+            remedy="restore the published names (only they tell the patient), or move these files elsewhere",
+        )
+    if not pictures:
+        raise DatasetError(
+            f"no picture ({', '.join(_SUFFIXES)}) in the folders {'/'.join(_PARTS)} x {'/'.join(_CLASSES)}",
+            where=place,
+            remedy="unpack the archive again",
+        )
+    return _manifest(place, pictures)
+
+
+def _manifest(place: Path, pictures: list[_Picture]) -> Manifest:
+    import pandas as pd
+
+    stems = [picture.path.rpartition(".")[0] for picture in pictures]
+    counts = Counter(stems)
+    frame = pd.DataFrame(
+        {
+            # two files may differ in their suffix alone; then the suffix tells them apart
+            "case": [
+                stem if counts[stem] == 1 else picture.path
+                for stem, picture in zip(stems, pictures, strict=True)
+            ],
+            "path": [picture.path for picture in pictures],
+            "group": [picture.group for picture in pictures],
+            "part": [picture.part for picture in pictures],
+            "target": [picture.label for picture in pictures],
+            "kind": [picture.kind for picture in pictures],
+        }
+    )
+    return Manifest(
+        frame=frame,
+        root=place,
+        dataset=DATASET.name,
+        group=DATASET.group,
+        target=DATASET.target,
+        covariates=("kind",),
+        notes=tuple(_notes(place, pictures)),
+    )
+
+
+def _notes(place: Path, pictures: list[_Picture]) -> Iterator[str]:
+    if (place / MARKER).is_file():
+        yield "synthetic: these pictures were drawn by a program, they show nobody and prove nothing"
+    yield "patients are read from file names; one personN is one patient whatever the kind (cautious)"
+    parts: dict[str, set[str]] = {}
+    for picture in pictures:
+        parts.setdefault(picture.part, set()).add(picture.group)
+    shared = parts.get("train", set()) & parts.get("test", set())
+    if shared:
+        yield f"{len(shared)} patient ids stand in both the given train part and the given test part"
+    if "validation" not in parts:
+        yield "the publisher's folder val is missing"
+
+
+def _find(root: Path) -> Path:
+    """The folder that holds the parts: `root`, or one below it."""
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "there is no such folder"
+        raise DatasetError(f"{what}; looked for a folder with train, val and test in it", where=root)
+    nested = [root, root / "chest_xray", root / "chest_xray" / "chest_xray"]
+    try:
+        below = sorted(entry for entry in root.iterdir() if entry.is_dir() and not _hidden(entry.name))
+    except OSError as error:
+        raise DatasetError(f"the folder cannot be listed ({error.strerror})", where=root) from error
+    wanted = [Path(part, label) for part in ("train", "test") for label in _CLASSES]
+    for place in [*nested, *below]:
+        if all((place / folder).is_dir() for folder in wanted):
+            return place
+    places = [*nested, *below]
+    near = next((place for place in places if any((place / part).is_dir() for part in _PARTS)), None)
+    if near is not None:
+        missing = ", ".join(str(folder) for folder in wanted if not (near / folder).is_dir())
+        raise DatasetError(
+            f"looked for {{train,val,test}}/{{NORMAL,PNEUMONIA}}; missing: {missing}",
+            where=near,
+            remedy="unpack the archive again",
+        )
+    found = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
+    raise DatasetError(
+        "looked for the folders {train,val,test}/{NORMAL,PNEUMONIA}, here and one folder below; "
+        f"found: {found}",
+        where=root,
+        remedy="give the folder that holds train, val and test",
+    )
+
+
+def _pictures(place: Path, faults: list[str]) -> Iterator[_Picture]:
+    for folder, part in _PARTS.items():
+        for upper, label in _CLASSES.items():
+            try:
+                entries = sorted(os.scandir(place / folder / upper), key=lambda entry: entry.name)
+            except FileNotFoundError:
+                continue  # only val may be missing, see _find
+            except OSError as error:
+                raise DatasetError(
+                    f"the folder cannot be listed ({error.strerror})", where=place / folder / upper
+                ) from error
+            for entry in entries:
+                stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122 (a Path for each of many files is slow)
+                if _hidden(entry.name) or suffix.lower() not in _SUFFIXES or entry.is_dir():
+                    continue
+                path = f"{folder}/{upper}/{entry.name}"
+                form = _NORMAL if label == "normal" else _PNEUMONIA
+                match = form.fullmatch(stem)
+                if match is None:
+                    other = (_PNEUMONIA if label == "normal" else _NORMAL).fullmatch(stem)
+                    shown = path.encode(errors="backslashreplace").decode()  # a name need not be Unicode
+                    faults.append(f"{shown}: a name of the other class" if other else shown)
+                    continue
+                kind = match["kind"] if label == "pneumonia" else "normal"
+                yield _Picture(path, part, label, match["group"], kind)
+
+
+def _hidden(name: str) -> bool:
+    """Whether it is what file systems and archives leave behind: .DS_Store, ._x.jpeg, __MACOSX."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0) -> None:
+    """Write a small made-up set in the same layout and with the same quirks; it shows nobody.
+
+    Drawn radiographs of varying size, shape and exposure. A consolidated lobe stands for bacterial, streaky
+    haze in both lungs for viral pneumonia. As in the published set: several pictures of a patient, two forms
+    of name a class, a small `val`, ids that stand in train and in test with another kind, one picture stored
+    as RGB. What is written depends on `cases` and `seed` alone.
+
+    Args:
+        folder: where to; must be new, empty, or hold the same made-up set already.
+        cases: how many pictures, at least 16.
+        seed: another seed, other patients.
+
+    Raises:
+        DatasetError: too few cases, or a folder that holds something else.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from graftwork.domains.chest_xray.radiographs import draw
+
+    root = Path(folder)
+    if cases < 16:
+        raise DatasetError(f"cases is at least 16, got {cases}", where=root)
+    note = (
+        "SYNTHETIC. These pictures were drawn by graftwork, to try programs on. They show nobody, and no\n"
+        f"result obtained on them says anything about patients.\ncases={cases} seed={seed}\n"
+    )
+    if root.is_dir() and any(root.iterdir()):
+        marker = root / MARKER
+        if not marker.is_file() or marker.read_text(encoding="utf-8") != note:
+            raise DatasetError(
+                "the folder holds something else", where=root, remedy="name a new or an empty folder"
+            )
+    root.mkdir(parents=True, exist_ok=True)
+    # first, so that not even an interrupted call leaves pictures that could be taken for data
+    (root / MARKER).write_text(note, encoding="utf-8")
+    for number, (path, patient, kind) in enumerate(_plan(cases, seed)):
+        pixels = draw(_generator(seed, patient), _generator(seed, path), kind)
+        picture = Image.fromarray((pixels * 255).astype(np.uint8))
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        (picture.convert("RGB") if number == 3 else picture).save(file, format="JPEG", quality=90)
+
+
+def _generator(seed: int, *words: object) -> np.random.Generator:
+    """A generator for each thing that is drawn, so that nothing depends on the order of drawing."""
+    import hashlib
+
+    import numpy as np
+
+    digest = hashlib.sha256("\0".join(map(str, (DATASET.name, seed, *words))).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def _plan(cases: int, seed: int) -> list[tuple[str, str, str]]:
+    """Path, patient (whose anatomy is drawn) and kind of each picture."""
+    chance = _generator(seed, "plan")
+    test, val = round(0.25 * cases), max(2, round(0.06 * cases))
+    counts = {"train": cases - test - val, "val": val, "test": test}
+    plan: list[tuple[str, str, str]] = []
+    normal, person, serial = 101, 1, 1
+    trained: list[tuple[int, str]] = []  # (personN, kind) of the train part
+    for folder, count in counts.items():
+        healthy = max(1, round((0.38 if folder == "test" else 0.42) * count))
+        while healthy > 0:
+            prefix = "NORMAL2-" if normal % 3 == 0 else ""
+            for image in range(min(healthy, 1 + int(chance.integers(0, 5) == 0))):
+                tail = "-0001" if image == 0 else f"-0001-000{image + 1}"
+                stem = f"{prefix}IM-{normal:04d}{tail}"
+                plan.append((f"{folder}/NORMAL/{stem}.jpeg", f"{prefix}{normal}", "normal"))
+                healthy -= 1
+            normal += int(chance.integers(1, 4))
+        ill = count - sum(path.startswith(f"{folder}/") for path, _, _ in plan)
+        shared = max(1, cases // 40) if folder == "test" else 0
+        while ill > 0:
+            kind, who = ("bacteria", "virus")[int(chance.integers(0, 5) < 2)], person
+            if shared > 0:  # the same number as in train, and, as in the published set, the other kind
+                who, seen = trained[-shared]
+                kind = "virus" if seen == "bacteria" else "bacteria"
+                shared -= 1
+            elif folder == "train":
+                trained.append((who, kind))
+            for _ in range(min(ill, int(chance.integers(1, 4)))):
+                odd = "_1" if serial == 7 else ""
+                plan.append(
+                    (f"{folder}/PNEUMONIA/person{who}_{kind}_{serial}{odd}.jpeg", f"{who} {kind}", kind)
+                )
+                serial += 1
+                ill -= 1
+            person += 1
+    return plan

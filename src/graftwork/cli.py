@@ -1,0 +1,402 @@
+"""The command line. Each verb: parse, call the function of the same name, print its typed result."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from graftwork import __version__
+from graftwork.common import verbs
+from graftwork.completion import names, overrides_of_a_recipe, recipes_or_files, words
+from graftwork.terminal import (
+    FOUND,
+    bars,
+    complain,
+    exit_code,
+    guarded,
+    say,
+    say_json,
+    say_table,
+    sentence,
+    settings,
+)
+
+if TYPE_CHECKING:
+    from graftwork.common.doctor import Checkup, Place
+    from graftwork.common.evaluation.results import Evaluation
+
+__all__ = ["app", "main"]
+
+HELP = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(rich_markup_mode=None, context_settings=HELP, pretty_exceptions_enable=False)
+weights = typer.Typer(
+    rich_markup_mode=None,
+    context_settings=HELP,
+    help="Pretrained weights: what is to be had here, and how to carry it to a machine without internet.",
+)
+app.add_typer(weights, name="weights")
+
+
+def _verb(
+    described_by: Callable[..., Any] | str, *examples: str, name: str | None = None, to: typer.Typer = app
+) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+    """Make a command of a function; its help is the docstring of the verb, up to `Args:`, and examples."""
+    text = described_by if isinstance(described_by, str) else inspect.getdoc(described_by) or ""
+    text = re.split(r"^(?:Args|Returns|Raises):$", text, maxsplit=1, flags=re.MULTILINE)[0].strip()
+    shown = "\n".join(f"  graftwork {example}" for example in examples)
+
+    def register(function: Callable[..., int | None]) -> Callable[..., int | None]:
+        command = to.command(
+            name or function.__name__,
+            help=text,
+            short_help=" ".join(text.partition("\n\n")[0].split()),
+            epilog=f"\b\nExamples:\n{shown}",
+        )
+        command(guarded(function))
+        return function
+
+    return register
+
+
+DatasetName = Annotated[
+    str,
+    typer.Argument(metavar="DATASET", help="As `ls datasets` lists it.", autocompletion=names("datasets")),
+]
+Data = Annotated[
+    Path, typer.Option("--data", metavar="DIR", help="The folder in which the dataset was unpacked.")
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+
+
+@weights.callback(invoke_without_command=True)
+def _weights_door(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+
+
+@app.callback(invoke_without_command=True)
+def _door(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Say the version.")] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show errors in full, with any verb.")
+    ] = False,
+) -> None:
+    """Transfer learning for medical and wildlife imaging: recipes, grouped splits, honest intervals.
+
+    \b
+    A first run:
+      graftwork ls recipes
+      graftwork synthesize chest_xray/kermany toy
+      graftwork run chest_xray/kermany_linear-probe --data toy training.epochs=3
+    \b
+    Exit codes: 0 done; 1 done, and something was found (check, doctor); 2 wrong use or bad input;
+    70 a fault of graftwork; 75 stopped by a signal and 130 by Ctrl-C, both to be gone on with.
+    """
+    settings.traceback = traceback
+    if version:
+        say(f"graftwork {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+
+
+@_verb(verbs.ls, "ls", "ls recipes", "ls weights --json")
+def ls(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="KIND",
+            help="recipes, datasets, protocols or weights; all of them where left out.",
+            autocompletion=words("recipes", "datasets", "protocols", "weights"),
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    entries = verbs.ls(kind)  # type: ignore[arg-type]  # a kind that there is not is answered by the verb
+    if as_json:
+        return say_json([asdict(entry) for entry in entries])
+    last = {"recipes": "expect", "datasets": "target", "protocols": "source", "weights": "from"}
+    kinds = dict.fromkeys(entry.kind for entry in entries)
+    for each in kinds:
+        rows = [(entry.name, entry.title, entry.about) for entry in entries if entry.kind == each]
+        say_table((each, "title", last[each]), rows)
+        if len(kinds) > 1 and each != list(kinds)[-1]:
+            say("")
+    return None
+
+
+@_verb(verbs.show, "show chest_xray/kermany_linear-probe", "show chest_xray/kermany", "show recipe-keys")
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="As `ls` lists it, or recipe-keys.",
+            autocompletion=lambda incomplete: [
+                *names("recipes", "datasets", "protocols")(incomplete),
+                *words("recipe-keys")(incomplete),
+            ],
+        ),
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="recipe, dataset or protocol.",
+            autocompletion=words("recipe", "dataset", "protocol"),
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    found = verbs.show(name, kind)
+    if not as_json:
+        return say(found.text)
+    keys = [asdict(key) for key in verbs.recipe_keys()] if found.kind == "keys" else None
+    return say_json({**asdict(found), **({"keys": keys} if keys else {})})
+
+
+@_verb(verbs.cp, "cp chest_xray/kermany_linear-probe .", "cp chest_xray/kermany_full mine.toml")
+def cp(
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="As `ls recipes` lists it.", autocompletion=names("recipes")),
+    ],
+    to: Annotated[
+        Path, typer.Argument(metavar="FOLDER_OR_FILE", help="Where; a file ends in .toml.")
+    ] = Path(),
+) -> None:
+    say(str(verbs.cp(recipe, to)))
+
+
+@_verb(verbs.doctor, "doctor", "doctor --json")
+def doctor(as_json: Json = False) -> int:
+    found = verbs.doctor()
+    if as_json:
+        say_json(found.to_json())
+    else:
+        say_table(("this machine", ""), _checkup_rows(found))
+        for each in found.advice:
+            say(f"{each.severity}: {each.what}; {each.remedy}")
+    return 0 if found.ok else FOUND
+
+
+def _checkup_rows(found: Checkup) -> list[tuple[str, str]]:
+    cpu, memory = found.processors, found.memory
+    limits = "" if cpu.limit is None else f", limited to the time of {cpu.limit:g}"
+    devices = [
+        f"{device.name}{f', {device.memory_gib:g} GiB' if device.memory_gib else ''}"
+        f"{f', driver {device.driver}' if device.driver else ''}"
+        for device in found.devices
+    ]
+    rows = [
+        ("graftwork", f"{found.graftwork}{', offline' if found.offline else ''}"),
+        ("Python", found.python),
+        ("system", found.platform),
+        ("device", "; ".join(devices) or "no GPU: work is done on the CPU"),
+        ("CPUs", f"{cpu.allowed} of {cpu.installed}{limits} ({cpu.name})"),
+        (
+            "memory",
+            f"{memory.available_gib:g} of {memory.total_gib:g} GiB free"
+            + ("" if memory.limit_gib is None else f", limited to {memory.limit_gib:g} GiB"),
+        ),
+        ("/dev/shm", "missing" if found.shared_memory is None else _room(found.shared_memory)),
+        ("cache", f"{found.cache.path}: {found.cache.fault or _room(found.cache)}"),
+    ]
+    rows += [("weights", f"{backbone} ({origin})") for backbone, origin in found.weights]
+    rows += [
+        ("domain", f"{each.name} ({each.package}): {each.fault or ', '.join(each.datasets)}")
+        for each in found.domains
+    ]
+    rows += [("DICOM", f"{name}: {decoder or 'no decoder'}") for name, decoder in found.decoders.items()]
+    versions = {name: version or "missing" for name, version in found.libraries.items()}
+    if "torch" in versions and found.torch_cuda:
+        versions["torch"] += f" (CUDA {found.torch_cuda})"
+    return [*rows, ("libraries", ", ".join(f"{name} {version}" for name, version in versions.items()))]
+
+
+def _room(place: Place) -> str:
+    return f"{place.free_gib:g} of {place.total_gib:g} GiB free"
+
+
+@_verb(verbs.check, "check chest_xray/kermany --data chest_xray", "check chest_xray/kermany --data D --json")
+def check(
+    dataset: DatasetName,
+    data: Data,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that decode; as many as CPUs where left out.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    with bars() as move:
+        step = None if move is None else lambda done, total: move("decoding pictures", done, total)
+        found = verbs.check(dataset, data, workers=workers, progress=step)
+    if as_json:
+        say_json(found.to_json())
+    else:
+        columns = ("severity", "kind", "where", "what", "remedy")
+        if found.findings:
+            say_table(columns, [[row[column] for column in columns] for row in found.rows()], whole=2)
+        count = len(found.findings)
+        verdict = f"{count} finding{'s' * (count != 1)}" if count else "nothing found amiss"
+        say(f"{found.dataset}: {found.cases:,} cases, {found.groups:,} groups; {verdict}")
+    return FOUND if found.findings else 0
+
+
+@_verb(
+    verbs.run,
+    "run chest_xray/kermany_linear-probe --data chest_xray",
+    "run mine.toml --data chest_xray --out runs seed=1 training.epochs=3",
+)
+def run(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="As `ls recipes` lists it, or a .toml file.",
+            autocompletion=recipes_or_files,
+        ),
+    ],
+    data: Data,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Overrides; `show recipe-keys` lists the keys.",
+            autocompletion=overrides_of_a_recipe,
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder of runs.")] = Path("runs"),
+    allow_leak: Annotated[
+        bool,
+        typer.Option(
+            "--allow-leak", help="For studies of leakage: groups may stand in two parts. Stamped on reports."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    with bars() as move:
+        done = verbs.run(recipe, data, out, overrides or (), allow_leak=allow_leak, progress=move)
+    _say_run(done, as_json)
+
+
+@_verb(verbs.resume, "resume runs/chest_xray/kermany_linear-probe/0-1f2e3d4c")
+def resume(run: RunFolder, as_json: Json = False) -> None:
+    with bars() as move:
+        done = verbs.resume(run, progress=move)
+    _say_run(done, as_json)
+
+
+def _say_run(done: verbs.RunResult, as_json: bool) -> None:
+    if as_json:
+        paths = {"folder": str(done.folder), "report": str(done.report), "already": done.already}
+        return say_json({**paths, "evaluation": done.evaluation.to_json()})
+    if done.already:
+        complain(f"{done.folder} is complete; nothing was left to do")
+    _say_evaluation(done.evaluation)
+    return say(str(done.report))
+
+
+@_verb(verbs.evaluate, "evaluate runs/chest_xray/kermany_linear-probe/0-1f2e3d4c")
+def evaluate(run: RunFolder, as_json: Json = False) -> None:
+    found = verbs.evaluate(run)
+    if as_json:
+        return say_json(found.to_json())
+    return _say_evaluation(found)
+
+
+def _say_evaluation(found: Evaluation) -> None:
+    rows = [
+        (each.metric, each.label, _number(each.value), _interval(each.low, each.high), each.n, each.reason)
+        for each in found.results
+    ]
+    keep = [0, *(column for column in range(1, 6) if any(row[column] != "" for row in rows))]
+    columns = ("metric", "class", "value", f"{100 * found.confidence:g} % interval", "n", "why undefined")
+    title = f"{found.part}: {found.n:,} cases, {found.groups:,} groups, by protocol {found.protocol}"
+    say(title)
+    say_table([columns[column] for column in keep], [[row[column] for column in keep] for row in rows])
+
+
+def _number(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.3f}"
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if math.isnan(low) or math.isnan(high) else f"{low:.3f} to {high:.3f}"
+
+
+@_verb(verbs.report, "report RUN", "report runs/chest_xray/kermany_*/0-* --out comparison.html")
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The page to write.")] = None,
+) -> None:
+    say(str(verbs.report(runs, out)))
+
+
+@_verb(verbs.synthesize, "synthesize chest_xray/kermany toy", "synthesize chest_xray/kermany toy --cases 200")
+def synthesize(
+    dataset: DatasetName,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where; empty or missing.")],
+    cases: Annotated[int, typer.Option(min=1, help="Pictures, about.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds write equal files.")] = 0,
+) -> None:
+    say(str(verbs.synthesize(dataset, folder, cases=cases, seed=seed)))
+
+
+@_verb(verbs.schema, "schema > recipe.schema.json")
+def schema() -> None:
+    say_json(verbs.schema())
+
+
+@_verb("List the pretrained weights to be had without a network.", "weights ls", name="ls", to=weights)
+def weights_ls(as_json: Json = False) -> None:
+    ls("weights", as_json)
+
+
+@_verb(verbs.pack_weights, "weights pack weights.tar tf_efficientnet_lite0", name="pack", to=weights)
+def weights_pack(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The archive to write, .tar or .zip.")],
+    backbones: Annotated[
+        list[str] | None, typer.Argument(metavar="BACKBONE", help="timm names; all here where left out.")
+    ] = None,
+) -> None:
+    for record in verbs.pack_weights(file, backbones or ()):
+        say(f"{record.backbone}: {record.origin}")
+
+
+@_verb(verbs.unpack_weights, "weights unpack weights.tar", name="unpack", to=weights)
+def weights_unpack(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `weights pack` wrote.")],
+) -> None:
+    for record in verbs.unpack_weights(file):
+        say(f"{record.backbone}: {record.origin}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to end
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--traceback" in given:  # wherever it stands
+        given = ["--traceback", *(word for word in given if word != "--traceback")]
+    try:
+        code = app(given, prog_name="graftwork", standalone_mode=False)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        path = "graftwork" if context is None else context.command_path
+        complain(f"error: {sentence(error.format_message())} See: {path} --help")
+        code = error.exit_code if error.exit_code != 1 else 2
+    except (Exception, KeyboardInterrupt) as error:  # outside of a verb
+        code = exit_code(error)
+    sys.exit(code if isinstance(code, int) else 0)

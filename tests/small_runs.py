@@ -1,0 +1,91 @@
+"""Small complete runs for tests: a synthetic set of tiny pictures and a recipe that ends in a second."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+RECIPE = """
+title = "A small run for tests"
+dataset = "chest_xray/kermany"
+seed = 3
+
+[backbone]
+name = "test_efficientnet"
+
+[image]
+size = 32
+
+[strategy]
+name = "scratch"
+
+[training]
+epochs = 3
+batch_size = 8
+rate = 0.01
+dropout = 0.2
+workers = 0
+
+[augmentation]
+rotation = 10.0
+brightness = 0.2
+
+[evaluation]
+bootstrap = 50
+"""
+
+# What of a run must not depend on where it was cut
+RESULTS = ("best/model.safetensors", "best/optimizer.safetensors", "last/model.safetensors",
+           "last/optimizer.safetensors", "predictions.parquet", "metrics.json", "split.csv", "ledger.csv")  # fmt: skip
+
+
+def synthetic_data(folder: Path, cases: int = 48) -> Path:
+    """A synthetic set in the layout of chest_xray/kermany."""
+    from graftwork.common.verbs import synthesize
+
+    return synthesize("chest_xray/kermany", folder, cases=cases, seed=1)
+
+
+def recipe_file(folder: Path, text: str = RECIPE) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / "small.toml"
+    place.write_text(text, encoding="utf-8")
+    return place
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each result of a run."""
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in RESULTS}
+
+
+def forked() -> ForkServerContext:
+    """Children that begin with torch imported and no thread started: quick to make, safe to kill."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["graftwork.common.pipeline"])
+    return context
+
+
+def run_in_child(recipe: str, data: str, out: str, overrides: list[str]) -> None:
+    """The body of a child: one run, on one thread; its exit code is that of the command line."""
+    import sys
+
+    import torch
+
+    from graftwork.common.errors import GraftworkError
+    from graftwork.common.verbs import run
+
+    torch.set_num_threads(1)
+    try:
+        run(recipe, data, out, overrides)
+    except GraftworkError as error:
+        sys.exit(error.exit_code)
+
+
+def start(context: ForkServerContext, *words: Any) -> Any:
+    """Start `run_in_child` in a child that may have children of its own (loading processes)."""
+    child = context.Process(target=run_in_child, args=tuple(words), daemon=False)
+    child.start()
+    return child

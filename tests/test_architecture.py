@@ -1,0 +1,535 @@
+"""The house: who may import whom, domains of one shape, nothing heavy before it is needed.
+
+Each rule is a small function from source text to what breaks it. The last tests of the file feed these
+functions sources that break them, so that a rule that has gone blind is seen.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# From the ground up. A file imports only from rows above its own; a name with a slash is a package, whose
+# modules may import each other. A file of common/ that stands in no row fails: a new file is given its place
+# on purpose.
+ROWS: tuple[tuple[str, str], ...] = (
+    ("plain", "errors"),
+    ("plain", "files"),
+    ("plain", "seeds"),
+    ("plain", "toml"),
+    ("plain", "keys"),
+    ("plain", "sections"),
+    ("plain", "recipe"),
+    ("statistics", "evaluation/"),
+    ("data", "manifest"),
+    ("data", "allotment"),
+    ("data", "splits"),
+    ("data", "codestreams"),
+    ("data", "dicom"),
+    ("data", "presentation"),
+    ("data", "raster"),
+    ("data", "images"),
+    ("data", "volumes"),
+    ("data", "findings"),
+    ("data", "inspection"),
+    ("data", "twins"),
+    ("data", "checks"),
+    ("data", "domain"),
+    ("networks", "architectures"),
+    ("networks", "archives"),
+    ("networks", "weight_sources"),
+    ("networks", "weights"),
+    ("networks", "backbones"),
+    ("networks", "heads"),
+    ("networks", "tasks"),
+    ("networks", "transforms"),
+    ("networks", "batches"),
+    ("networks", "networks"),
+    ("networks", "freezing"),
+    ("networks", "features"),
+    ("work", "signals"),
+    ("work", "provenance"),
+    ("work", "runs"),
+    ("work", "objectives"),
+    ("work", "prediction"),
+    ("work", "training"),
+    ("work", "explanation"),
+    ("faces", "report/"),
+    ("faces", "catalogue"),
+    ("faces", "doctor"),
+    ("faces", "pipeline"),
+    ("faces", "verbs"),
+)
+FLOOR = {row: floor for floor, row in ROWS}
+PLACE = {row: place for place, (_, row) in enumerate(ROWS)}
+
+# Of the floors above, these are imported without torch (a study may use a loader, or the statistics, alone).
+HEAVY = ("torch", "torchvision", "monai", "timm", "accelerate", "albumentations", "cv2")
+WITHOUT_HEAVY = ("plain", "statistics", "data", "faces")
+WITH_HEAVY = {
+    "pipeline"
+}  # of these floors: it drives the network, and verbs imports it when a run is asked for
+SLOW = (*HEAVY, "pandas", "matplotlib", "pyarrow", "scipy", "sklearn")
+
+# common/ names no domain, no disease, no species. The names of the domains' folders are added below.
+WORDS = (
+    "pneumonia|tuberculosis|covid|pneumothorax|effusion|cardiomegaly|nodule|melanoma|nevus|naevus|keratosis"
+    "|carcinoma|cancer|glioma|glioblastoma|tumou?rs?|metastas[ei]s|hippocamp\\w+|lungs?|brains?|skin|chest"
+    "|thorax|dermatoscop\\w+|x-rays?"
+    "|lions?|tigers?|leopards?|deer|elephants?|ostrich(?:es)?|mongooses?|zebras?|giraffes?|birds?|mammals?"
+    "|wolf|wolves|fox(?:es)?|rodents?|serengeti|kermany|ham10000|isic|brats|chexnet|cxr14"
+)
+
+UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+VAGUE = {"utils", "util", "helpers", "helper", "manager", "managers", "base", "misc", "common_utils", "core"}
+LINES = 400
+# Files that pass 400 lines, each with the reason why it is one idea all the same.
+LONGER: dict[str, str] = {}
+
+
+def modules(*folders: str) -> list[Path]:
+    """The Python files below folders of the checkout, in order."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def code_of_the_door() -> list[Path]:
+    return sorted((ROOT / "src" / "graftwork").glob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """common/report/page.py is graftwork.common.report.page"""
+    relative = path.relative_to(ROOT).with_suffix("")
+    parts = list(relative.parts)
+    if parts[0] == "src":
+        parts = parts[2:]
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(["graftwork", *parts])
+
+
+def imports(source: str, module: str, *, package: bool = False) -> set[str]:
+    """Full names of what a module imports anywhere in it: inside functions and for type checking too.
+
+    `from a.b import c` gives both a.b and a.b.c, as c may be a module.
+    """
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                parts = parts[: len(parts) - node.level + (1 if package else 0)]
+                start = ".".join([*parts, start] if start else parts)
+            found.add(start)
+            found.update(f"{start}.{alias.name}" for alias in node.names)
+        elif (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "attr", getattr(node.func, "id", "")) in {"import_module", "__import__"}
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            found.add(str(node.args[0].value))
+    return found
+
+
+def row_of(module: str) -> str | None:
+    """The row in which a module of graftwork.common stands; None for the package itself and for no row."""
+    parts = module.split(".")
+    if parts[:2] != ["graftwork", "common"] or len(parts) < 3:
+        return None
+    for row in (parts[2], f"{parts[2]}/"):
+        if row in PLACE:
+            return row
+    return None
+
+
+def floor_faults(source: str, module: str, *, package: bool = False) -> list[str]:
+    """What a module of common/ imports that does not lie below it."""
+    own = row_of(module)
+    if own is None:
+        return [] if module == "graftwork.common" else [f"{module} stands in no row of ROWS"]
+    faults = []
+    for target in sorted(imports(source, module, package=package)):
+        if target == "graftwork.domains" or target.startswith("graftwork.domains."):
+            faults.append(f"{module} imports a domain: {target}")
+        elif target.startswith("graftwork.common."):
+            row = row_of(target)
+            if row is None:
+                faults.append(f"{module} imports {target}, which stands in no row")
+            elif row != own and PLACE[row] >= PLACE[own]:
+                faults.append(f"{module} ({own}) imports {target}, which stands above it")
+            elif FLOOR[own] == "statistics" and row != own and FLOOR[row] != "plain":
+                faults.append(f"{module}: statistics imports nothing else of ours but plain, not {target}")
+        elif target.startswith("graftwork.") and target not in {"graftwork.common", "graftwork.__version__"}:
+            faults.append(f"{module} imports the door: {target}")
+    return faults
+
+
+def heavy_at_top(source: str, names: tuple[str, ...]) -> list[str]:
+    """Libraries of `names` imported with this source: not inside functions, not for type checking."""
+    found: set[str] = set()
+
+    def visit(nodes: list[ast.stmt]) -> None:
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                found.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add((node.module or "").split(".")[0])
+            elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                visit(node.orelse)
+            elif isinstance(node, (ast.If, ast.Try, ast.With, ast.ClassDef)):
+                visit([child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)])
+                for handler in getattr(node, "handlers", []):
+                    visit(handler.body)
+
+    visit(ast.parse(source).body)
+    return sorted(found & set(names))
+
+
+def forbidden_calls(source: str) -> list[str]:
+    """What can run code from a file, or prints: with its line."""
+    faults = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = (
+                [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            )
+            for name in names:
+                if name.split(".")[0] in UNPICKLERS:
+                    faults.append(f"line {node.lineno}: import {name}")
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        last = called.rsplit(".", 1)[-1]
+        if called == "torch.load" and keywords.get("weights_only") != "True":
+            faults.append(f"line {node.lineno}: torch.load without weights_only=True")
+        if last in {"to_pickle", "read_pickle"} or called in {"torch.save", "eval", "exec"}:
+            faults.append(f"line {node.lineno}: {called}")
+        if keywords.get("allow_pickle") == "True":
+            faults.append(f"line {node.lineno}: allow_pickle=True")
+        if called == "print":
+            faults.append(f"line {node.lineno}: print")
+    return faults
+
+
+def undocumented(source: str) -> list[str]:
+    """Functions and classes of `__all__` that have no docstring; a missing `__all__`."""
+    tree = ast.parse(source)
+    offered: list[str] | None = None
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+            offered = [str(value) for value in ast.literal_eval(node.value)]  # type: ignore[attr-defined]
+    if offered is None:
+        return ["no __all__"]
+    faults = [] if ast.get_docstring(tree) else ["no docstring of the module"]
+    defined = {node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    for name in offered:
+        node = defined.get(name)
+        if node is None:
+            continue
+        if not ast.get_docstring(node):
+            faults.append(f"{name} has no docstring")
+    return faults
+
+
+def words_of_domains(text: str, words: str) -> list[str]:
+    """Words that common/ must not know, each with its line."""
+    pattern = re.compile(rf"(?<![A-Za-z0-9_])(?:{words})(?![A-Za-z0-9_])", re.IGNORECASE)
+    return [
+        f"line {number}: {match.group()}"
+        for number, line in enumerate(text.splitlines(), 1)
+        for match in pattern.finditer(line)
+    ]
+
+
+def domain_folders() -> list[Path]:
+    return sorted(path.parent for path in (ROOT / "domains").glob("*/__init__.py"))
+
+
+def dataset_files(folder: Path) -> list[Path]:
+    """The modules that a domain's DOMAIN names as datasets; others beside them serve these."""
+    for node in ast.walk(ast.parse((folder / "__init__.py").read_text())):
+        if isinstance(node, ast.keyword) and node.arg == "datasets":
+            return [folder / f"{name}.py" for name in sorted(ast.literal_eval(node.value))]
+    return []
+
+
+# floors ----------------------------------------------------------------------------------------------------
+
+
+def test_every_file_is_visited() -> None:
+    found = {name_of(path) for path in modules("common")}
+    assert {"graftwork.common.errors", "graftwork.common.files"} <= found
+    assert len(found) >= 20, "the tests below would pass by finding nothing"
+
+
+@pytest.mark.parametrize("path", modules("common"), ids=name_of)
+def test_a_file_imports_only_from_rows_above_its_own(path: Path) -> None:
+    assert not floor_faults(path.read_text(), name_of(path), package=path.name == "__init__.py")
+
+
+def test_no_two_rows_have_one_name_and_every_floor_is_one_block() -> None:
+    assert len(PLACE) == len(ROWS)
+    floors = [floor for floor, _ in ROWS]
+    blocks = [floor for place, floor in enumerate(floors) if place == 0 or floors[place - 1] != floor]
+    assert blocks == ["plain", "statistics", "data", "networks", "work", "faces"]
+
+
+@pytest.mark.parametrize("path", modules("common"), ids=name_of)
+def test_what_needs_no_torch_imports_none(path: Path) -> None:
+    row = row_of(name_of(path))
+    if row is not None and FLOOR[row] in WITHOUT_HEAVY and row not in WITH_HEAVY:
+        assert not heavy_at_top(path.read_text(), HEAVY)
+
+
+@pytest.mark.parametrize("path", [*modules("domains"), *code_of_the_door()], ids=name_of)
+def test_domains_and_the_door_import_nothing_slow(path: Path) -> None:
+    assert not heavy_at_top(path.read_text(), (*SLOW, "numpy", "PIL", "pydicom"))
+
+
+@pytest.mark.parametrize("path", modules("domains"), ids=name_of)
+def test_domains_never_import_each_other(path: Path) -> None:
+    own = path.relative_to(ROOT / "domains").parts[0]
+    for target in imports(path.read_text(), name_of(path), package=path.name == "__init__.py"):
+        if target.startswith("graftwork.domains."):
+            assert target.split(".")[2] == own, f"{name_of(path)} imports {target}"
+        assert not target.startswith("graftwork.common.verbs"), "a domain does not drive the program"
+        assert not target.startswith("graftwork.cli")
+
+
+def test_common_knows_no_domain_no_disease_and_no_species() -> None:
+    names = [path.name for path in domain_folders()]
+    names += [path.stem for folder in domain_folders() for path in dataset_files(folder)]
+    kept = [re.escape(name).replace("_", "[ _-]") for name in names]
+    assert kept, "there is no domain"
+    texts = [*modules("common"), *(ROOT / "common").rglob("*.html"), *(ROOT / "common").rglob("*.j2")]
+    faults = [
+        f"{path.relative_to(ROOT)} {fault}"
+        for path in texts
+        for fault in words_of_domains(path.read_text(), "|".join([WORDS, *kept]))
+    ]
+    assert not faults, "\n".join(faults)
+
+
+# shape of domains ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", domain_folders(), ids=lambda path: path.name)
+def test_domains_are_of_one_shape(folder: Path) -> None:
+    def names_in(path: Path) -> set[str]:
+        found: set[str] = set()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                found.add(node.name)
+            elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                found.update(target.id for target in targets if isinstance(target, ast.Name))
+            elif isinstance(node, ast.ImportFrom):
+                found.update(alias.asname or alias.name for alias in node.names)
+        return found
+
+    assert "DOMAIN" in names_in(folder / "__init__.py")
+    assert "PROTOCOLS" in names_in(folder / "protocols.py")
+    datasets = dataset_files(folder)
+    assert datasets, "a domain holds a dataset"
+    for path in datasets:
+        assert {"DATASET", "read", "synthesize"} <= names_in(path), path
+        assert (ROOT / "data_cards" / folder.name / f"{path.stem}.md").is_file(), f"{path.stem} has no card"
+        assert list((ROOT / "recipes" / folder.name).glob(f"{path.stem}_*.toml")), (
+            f"{path.stem} has no recipe"
+        )
+    for path in set(folder.glob("*.py")) - set(datasets):
+        assert "DATASET" not in names_in(path), f"{path} is a dataset that DOMAIN does not name"
+    assert not [path for path in folder.iterdir() if path.is_dir() and path.name != "__pycache__"]
+
+
+def test_cards_and_recipes_belong_to_a_dataset() -> None:
+    datasets = {f"{folder.name}/{path.stem}" for folder in domain_folders() for path in dataset_files(folder)}
+    for card in (ROOT / "data_cards").rglob("*.md"):
+        assert f"{card.parent.name}/{card.stem}" in datasets, card
+    for recipe in (ROOT / "recipes").rglob("*.toml"):
+        said = tomllib.loads(recipe.read_text())["dataset"]
+        assert said in datasets, recipe
+        name = f"{recipe.parent.name}/{recipe.stem}"
+        assert name.startswith(f"{said}_"), f"{name} is named after another dataset than its own, {said}"
+
+
+def test_each_domain_is_registered_as_a_strangers_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    registered = project["entry-points"]["graftwork.domains"]
+    assert registered == {
+        folder.name: f"graftwork.domains.{folder.name}:DOMAIN" for folder in domain_folders()
+    }
+
+
+# nothing before it is needed -------------------------------------------------------------------------------
+
+LIGHT = {
+    "import graftwork": None,
+    "--version": ["--version"],
+    "--help": ["--help"],
+    "run --help": ["run", "--help"],
+    "ls recipes": ["ls", "recipes"],
+    "show": ["show", "chest_xray/kermany_linear-probe"],
+    "no such verb": ["rnu"],
+    "no such name": ["show", "chest_xray/kermani"],
+    "doctor": ["doctor"],
+}
+
+
+@pytest.mark.parametrize("case", LIGHT)
+def test_nothing_heavy_is_imported_before_it_is_needed(case: str, tmp_path: Path) -> None:
+    words = LIGHT[case]
+    program = "import graftwork\n"
+    if words is not None:
+        program = (
+            f"import sys; sys.argv = ['graftwork', *{words!r}]\n"
+            "from graftwork.cli import main\n"
+            "try: main()\n"
+            "except SystemExit: pass\n"
+        )
+    program += "import json, sys; sys.stderr.write('\\nMODULES ' + json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = {name.split(".")[0] for name in json.loads(done.stderr.rsplit("MODULES ", 1)[1])}
+    assert "graftwork" in loaded
+    assert not loaded & set(SLOW)
+    if case != "doctor":  # which looks for decoders
+        assert not loaded & {"numpy", "PIL", "pydicom", "jinja2", "huggingface_hub"}
+
+
+def test_public_names_load_when_first_used() -> None:
+    program = (
+        "import graftwork, sys\n"
+        "assert 'pandas' not in sys.modules\n"
+        "assert set(graftwork.__all__) <= set(dir(graftwork))\n"
+        "for name in graftwork.__all__: getattr(graftwork, name)\n"
+        "try: graftwork.no_such_name\n"
+        "except AttributeError as error: assert 'no_such_name' in str(error)\n"
+        "else: raise SystemExit('no AttributeError')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+# house rules -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", modules("common", "domains"), ids=name_of)
+def test_what_is_public_is_documented(path: Path) -> None:
+    faults = undocumented(path.read_text())
+    if path.name == "__init__.py":  # the guards of common/ and domains/ offer nothing
+        faults = [fault for fault in faults if fault != "no __all__"]
+    assert not faults
+
+
+@pytest.mark.parametrize("path", [*modules("common", "domains"), *code_of_the_door()], ids=name_of)
+def test_nothing_prints_and_nothing_runs_code_from_a_file(path: Path) -> None:
+    faults = forbidden_calls(path.read_text())
+    if path == ROOT / "src" / "graftwork" / "cli.py":
+        faults = [fault for fault in faults if not fault.endswith(": print")]
+    assert not faults
+
+
+def test_no_file_is_longer_than_one_idea() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in modules("common")}
+    longer = {name: length for name, length in lengths.items() if length > LINES}
+    assert set(longer) == set(LONGER), f"over {LINES} lines: {longer}; excused: {sorted(LONGER)}"
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    vague = [
+        path
+        for path in [*modules("common", "domains", "tests", "benchmarks"), *code_of_the_door()]
+        if path.stem.lower() in VAGUE
+    ]
+    assert not vague
+
+
+# the rules see a fault -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [
+        ("from graftwork.common.report import page", "graftwork.common.splits"),
+        ("from graftwork.common import verbs", "graftwork.common.runs"),
+        ("from . import verbs", "graftwork.common.runs"),
+        ("def f():\n    import graftwork.common.training", "graftwork.common.runs"),
+        ("from graftwork.common.manifest import Manifest", "graftwork.common.evaluation.protocols"),
+        ("from graftwork.domains.a import b", "graftwork.common.verbs"),
+        ("from graftwork import domains", "graftwork.common.verbs"),
+        ("import importlib\nimportlib.import_module('graftwork.domains.a')", "graftwork.common.domain"),
+        ("from graftwork.cli import main", "graftwork.common.verbs"),
+        ("", "graftwork.common.new"),
+        ("from graftwork.common.new import x", "graftwork.common.verbs"),
+    ],
+)
+def test_the_rule_of_floors_sees_a_fault(source: str, module: str) -> None:
+    assert floor_faults(source, module)
+
+
+def test_the_rule_of_floors_lets_pass_what_is_right() -> None:
+    assert not floor_faults("from graftwork.common.errors import RunError", "graftwork.common.files")
+    assert not floor_faults("from .tables import x", "graftwork.common.report.page")
+    assert not floor_faults("from .tables import x", "graftwork.common.report", package=True)
+    assert not floor_faults("from graftwork.common.files import lock", "graftwork.common.evaluation.metrics")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from joblib import load",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "pd.read_pickle(path)",
+        "np.load(path, allow_pickle=True)",
+        "torch.save(x, path)",
+        "def f():\n    print('x')",
+    ],
+)
+def test_the_rule_of_calls_sees_a_fault(source: str) -> None:
+    assert forbidden_calls(source)
+    assert not forbidden_calls("torch.load(path, weights_only=True)")
+
+
+def test_the_rules_of_imports_words_and_docstrings_see_a_fault() -> None:
+    assert heavy_at_top("try:\n    import torch\nexcept ImportError:\n    pass", HEAVY) == ["torch"]
+    assert heavy_at_top("from torch.nn import Module", HEAVY) == ["torch"]
+    assert not heavy_at_top("if TYPE_CHECKING:\n    import torch\ndef f():\n    import timm", HEAVY)
+    assert words_of_domains("# as in pneumonia", WORDS) == ["line 1: pneumonia"]
+    assert words_of_domains("a chest_xray", "chest[ _-]xray") == ["line 1: chest_xray"]
+    assert not words_of_domains("checksum, nodes, birdsong_x", WORDS)
+    assert undocumented("'''m'''\n__all__ = ['f']\ndef f(): pass") == ["f has no docstring"]
+    assert undocumented("'''m'''\ndef f(): pass") == ["no __all__"]
+
+
+def test_every_test_file_is_collected_by_its_name() -> None:
+    """A file of tests that pytest would not collect is a test that nobody sees."""
+
+    def holds_tests(path: Path) -> Iterator[str]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                yield node.name
+
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert path.name.startswith("test_") or path.name == "conftest.py" or not list(holds_tests(path)), (
+            path
+        )

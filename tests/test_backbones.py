@@ -1,0 +1,172 @@
+"""Backbones and heads: one surface, stages that hold each tensor once, seeded initialisation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from graftwork.common.backbones import Backbone, create_backbone
+from graftwork.common.errors import UsageError, WeightsError
+from graftwork.common.heads import LinearHead
+from graftwork.common.weights import Weights, WeightsRecord
+
+# one small member of each family, with the stages that a ledger shows for it
+FAMILIES = {
+    "tf_efficientnet_lite0": ["stem", *(f"blocks.{stage}" for stage in range(7)), "conv_head"],
+    "mobilenetv2_035": ["stem", *(f"blocks.{stage}" for stage in range(7)), "conv_head"],
+    "mobilenetv3_small_050": ["stem", *(f"blocks.{stage}" for stage in range(6)), "conv_head"],
+    "resnet10t": ["stem", "layer1", "layer2", "layer3", "layer4"],
+    "densenet121": ["stem", *(f"features.denseblock{stage}" for stage in range(1, 5))],
+    "inception_v3": [
+        *("stem", "Conv2d_3b_1x1", "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c"),
+        *("Mixed_6d", "Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c"),
+    ],
+    "test_convnext": ["stem", *(f"stages.{stage}" for stage in range(4))],
+    "test_vit": ["stem", *(f"blocks.{stage}" for stage in range(6))],
+    "eva02_tiny_patch14_224": ["stem", *(f"blocks.{stage}" for stage in range(12))],
+    "swin_tiny_patch4_window7_224": ["stem", *(f"layers.{stage}" for stage in range(4))],
+    "squeezenet1_1": ["stem", *(f"features.{stage}" for stage in (3, 4, 6, 7, 9, 10, 11, 12))],
+}
+
+
+def built(name: str, seed: int = 0) -> Backbone:
+    return create_backbone(name, weights=None, seed=seed).eval()
+
+
+def record(**changes: object) -> WeightsRecord:
+    said: dict[str, object] = {"backbone": "test_resnet", "source": "file", "origin": "a file"}
+    said |= {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), **changes}
+    return WeightsRecord(**said)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_keeps_the_contract(name: str) -> None:
+    backbone = built(name)
+    assert [stage.name for stage in backbone.stages] == FAMILIES[name]
+
+    held = [tensor for stage in backbone.stages for tensor in (*stage.parameters, *stage.buffers)]
+    parameters = {key for key, _ in backbone.named_parameters()}
+    buffers = {key for key, _ in backbone.named_buffers()}
+    assert len(held) == len(set(held)) and set(held) == parameters | buffers
+    assert {key for stage in backbone.stages for key in stage.parameters} == parameters
+    assert all(
+        any(dict(backbone.named_parameters())[key].ndim > 1 for key in stage.parameters)
+        for stage in backbone.stages
+    ), "each stage can learn more than a norm"
+
+    side = backbone.input_size if name.startswith(("test_vit", "eva", "swin")) else 96
+    with torch.inference_mode():
+        images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+        maps = backbone.maps(images)
+        features = backbone(images)
+        assert torch.equal(features, backbone.pooled(maps))
+        grid = backbone.grid(maps)
+    assert features.shape == (2, backbone.width)
+    assert grid.ndim == 4 and grid.shape[0] == 2 and grid.shape[2] == grid.shape[3]
+    assert len(backbone.mean) == len(backbone.std) == 3
+
+
+def test_a_table_of_positions_that_all_blocks_read_belongs_to_the_stem() -> None:
+    first, *others = built("eva02_tiny_patch14_224").stages
+    assert any("rope" in name for name in first.buffers)
+    assert not any("rope" in name for stage in others for name in stage.buffers)
+
+
+def test_stages_follow_the_data_through_the_network() -> None:
+    backbone = built("tf_efficientnet_lite0")
+    seen: list[str] = []
+    for stage in backbone.stages:
+        module = backbone.get_submodule("network." + ("conv_stem" if stage.name == "stem" else stage.name))
+        module.register_forward_hook(lambda *_, name=stage.name: seen.append(name))
+    with torch.inference_mode():
+        backbone(torch.zeros(1, 3, 64, 64))
+    assert seen == [stage.name for stage in backbone.stages]
+
+
+def test_initialisation_is_seeded_and_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    first = built("test_resnet", seed=1).state_dict()
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(12)
+    again, other = built("test_resnet", seed=1).state_dict(), built("test_resnet", seed=2).state_dict()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_padding_is_what_the_weights_say_or_what_is_asked() -> None:
+    """TensorFlow pads an even image by 0 before and 1 after; PyTorch by 1 on both sides."""
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    plain = built("mobilenetv2_035")
+    tensors = {
+        key.removeprefix("network."): value.clone()
+        for key, value in plain.state_dict().items()
+        if key.startswith("network.")
+    }
+    kept = record(backbone="mobilenetv2_035", padding="same")
+    by_record = create_backbone("mobilenetv2_035", weights=Weights(kept, tensors), seed=0).eval()
+    asked = create_backbone("mobilenetv2_035", weights=None, seed=0, padding="same").eval()
+    with torch.inference_mode():
+        assert torch.equal(by_record(images), asked(images))
+        assert not torch.allclose(by_record(images), plain(images))
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "squeezenet1_1"])
+def test_a_network_that_cannot_pad_as_tensorflow_says_so(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot pad"):
+        create_backbone(name, weights=None, seed=0, padding="same")
+    with pytest.raises(UsageError, match="'reflect'"):
+        create_backbone(name, weights=None, seed=0, padding="reflect")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [("resnet81", "resnet"), ("ResNet50", "resnet50"), ("sqeezenet1_1", "squeezenet1_1"), ("", "timm")],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(wrong: str, near: str) -> None:
+    with pytest.raises(UsageError, match=near):
+        create_backbone(wrong, weights=None, seed=0)
+
+
+def test_weights_are_loaded_strictly_and_all_faults_named_at_once() -> None:
+    tensors = {
+        key.removeprefix("network."): value for key, value in built("test_resnet", 5).state_dict().items()
+    }
+    loaded = create_backbone(
+        "test_resnet", weights=Weights(record(), {**tensors, "fc.weight": torch.zeros(7, 96)}), seed=0
+    )
+    assert all(torch.equal(loaded.state_dict()[f"network.{key}"], value) for key, value in tensors.items())
+    assert loaded.mean == (0.1, 0.2, 0.3) and loaded.std == (0.4, 0.5, 0.6)
+
+    del tensors["layer1.0.conv1.weight"]
+    tensors["layer9.weight"] = torch.zeros(3)
+    tensors["bn1.bias"] = torch.zeros(5)
+    with pytest.raises(WeightsError) as caught:
+        create_backbone("test_resnet", weights=Weights(record(), tensors), seed=0)
+    said = str(caught.value)
+    assert "missing: layer1.0.conv1.weight" in said
+    assert "unexpected: layer9.weight [3]" in said
+    assert "bn1.bias is [5], expected" in said and "a file" in said
+
+
+def test_a_linear_head_is_seeded_and_checked() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    head, again, other = (
+        LinearHead(6, 2, 0.5, seed=4),
+        LinearHead(6, 2, 0.5, seed=4),
+        LinearHead(6, 2, 0.5, seed=5),
+    )
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(head.linear.weight, again.linear.weight)
+    assert not torch.equal(head.linear.weight, other.linear.weight)
+    assert not head.linear.bias.any()
+
+    features = torch.ones(400, 6)
+    assert head(features).shape == (400, 2)
+    dropped = (head.train()(features) - head.eval()(features)).abs().amax(1)
+    assert (dropped > 0).float().mean() > 0.9, "dropout is on in training mode"
+    assert torch.equal(head(features), head(features)), "and off in evaluation"
+    for wrong in ((0, 2, 0.0), (6, 0, 0.0), (6, 2, 1.0), (6, 2, -0.1)):
+        with pytest.raises(UsageError):
+            LinearHead(*wrong, seed=0)

@@ -1,0 +1,125 @@
+"""Numbers of reference tools, each with tool, version and call. Float64, tolerance 1e-9.
+
+The arrays are those for which the tools were run; the expected figures were written down then, so the tools need
+not be installed here.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from graftwork.common.evaluation import (
+    accuracy,
+    auroc,
+    average_precision,
+    balanced_accuracy,
+    brier,
+    choose_threshold,
+    expected_calibration_error,
+    percentile_interval,
+    precision_recall_curve,
+    score,
+)
+
+EXACT = {"abs": 1e-9, "rel": 0}
+
+Y = np.array([0] * 6 + [1] * 6)
+A = np.array([0.10, 0.30, 0.30, 0.35, 0.60, 0.80, 0.20, 0.35, 0.55, 0.60, 0.90, 0.95])
+B = np.array([0.20, 0.10, 0.40, 0.30, 0.50, 0.45, 0.30, 0.50, 0.60, 0.40, 0.70, 0.65])
+Y3 = np.array([0] * 5 + [1] * 3 + [2] * 2)
+P3 = (
+    np.array(
+        [
+            [6, 3, 1],
+            [5, 3, 2],
+            [2, 5, 3],
+            [7, 2, 1],
+            [4, 1, 5],
+            [3, 5, 2],
+            [4, 4, 2],
+            [1, 3, 6],
+            [2, 2, 6],
+            [3, 4, 3],
+        ]
+    )
+    / 10
+)
+YC = np.array([0, 0, 0, 0, 1, 0, 1, 0, 1, 1, 1, 1])
+PC = np.array([0.03, 0.12, 0.22, 0.27, 0.31, 0.41, 0.48, 0.56, 0.71, 0.83, 0.91, 0.97])
+
+
+def test_auroc_of_delong_reference() -> None:
+    """roc_comparison 62da5b8, `delong_roc_variance(y, s)[0]`; by hand the placements of DeLong 1988."""
+    assert auroc(Y, A) == pytest.approx(0.694444444, **EXACT)
+    assert auroc(Y, B) == pytest.approx(0.819444444, **EXACT)
+
+
+def test_average_precision_is_the_step_sum() -> None:
+    """scikit-learn 1.9.1, `average_precision_score(y, s)`; the trapezoid, `auc(recall, precision)`, is another."""
+    assert average_precision(Y, A) == pytest.approx(0.739520202, **EXACT)
+    assert average_precision(Y, B) == pytest.approx(0.8375, **EXACT)
+    for scores, trapezoid in ((A, 0.739204545), (B, 0.859722222)):
+        curve = precision_recall_curve(Y, scores)
+        recall, precision = np.append(0.0, curve.x), np.append(1.0, curve.y)
+        assert np.trapezoid(precision, recall) == pytest.approx(trapezoid, **EXACT)
+
+
+def test_sensitivity_at_specificity_by_steps() -> None:
+    """By steps, as torchmetrics 1.9.0 (`binary_sensitivity_at_specificity`, min_specificity 0.8) has it; between
+    the operating points, where no threshold lies, interpolation would give 0.366666667."""
+    chosen = choose_threshold(Y, A, "specificity", 0.8)
+    assert chosen.sensitivity == pytest.approx(1 / 3, **EXACT)
+    assert chosen.specificity == pytest.approx(5 / 6, **EXACT)
+
+
+def test_one_against_the_rest() -> None:
+    """scikit-learn 1.9.1, `roc_auc_score(Y, P, multi_class="ovr", average="macro")`; accuracy of `P.argmax(1)`."""
+    assert score("auroc", "multi-class", "abc", Y3, P3) == pytest.approx(0.804801587, **EXACT)
+    assert accuracy(Y3, P3) == pytest.approx(0.5, **EXACT)
+    assert score("accuracy", "multi-class", "abc", Y3, P3) == pytest.approx(0.5, **EXACT)
+
+
+def test_balanced_accuracy_gives_a_tied_row_to_the_first_class() -> None:
+    """scikit-learn 1.9.1, `balanced_accuracy_score(y, rows.argmax(1))`; the ISIC scorer, tie wrong, gives 7/9."""
+    truth = [0, 0, 0, 1, 1, 2]
+    rows = np.array(
+        [[0.4, 0.4, 0.2], [0.5, 0.3, 0.2], [0.2, 0.5, 0.3], [0.3, 0.6, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]]
+    )
+    assert balanced_accuracy(truth, rows) == pytest.approx(8 / 9, **EXACT)
+    assert score("balanced_accuracy", "multi-class", "abc", truth, rows) == pytest.approx(8 / 9, **EXACT)
+
+
+def test_calibration() -> None:
+    """Brier: scikit-learn 1.9.1, `brier_score_loss(y, p)`. ECE in 5, 10 and 15 bins: counted by hand from the
+    definition of Guo 2017, as the tools differ in edges and target and no call gives these variants by name."""
+    assert brier(YC, PC) == pytest.approx(0.1239, **EXACT)
+    assert brier(YC, np.stack([1 - PC, PC], axis=1)) == pytest.approx(2 * 0.1239, **EXACT)
+    top = [expected_calibration_error(YC, PC, bins=bins) for bins in (5, 10, 15)]
+    assert top == pytest.approx([0.100, 0.215, 0.121666667], **EXACT)
+    one = [expected_calibration_error(YC, PC, bins=bins, variant="class-1") for bins in (5, 10, 15)]
+    assert one == pytest.approx([0.115, 0.215, 0.238333333], **EXACT)
+
+
+def test_exhaustive_bootstrap_over_groups() -> None:
+    """All 4^4 draws of four patients, accuracy, `numpy.quantile(..., [.025, .975])` (numpy 2.4.6)."""
+    flags = [[1, 0, 1], [0, 0], [1, 1, 1, 1], [0, 1, 0]]
+    right = np.concatenate(flags)
+    patient = np.repeat(np.arange(4), [len(each) for each in flags])
+    draws = np.array([np.bincount(draw, minlength=4) for draw in itertools.product(range(4), repeat=4)])
+    values = accuracy(np.ones(len(right)), right, 0.5, weights=draws[:, patient].astype(float))
+    assert accuracy(np.ones(len(right)), right, 0.5) == pytest.approx(0.583333333, **EXACT)
+    interval = percentile_interval(values)
+    assert (interval.low, interval.high) == pytest.approx((0.2, 0.866666667), **EXACT)
+    assert (interval.replicates, interval.undefined) == (256, 0)
+
+
+def test_auroc_is_pooled_and_never_a_mean_over_batches() -> None:
+    """scikit-learn 1.9.1, `roc_auc_score(y, s)`, and its mean over batches of 4."""
+    y = np.array([0, 1] * 8)
+    s = np.array([0.1, 0.9, 0.2, 0.3, 0.6, 0.7, 0.4, 0.5, 0.35, 0.45, 0.8, 0.85, 0.15, 0.25, 0.65, 0.55])
+    assert auroc(y, s) == pytest.approx(0.6875, **EXACT)
+    batches = [auroc(y[start : start + 4], s[start : start + 4]) for start in range(0, 16, 4)]
+    assert np.mean(batches) == pytest.approx(0.75, **EXACT)
