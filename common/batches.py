@@ -144,12 +144,10 @@ def _prepare_worker(_: int) -> None:
     import cv2
 
     cv2.setNumThreads(0)
-    for name in (
-        signal.SIGTERM,
-        signal.SIGUSR1,
-        signal.SIGINT,
-    ):  # the parent ends its step and says when to stop
+    # the parent hears these, ends its step and stops its workers, by SIGTERM if need be
+    for name in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(name, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _same(batch: Batch) -> Batch:

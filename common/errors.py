@@ -41,7 +41,8 @@ class GraftworkError(Exception):
         self.where = None if where is None else str(where)
         self.remedy = remedy
         place = "" if self.where is None else f"{self.where}: "
-        advice = "" if remedy is None else f" {remedy[:1].upper()}{remedy[1:].rstrip('.')}."
+        advice = "" if remedy is None else f" {remedy[:1].upper()}{remedy[1:].rstrip('.')}"
+        advice += "" if not advice or advice.endswith("?") else "."
         super().__init__(f"{place}{what.rstrip('.')}.{advice}")
 
 

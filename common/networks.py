@@ -100,7 +100,7 @@ def build_network(recipe: Recipe, target: Target) -> tuple[Network, Preprocessin
         tuple(asked.mean or backbone.mean),
         tuple(asked.std or backbone.std),
     )
-    network = Network(backbone, head).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = Network(backbone, head).to(memory_format=torch.channels_last)
     return network, preprocessing, None if weights is None else weights.record
 
 

@@ -78,7 +78,10 @@ def _accelerator(run: Run) -> Accelerator:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic sums on a GPU ask for
     from accelerate import Accelerator
 
-    accelerator = Accelerator(mixed_precision="bf16" if run.recipe.training.precision == "bfloat16" else "no")
+    accelerator = Accelerator(
+        mixed_precision="bf16" if run.recipe.training.precision == "bfloat16" else "no",
+        cpu=not torch.cuda.is_available(),  # else it does not see the processes that torchrun started on a CPU
+    )
     torch.use_deterministic_algorithms(True, warn_only=True)
     threads = run.environment.get("threads")
     if threads:

@@ -110,7 +110,14 @@ class Run:
     def split(self) -> Split:
         from graftwork.common.splits import Split
 
-        return Split.load(self._there("split.csv"), self.manifest)
+        asked = self.recipe.split
+        return Split.load(
+            self._there("split.csv"),
+            self.manifest,
+            by=asked.by,
+            seed=self.recipe.split_seed,
+            allow_leak=asked.allow_leak,
+        )
 
     @property
     def data(self) -> Path:

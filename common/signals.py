@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from graftwork.common.errors import Interrupted
 
@@ -45,9 +45,14 @@ class Signals:
     def check(self) -> None:
         """Raise `Interrupted` where a signal was noted."""
         if self.caught is not None:
-            raise Interrupted(
-                f"stopped by {signal.Signals(self.caught).name}; what was done is kept",
-                exit_code=self.CODES[self.caught],
-                where=self.folder,
-                remedy=f"go on with: graftwork resume {self.folder}",
-            )
+            self.stop()
+
+    def stop(self) -> NoReturn:
+        """Raise `Interrupted`; for a signal that another process of this run noted too."""
+        number = signal.SIGTERM if self.caught is None else self.caught
+        raise Interrupted(
+            f"stopped by {signal.Signals(number).name}; what was done is kept",
+            exit_code=self.CODES[number],
+            where=self.folder,
+            remedy=f"go on with: graftwork resume {self.folder}",
+        )

@@ -6,6 +6,7 @@ seeded at each step, rates are a function of the step, so a run resumed from any
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -82,38 +83,37 @@ def train(
         parts = [
             part for batch in plan[state.step :] for part in _parts(batch, settings.accumulate, accelerator)
         ]
-        reader = batches(source, parts, epoch=epoch, workers=settings.workers)
         clock, waited, done = time.monotonic(), 0.0, 0
 
-        for step in range(state.step, steps):
-            torch.manual_seed(seed_of(recipe.seed, "step", epoch, step, accelerator.process_index))
-            _set_rates(optimizer, modes, rate_at(settings, (epoch - 1) + step / steps, 1 / steps))
-            for part in range(settings.accumulate):
-                asked = time.monotonic()
-                batch = next(reader)
-                waited += time.monotonic() - asked
-                quarantine(state, batch.failures, settings.tolerance, run)
-                last = part == settings.accumulate - 1
-                share = accelerator.num_processes / len(plan[step])  # DDP averages over processes; we sum
-                loss_sum = _backward(learner, batch, minimise, share, accelerator, sync=last)
-                _check_finite(loss_sum, batch, run, epoch, step)
-                state.loss_sum += loss_sum
-                state.loss_count += len(batch)
-                done += len(batch)
-            if settings.clip:
-                torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            state.step = step + 1
-            if progress is not None:
-                progress(f"epoch {epoch} of {settings.epochs}", state.step, steps)
-            stop = _agree(signals.caught is not None, accelerator)
-            if stop or (settings.save_steps and state.step % settings.save_steps == 0 and state.step < steps):
-                _save(run, "last", network, optimizer, state, accelerator)
+        with contextlib.closing(batches(source, parts, epoch=epoch, workers=settings.workers)) as reader:
+            for step in range(state.step, steps):
+                torch.manual_seed(seed_of(recipe.seed, "step", epoch, step, accelerator.process_index))
+                _set_rates(optimizer, modes, rate_at(settings, (epoch - 1) + step / steps, 1 / steps))
+                for part in range(settings.accumulate):
+                    asked = time.monotonic()
+                    batch = next(reader)
+                    waited += time.monotonic() - asked
+                    quarantine(state, batch.failures, settings.tolerance, run)
+                    last = part == settings.accumulate - 1
+                    share = accelerator.num_processes / len(plan[step])  # DDP averages over processes; we sum
+                    loss_sum = _backward(learner, batch, minimise, share, accelerator, sync=last)
+                    _check_finite(loss_sum, batch, run, epoch, step)
+                    state.loss_sum += loss_sum
+                    state.loss_count += len(batch)
+                    done += len(batch)
+                if settings.clip:
+                    torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                state.step = step + 1
+                if progress is not None:
+                    progress(f"epoch {epoch} of {settings.epochs}", state.step, steps)
+                due = settings.save_steps and state.step % settings.save_steps == 0 and state.step < steps
+                stop = _agree(signals.caught is not None, accelerator)
+                if due or stop:
+                    _save(run, "last", network, optimizer, state, accelerator)
                 if stop:
-                    signals.caught = signals.caught or 15
-                    signals.check()
-        reader.close()
+                    signals.stop()
 
         seconds = time.monotonic() - clock
         logits, failures = predict_rows(

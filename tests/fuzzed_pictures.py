@@ -45,8 +45,6 @@ from graftwork.common.images import read_image
 
 __all__ = ["Outcome", "fuzz", "write_sources"]
 
-# A file that takes longer counts as a hang: the kernel ends the child then, whatever native code it is in.
-SECONDS_A_FILE = 20
 MEMORY = 6 * 2**30
 INTERESTING = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1)
 
@@ -226,8 +224,11 @@ def damaged(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-def fuzz(sources: list[Path], count: int, seed: int, folder: Path) -> Outcome:
-    """Damage `sources` `count` times and read each result in a child; a child that dies is a finding, and goes on."""
+def fuzz(sources: list[Path], count: int, seed: int, folder: Path, seconds: int = 20) -> Outcome:
+    """Damage `sources` `count` times and read each result in a child; one that dies is a finding, and another goes on.
+
+    A file that takes longer than `seconds` is a hang: the kernel ends the child then, whatever native code it is in.
+    """
     outcome = Outcome()
     done = 0
     folder.mkdir(parents=True, exist_ok=True)
@@ -239,6 +240,7 @@ def fuzz(sources: list[Path], count: int, seed: int, folder: Path) -> Outcome:
             str(seed),
             str(done),
             str(count),
+            str(seconds),
             *map(str, sources),
         ]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
@@ -267,7 +269,7 @@ def fuzz(sources: list[Path], count: int, seed: int, folder: Path) -> Outcome:
     return outcome
 
 
-def _child(folder: Path, seed: int, first: int, count: int, sources: list[Path]) -> None:
+def _child(folder: Path, seed: int, first: int, count: int, seconds: int, sources: list[Path]) -> None:
     contents = [source.read_bytes() for source in sources]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -280,7 +282,7 @@ def _child(folder: Path, seed: int, first: int, count: int, sources: list[Path])
         current.write_bytes(damaged(contents[which], other, rng))
         stage, wrong = "", ""
         began = time.perf_counter()
-        signal.alarm(SECONDS_A_FILE)
+        signal.alarm(seconds)
         try:
             picture = read_image(current, cover=int(rng.integers(0, 2)) * 8, constant="allow")
             pixels = picture.pixels
@@ -305,10 +307,4 @@ def _child(folder: Path, seed: int, first: int, count: int, sources: list[Path])
 
 
 if __name__ == "__main__":
-    _child(
-        Path(sys.argv[1]),
-        int(sys.argv[2]),
-        int(sys.argv[3]),
-        int(sys.argv[4]),
-        [Path(a) for a in sys.argv[5:]],
-    )
+    _child(Path(sys.argv[1]), *map(int, sys.argv[2:6]), sources=[Path(name) for name in sys.argv[6:]])

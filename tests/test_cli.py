@@ -26,6 +26,7 @@ from graftwork import terminal
 from graftwork.cli import app, main
 from graftwork.common import catalogue, domain, verbs
 from graftwork.common.errors import GraftworkError, Interrupted, RunError, UsageError
+from graftwork.common.evaluation.operating_points import Threshold
 from graftwork.common.evaluation.results import Evaluation, Result
 from graftwork.common.findings import Finding, Findings
 from graftwork.common.recipe import keys, load
@@ -340,8 +341,8 @@ def test_check_and_synthesize_work_together(call: Call) -> None:
 def evaluation() -> Evaluation:
     return Evaluation(
         protocol="plants/leaves", version=1, kind="binary", classes=("healthy", "ill"), part="test", n=1234,
-        groups=300, excluded=0, thresholds=(), bootstrap=2000, seed=0, confidence=0.95, numpy="2",
-        unit="leaf", group="plant", group_column="group",
+        groups=300, excluded=0, thresholds=(Threshold(0.4321, "youden"),), bootstrap=2000, seed=0, confidence=0.95,
+        numpy="2", unit="leaf", group="plant", group_column="group",
         results=(
             Result("auroc", "", 0.987654, 0.98, 0.99, 1234, 600, 300, "", "group bootstrap"),
             Result("sensitivity", "", math.nan, math.nan, math.nan, 0, 0, 0, "no positive case", "none"),
@@ -368,6 +369,7 @@ def test_run_prints_numbers_and_last_the_path_of_the_report(
     assert said.code == 0
     assert said.err == "epoch 1 of 1\n"
     assert "test: 1,234 cases, 300 groups, by protocol plants/leaves\n" in said.out
+    assert "threshold: 0.432, youden on validation\n" in said.out
     assert "95 % interval" in said.out
     assert ["auroc", "0.988", "0.980", "to", "0.990", "1234"] in [
         line.split() for line in said.out.splitlines()

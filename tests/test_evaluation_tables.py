@@ -62,7 +62,7 @@ def test_the_negative_score_of_a_binary_target_may_be_left_out() -> None:
 def several(n: int = 120, seed: int = 1) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 3, n)
-    p = rng.random((n, 3)) + 1.2 * np.eye(3)[y]
+    p = rng.random((n, 3)) + 0.4 * np.eye(3)[y]
     p /= p.sum(axis=1, keepdims=True)
     frame = pd.DataFrame({"case": np.arange(n).astype(str), "group": np.arange(n) // 2, "part": "test"})
     frame["target"] = np.array(["a", "b", "c"])[y]

@@ -9,7 +9,10 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
+from predicted import Target, protocol
+from real_data import real
 
 from graftwork.common.evaluation import (
     accuracy,
@@ -18,6 +21,7 @@ from graftwork.common.evaluation import (
     balanced_accuracy,
     brier,
     choose_threshold,
+    evaluate,
     expected_calibration_error,
     percentile_interval,
     precision_recall_curve,
@@ -123,3 +127,27 @@ def test_auroc_is_pooled_and_never_a_mean_over_batches() -> None:
     assert auroc(y, s) == pytest.approx(0.6875, **EXACT)
     batches = [auroc(y[start : start + 4], s[start : start + 4]) for start in range(0, 16, 4)]
     assert np.mean(batches) == pytest.approx(0.75, **EXACT)
+
+
+@pytest.mark.real
+def test_published_scores_of_another_program() -> None:
+    """reproduce-chexnet a011a9a, `pretrained/aucs.csv` (scikit-learn): 14 findings, every digit."""
+    folder = real("chest_xray/predictions/nih_reproduce_chexnet")
+    published = pd.read_csv(folder / "aucs.csv").set_index("label")["auc"]
+    names = tuple(published.index)
+    frame = pd.read_csv(folder / "preds.csv").rename(
+        columns={f"prob_{name}": f"score_{name}" for name in names}
+    )
+    labels = pd.read_csv(real("chest_xray/labels/Data_Entry_2017_v2020.csv")).set_index("Image Index")
+    found = labels["Finding Labels"].loc[frame["Image Index"]].str.split("|")
+    for name in names:
+        frame[f"target_{name}"] = [int(name in each) for each in found]
+    frame = frame.rename(columns={"Image Index": "case"}).assign(part="test")
+    frame["group"] = frame["case"].str.split("_").str[0]
+    target = Target("multi-label", names)
+    done = evaluate(frame, target, protocol(target, ("auroc",), group="patient"), bootstrap=100)
+    assert (done.n, done.groups) == (22433, 6187)
+    for name in names:
+        result = done.result("auroc", name)
+        assert result.value == pytest.approx(published[name], abs=1e-14, rel=0)
+        assert result.low < result.value < result.high

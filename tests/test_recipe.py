@@ -408,7 +408,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=5000, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(NAMES | TEXTS, VALUES, max_size=5))
 def test_values_are_written_as_toml_and_their_lines_found(table: dict[str, Any]) -> None:
     text = "".join(f"{value_text(key)} = {value_text(value)} # x\n" for key, value in table.items())
@@ -434,7 +434,7 @@ ANYTHING = st.dictionaries(
 )
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ANYTHING, st.lists(st.sampled_from([*keys()]).flatmap(lambda key: VALUES.map(lambda v: f"{key}={v}"))))
 def test_nothing_but_a_recipe_error_comes_of_a_bad_recipe(
     table: dict[str, Any], overrides: list[str]
@@ -515,7 +515,7 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(recipes())
 def test_a_written_recipe_is_the_same_recipe(parts: dict[str, Any]) -> None:
     recipe = Recipe(**parts)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from graftwork.common.allotment import allot
 from graftwork.common.errors import DatasetError, LeakError, TableError, UsageError
 from graftwork.common.manifest import PARTS, Manifest, Target
 from graftwork.common.splits import SharedGroups, Split, split
@@ -102,11 +103,28 @@ def test_the_order_of_rows_has_no_say(seed: int, shuffle: Any) -> None:
     assert by_case(split(made_of, seed=seed)) == there
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**9), groups=st.integers(6, 60), shuffle=st.randoms(use_true_random=False))
+def test_the_order_of_groups_has_no_say(seed: int, groups: int, shuffle: Any) -> None:
+    chance = np.random.default_rng(seed)
+    classes = chance.integers(0, 4, (groups, 2)) + np.array([1, 0])
+    counts = np.column_stack([classes, classes.sum(1)]).astype(np.int64)
+    names = [f"g{n}" for n in range(groups)]
+    order = list(range(groups))
+    shuffle.shuffle(order)
+    wanted = np.array([0.2, 0.15, 0.65])
+    there = allot(names, counts, wanted, seed)
+    again = allot([names[n] for n in order], counts[order], wanted, seed)
+    assert again.tolist() == there[order].tolist()
+
+
 def test_the_same_seed_gives_the_same_split_on_every_machine() -> None:
     made_of = manifest([f"p{n}" for n in range(20)], ["no", "yes"] * 10)
     made = split(made_of, validation=0.2, test=0.2, seed=0)
     for own in (range(0, 20, 2), range(1, 20, 2)):  # of each class
-        order = sorted((f"p{n}" for n in own), key=lambda name: hashlib.sha256(f"0\0{name}".encode()).digest())
+        order = sorted(
+            (f"p{n}" for n in own), key=lambda name: hashlib.sha256(f"0\0{name}".encode()).digest()
+        )
         assert set(order[:2]) <= set(made.test.frame["group"])
         assert set(order[2:4]) <= set(made.validation.frame["group"])
     # another result here means that published splits have changed

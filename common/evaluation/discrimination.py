@@ -6,6 +6,7 @@ from typing import overload
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from graftwork.common.evaluation.arrays import (
     BoolArray,
@@ -21,7 +22,11 @@ __all__ = ["Ranking", "auroc", "average_precision"]
 
 
 class Ranking:
-    """Scores sorted once, so that each of many resamples costs one pass.
+    """Scores sorted once, so that each of many resamples costs one pass over counts.
+
+    The sorted cases become two sparse tables of counts by unit: of the positive cases at each distinct score
+    of a positive one, and of the negative cases between those scores. A product with the multiplicities gives
+    the weights of all resamples at once.
 
     Args:
         truth: [n] bool. scores: [n] float64 without NaN. units: [n], the unit, of `count`, of an item.
@@ -31,41 +36,46 @@ class Ranking:
         positive, negative = np.flatnonzero(truth), np.flatnonzero(~truth)
         positive = positive[np.argsort(scores[positive], kind="stable")]
         negative = negative[np.argsort(scores[negative], kind="stable")]
-        above, below = scores[positive], scores[negative]
+        below = scores[negative]
+        levels, starts = np.unique(scores[positive], return_index=True)
+        # for each level: negatives with a lower score, and with a lower or the same
+        lower, same = (np.searchsorted(below, levels, side=side) for side in ("left", "right"))
+        cuts = np.unique(np.concatenate([lower, same, [len(below)]]))
         self.count = count
-        self._positive, self._negative = units[positive], units[negative]
-        # for each positive item: negatives with a lower score, with a lower or the same; positives lower
-        self._lower = np.searchsorted(below, above, side="left")
-        self._lower_or_same = np.searchsorted(below, above, side="right")
-        self._first = np.searchsorted(above, above, side="left")
-        self._tied = bool((self._lower != self._lower_or_same).any())
+        self._positives = _counts(units[positive], np.append(starts, len(positive)), count)
+        self._negatives = _counts(units[negative], np.append(0, cuts), count)
+        self._lower, self._same = np.searchsorted(cuts, lower), np.searchsorted(cuts, same)
+        self._tied = bool((lower != same).any())
+
+    def _weigh(self, multiplicity: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Positives at each level, [levels, b], and negatives up to each cut, [cuts, b]; the last is all."""
+        drawn = np.ascontiguousarray(multiplicity.T)
+        positives, negatives = np.asarray(self._positives @ drawn), np.asarray(self._negatives @ drawn)
+        return positives, np.cumsum(negatives, axis=0, out=negatives)
 
     def auroc(self, multiplicity: FloatArray) -> FloatArray:
         """Share of (positive, negative) pairs in the right order, ties half: [b, units] -> [b]."""
-        positive = np.take(multiplicity, self._positive, axis=1)
-        negatives = _running(np.take(multiplicity, self._negative, axis=1))
-        lower = np.take(negatives, self._lower, axis=1)
+        positives, negatives = self._weigh(multiplicity)
+        lower = negatives[self._lower]
         # twice the count keeps halves of ties exact
-        twice = lower + np.take(negatives, self._lower_or_same, axis=1) if self._tied else 2.0 * lower
-        ordered = np.einsum("bi,bi->b", positive, twice)
-        return divide(ordered, 2.0 * positive.sum(axis=1) * negatives[:, -1])
+        twice = lower + negatives[self._same] if self._tied else 2.0 * lower
+        ordered = np.einsum("jb,jb->b", positives, twice)
+        return divide(ordered, 2.0 * positives.sum(axis=0) * negatives[-1])
 
     def average_precision(self, multiplicity: FloatArray) -> FloatArray:
         """Sum of the steps in recall times the precision there: [b, units] -> [b]."""
-        positive = np.take(multiplicity, self._positive, axis=1)
-        positives = _running(positive)
-        negatives = _running(np.take(multiplicity, self._negative, axis=1))
-        true = positives[:, -1:] - np.take(positives, self._first, axis=1)
-        false = negatives[:, -1:] - np.take(negatives, self._lower, axis=1)
-        precision = np.divide(true, true + false, out=np.zeros_like(true), where=true > 0)
-        return divide(np.einsum("bi,bi->b", positive, precision), positives[:, -1])
+        positives, negatives = self._weigh(multiplicity)
+        every = positives.sum(axis=0)
+        true = every - np.cumsum(positives, axis=0) + positives
+        called = negatives[-1] - negatives[self._lower]
+        called += true
+        np.divide(true, called, out=true, where=called > 0)
+        return divide(np.einsum("jb,jb->b", positives, true), every)
 
 
-def _running(values: FloatArray) -> FloatArray:
-    """Cumulated sums along the rows with a leading 0: [b, n] -> [b, n + 1]."""
-    sums = np.zeros((values.shape[0], values.shape[1] + 1))
-    np.cumsum(values, axis=1, out=sums[:, 1:])
-    return sums
+def _counts(units: IntArray, starts: IntArray, count: int) -> csr_array[np.float64]:
+    """How many of each unit stand in each run of a sorted list; run i is starts[i]:starts[i + 1]."""
+    return csr_array((np.ones(len(units)), units, starts), shape=(len(starts) - 1, count))
 
 
 def _ranking(y: npt.ArrayLike, s: npt.ArrayLike) -> Ranking:

@@ -27,7 +27,7 @@ __all__ = [
 # Above this share of undefined replicates the rest no longer stands for the whole, and the interval is NaN.
 UNDEFINED_SHARE = 0.05
 # Numbers held at a time by one array of a replicate: small enough for the processor's cache, whatever n is.
-_AT_A_TIME = 1 << 18
+_AT_A_TIME = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,9 @@ def replicate(
     found: list[list[FloatArray]] = [[] for _ in estimators]
     block = max(1, _AT_A_TIME // max(groups, items, 1))
     for rows in multiplicities(groups, replicates, seed, at_a_time=block):
+        by_column = np.asfortranarray(rows)  # one resample beside the other: sums over many at once are quick
         for estimator, values in zip(estimators, found, strict=True):
-            values.append(estimator(rows))
+            values.append(estimator(by_column))
     return [np.concatenate(values) for values in found]
 
 

@@ -105,7 +105,7 @@ class Protocol:
     """How predictions become numbers.
 
     Attributes:
-        name, version: "kermany", 1. The version rises when any number can change.
+        name, version: how it is cited. The version rises when any number can change.
         title, source: for people; where the conventions come from.
         unit: of analysis, in the singular: "image". kind: of the target.
         primary: the metric that decides (early stopping, comparisons); higher is better.

@@ -74,7 +74,8 @@ def training_charts(facts: Facts) -> list[Shown]:
                 alt=f"Loss over {epochs}: training {_range(train)}, validation {_range(held)}.{marked}",
             ),
             "Loss.",
-            "A case's mean cross-entropy in nats; training with augmentation and dropout, validation without.",
+            "The mean of a case, in nats. Training: while the epoch runs, as the recipe augments and weights cases. "
+            "Validation: after the epoch, as it is.",
         )
     ]
     if np.isfinite(followed.y).any():

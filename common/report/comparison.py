@@ -6,7 +6,6 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from graftwork.common.report import charts, figures
 from graftwork.common.report.charts import Shown
 from graftwork.common.report.facts import Facts
 from graftwork.common.report.families import (
+    as_text,
     families_of,
     flat,
     labels_of,
@@ -34,8 +34,8 @@ from graftwork.common.report.wording import (
     listing,
     metric_name,
     number,
-    rate,
     score,
+    sentence,
     shortened,
 )
 
@@ -286,7 +286,7 @@ class ComparisonPage:
         rows = []
         for key in differing:
             scrub = self.runs[0].scrub
-            rows.append(Row(key, tuple(shortened(scrub(_text(each.get(key))), 40) for each in settings)))
+            rows.append(Row(key, tuple(shortened(scrub(as_text(each.get(key))), 40) for each in settings)))
         columns = (Column("key"), *(Column(name) for name in self.short))
         return Table(
             "Keys in which the recipes differ", columns, tuple(rows), stacks=True, notes=("The seed aside.",)
@@ -317,7 +317,9 @@ class ComparisonPage:
         )
         if len(machines) > 1:
             said.append(f"Times are of different machines ({listing(machines)}) and not to be compared.")
-        notes = dict.fromkeys(facts.scrub(note) for facts in self.runs for note in facts.manifest.notes)
+        notes = dict.fromkeys(
+            sentence(facts.scrub(note)) for facts in self.runs for note in facts.manifest.notes
+        )
         return said + list(notes)
 
     @property
@@ -338,15 +340,3 @@ def _tested(facts: Facts) -> tuple[str, str]:
         for name in facts.manifest.target.columns
     ]
     return hash_of(frame["case"].astype(str).tolist()), hash_of(truth)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return rate(value) if 0 < abs(value) < 1e-3 else f"{value:g}"
-    if value is None:
-        return "–"
-    return (
-        ", ".join(map(str, value))
-        if isinstance(value, list)
-        else (str(value).lower() if isinstance(value, bool) else str(value))
-    )

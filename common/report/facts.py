@@ -154,7 +154,7 @@ def facts_of(run: Run) -> Facts:
     """
     manifest, environment = run.manifest, dict(run.environment)
     evaluation, split = run.evaluation, run.split
-    about, protocol, card = _domain(manifest.dataset, evaluation.protocol)
+    about, protocol, card = _domain(run, manifest.dataset, evaluation.protocol)
     if len(split.parts) != len(manifest):
         raise RunError("split and manifest do not belong together", where=run.folder)
     private = {
@@ -186,17 +186,20 @@ def facts_of(run: Run) -> Facts:
     )
 
 
-def _domain(dataset: str, protocol: str) -> tuple[Dataset | None, Protocol | None, str]:
+def _domain(run: Run, dataset: str, protocol: str) -> tuple[Dataset | None, Protocol | None, str]:
     """What the register knows; a report can be remade where the domain is not installed any more."""
     about: Dataset | None = None
     judged: Protocol | None = None
     card = ""
-    name = protocol if "/" in protocol else f"{dataset.partition('/')[0]}/{protocol}"
     with contextlib.suppress(GraftworkError):
         about = domain.dataset(dataset).about
         card = domain.card(dataset)
     with contextlib.suppress(GraftworkError):
-        judged = domain.protocol(name)
+        found = run.protocol
+        if (
+            found.name.rpartition("/")[2] == protocol.rpartition("/")[2]
+        ):  # it is what the numbers were made by
+            judged = found
     return about, judged, card
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from graftwork.common.files import hash_of
 from graftwork.common.report.facts import Facts
-from graftwork.common.report.wording import shortened
+from graftwork.common.report.wording import rate, shortened
 
-__all__ = ["Family", "families_of", "flat", "labels_of", "without_domain", "without_seed"]
+__all__ = ["Family", "as_text", "families_of", "flat", "labels_of", "without_domain", "without_seed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +37,12 @@ def families_of(runs: Sequence[Facts]) -> list[Family]:
         settings = [flat(without_seed(found[key][0])) for key in keys]
         for key, setting in zip(keys, settings, strict=True):
             differs = [
-                f"{option}={value}" for option, value in sorted(setting.items())
+                f"{option.rpartition('.')[2]}={as_text(value)}"
+                for option, value in sorted(setting.items())
                 if any(other.get(option) != value for other in settings)
-            ]  # fmt: skip
-            shown = found[key][0].scrub(", ".join(differs))
-            labels[key] = f"{name} ({shortened(shown, 80)})" if len(keys) > 1 and differs else name
+            ]
+            said = found[key][0].scrub(", ".join(differs))
+            labels[key] = f"{name} ({shortened(said, 80)})" if len(keys) > 1 and differs else name
     return [
         Family(labels[key], tuple(sorted(members, key=lambda facts: facts.recipe.seed)))
         for key, members in found.items()
@@ -86,3 +87,16 @@ def labels_of(families: Sequence[Family], short: Sequence[str]) -> list[str]:
         seen[full] = seen.get(full, 0) + 1
         unique.append(full if seen[full] == 1 else f"{full} ({seen[full]})")
     return unique
+
+
+def as_text(value: Any) -> str:
+    """A value of a recipe for people."""
+    if isinstance(value, float):
+        return rate(value) if 0 < abs(value) < 1e-3 else f"{value:g}"
+    if value is None:
+        return "–"
+    return (
+        ", ".join(map(str, value))
+        if isinstance(value, list)
+        else (str(value).lower() if isinstance(value, bool) else str(value))
+    )

@@ -337,7 +337,9 @@ def forest(
     rows: Sequence[ForestRow], *, metric: str, alt: str, published: Sequence[tuple[str, float]] = ()
 ) -> Drawing:
     """Values with intervals one below the other, label and number above each; published values as vertical lines."""
-    pitch = 0.42
+    # long labels take a line of their own above the number
+    tall = any(len(row.label) > 30 for row in rows)
+    pitch, above, beside = (0.6, 0.52, 0.24) if tall else (0.42, 0.32, 0.32)
     names = [f"published: {shortened(what, 40)}" for what, _ in published]
 
     def paint(figure: Figure, theme: Theme) -> None:
@@ -356,16 +358,17 @@ def forest(
             said = score(row.value)
             if np.isfinite(row.low) and np.isfinite(row.high):
                 said += f" ({score(row.low)} to {score(row.high)})"
-            for x, side, text in ((0.0, "left", shortened(row.label, 30)), (1.0, "right", said)):
+            label = shortened(row.label, 58 if tall else 30)
+            for x, over, side, text in ((0.0, above, "left", label), (1.0, beside, "right", said)):
                 axes.text(
-                    x, y + 0.32, text, transform=across, ha=side, va="center", fontsize=9,
+                    x, y + over, text, transform=across, ha=side, va="center", fontsize=9,
                     fontweight="bold" if row.summary else "normal",
                     bbox={"boxstyle": "square,pad=0.1", "facecolor": theme.paper, "edgecolor": "none"},
                 )  # fmt: skip
         for place, ((_, value), name) in enumerate(zip(published, names, strict=True)):
             style = theme.line(place + 1)
             axes.axvline(value, linewidth=1.3, label=name, zorder=0, **style)
-        axes.set_ylim(-0.5, len(rows) - 0.35)
+        axes.set_ylim(-0.5, len(rows) - (0.2 if tall else 0.35))
         axes.yaxis.set_major_locator(NullLocator())
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(5))

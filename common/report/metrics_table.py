@@ -93,6 +93,8 @@ def metrics_table(facts: Facts) -> Table:
 
 
 def _same_split(facts: Facts) -> str:
+    if facts.synthetic:
+        return "These data are synthetic: published values stand here for the layout alone."
     if facts.recipe.split.by == "publisher":
         text = "This run is tested on the publisher's test part, as published values usually are"
         if facts.leaks:

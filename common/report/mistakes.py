@@ -45,8 +45,8 @@ def mistakes_sentence(facts: Facts) -> str:
         else f"The one {facts.unit} of the test part whose highest score is of a wrong class"
     )
     return (
-        f"{which}, as the network saw {'them' if n > 1 else 'it'}, and beside it its Grad-CAM (Selvaraju et al. "
-        "2017): bright is where the picture spoke for the class that was called. It shows where, not why."
+        f"{which}, as the network saw {'them, each' if n > 1 else 'it,'} beside its Grad-CAM (Selvaraju et al. 2017): "
+        "bright is where the picture spoke for the class that was called. It shows where, not why."
     )
 
 

@@ -26,6 +26,7 @@ from graftwork.common.report.wording import (
     percent,
     plural,
     score,
+    sentence,
     shortened,
 )
 
@@ -147,7 +148,7 @@ class RunPage:
         if result is not None and interval(result.low, result.high):
             said.append(
                 f"The interval says how far the value would move with other {plural(facts.group)} like these; it "
-                "says nothing about other hospitals, cameras, years or ways of labelling, nor about another seed."
+                "says nothing about other places, devices, years or ways of labelling, nor about another seed."
             )
         return said
 
@@ -201,10 +202,16 @@ class RunPage:
             said.append(f"The weights of epoch {best} were kept, the best by validation {about.title}.")
         seconds = [float(line["seconds"]) for line in log if isinstance(line.get("seconds"), int | float)]
         if seconds:
-            said.append(f"The epochs took {duration(sum(seconds))}.")
+            whole = facts.environment.get("seconds")
+            all_of_it = (
+                f" of {duration(float(whole))} for the whole run"
+                if isinstance(whole, int | float) and whole
+                else ""
+            )
+            said.append(f"The epochs took {duration(sum(seconds))}{all_of_it}.")
         waits = [float(line["data_wait"]) for line in log if isinstance(line.get("data_wait"), int | float)]
         if waits:
-            said.append(f"On average {percent(sum(waits), len(waits), 0)} of that was waiting for data.")
+            said.append(f"On average {percent(sum(waits), len(waits), 0)} of an epoch was waiting for data.")
         speeds = [
             float(line["images_per_second"])
             for line in log
@@ -246,7 +253,7 @@ class RunPage:
             said.append("The chosen epoch is the last one: training longer might have changed the values.")
         if facts.quarantine:
             said.append(self.quarantined)
-        said += facts.evaluation.notes
+        said += map(sentence, facts.evaluation.notes)
         if facts.leaks:
             said.append(f"{leak_sentence(facts)}.")
         return said
@@ -254,7 +261,7 @@ class RunPage:
     @property
     def limits_notes(self) -> list[str]:
         """What the loader says that a reader must know."""
-        return [self.facts.scrub(note) for note in self.facts.manifest.notes]
+        return [sentence(self.facts.scrub(note)) for note in self.facts.manifest.notes]
 
     @property
     def limits_card(self) -> list[tuple[str, list[str]]]:
@@ -287,9 +294,12 @@ class RunPage:
                 rows.append(("trained on", facts.scrub(str(weights["trained_on"]))))
             if weights.get("sha256"):
                 rows.append(("their SHA-256", str(weights["sha256"])))
-        rows.append(
-            ("data", about.licence if about is not None else "not known: the domain is not installed here")
-        )
+        licence = about.licence if about is not None else "not known: the domain is not installed here"
+        if facts.synthetic:
+            licence = (
+                f"synthetic, made by a program; the licence of the set whose layout they have: {licence}"
+            )
+        rows.append(("data", licence))
         if about is not None:
             rows.append(("to be cited as", about.citation))
             if re.search(r"non-?commercial|\bNC\b", about.licence, re.IGNORECASE):

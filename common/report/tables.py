@@ -69,6 +69,7 @@ def asked_table(facts: Facts) -> Table:
     elif weights.get("trained_on"):
         origin += f"; trained on {weights['trained_on']}"
     parameters = facts.network.get("parameters")
+    named = f" ({facts.manifest.dataset})" if facts.dataset is not None else ""
     drawn = {
         "group": f"drawn by {facts.group}, seed {recipe.split_seed}: validation {split.validation:g}, "
         f"test {split.test:g} of the {plural(facts.unit)}",
@@ -82,7 +83,7 @@ def asked_table(facts: Facts) -> Table:
     image = recipe.image
     rows = [
         ("recipe", facts.short_name),
-        ("dataset", f"{shortened(facts.dataset_title, 160)} ({facts.manifest.dataset})"),
+        ("dataset", shortened(facts.dataset_title, 160) + named),
         ("target", f"{facts.manifest.target.name}, {facts.manifest.target.kind}: {_classes(facts)}"),
         ("strategy", f"{recipe.strategy.name}: {STRATEGIES.get(recipe.strategy.name, '')}"),
         ("norm layers", f"{recipe.strategy.norm}: {NORMS.get(recipe.strategy.norm, '')}"),

@@ -22,6 +22,7 @@ __all__ = [
     "plural",
     "rate",
     "score",
+    "sentence",
     "shortened",
 ]
 
@@ -139,6 +140,15 @@ def listing(words: Iterable[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     items = list(words)
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + (f" and {items[-1]}" if items else "")
+
+
+def sentence(text: str) -> str:
+    """A note as a sentence: a capital at its beginning, a full stop at its end."""
+    line = " ".join(text.split())
+    first = line.partition(" ")[0]
+    if first.isalpha() and first.islower():
+        line = line[:1].upper() + line[1:]
+    return line if line.endswith((".", "!", "?")) or not line else f"{line}."
 
 
 def shortened(text: str, length: int = _LONGEST) -> str:

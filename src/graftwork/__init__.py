@@ -1,1 +1,72 @@
+"""graftwork: transfer learning for medical and wildlife imaging.
+
+The public names below are loaded when they are first used, so that `import graftwork` costs nothing:
+
+    from graftwork import split, torch_dataset
+    from graftwork.domains.chest_xray import kermany
+
+    parts = split(kermany.read("chest_xray/"), validation=0.1, test=0.2, seed=0)
+    images = torch_dataset(parts.train, size=224)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Manifest": "manifest",
+    "Split": "splits",
+    "Target": "manifest",
+    "check": "verbs",
+    "cp": "verbs",
+    "doctor": "verbs",
+    "evaluate": "verbs",
+    "ls": "verbs",
+    "monai_dicts": "batches",
+    "open_run": "runs",
+    "read_image": "images",
+    "report": "verbs",
+    "resume": "verbs",
+    "run": "verbs",
+    "show": "verbs",
+    "split": "splits",
+    "synthesize": "verbs",
+    "torch_dataset": "batches",
+}
+
+if TYPE_CHECKING:
+    from graftwork.common.batches import monai_dicts as monai_dicts
+    from graftwork.common.batches import torch_dataset as torch_dataset
+    from graftwork.common.images import read_image as read_image
+    from graftwork.common.manifest import Manifest as Manifest
+    from graftwork.common.manifest import Target as Target
+    from graftwork.common.runs import open_run as open_run
+    from graftwork.common.splits import Split as Split
+    from graftwork.common.splits import split as split
+    from graftwork.common.verbs import check as check
+    from graftwork.common.verbs import cp as cp
+    from graftwork.common.verbs import doctor as doctor
+    from graftwork.common.verbs import evaluate as evaluate
+    from graftwork.common.verbs import ls as ls
+    from graftwork.common.verbs import report as report
+    from graftwork.common.verbs import resume as resume
+    from graftwork.common.verbs import run as run
+    from graftwork.common.verbs import show as show
+    from graftwork.common.verbs import synthesize as synthesize
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'graftwork' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"graftwork.common.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

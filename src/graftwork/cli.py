@@ -322,8 +322,10 @@ def _say_evaluation(found: Evaluation) -> None:
     ]
     keep = [0, *(column for column in range(1, 6) if any(row[column] != "" for row in rows))]
     columns = ("metric", "class", "value", f"{100 * found.confidence:g} % interval", "n", "why undefined")
-    title = f"{found.part}: {found.n:,} cases, {found.groups:,} groups, by protocol {found.protocol}"
-    say(title)
+    say(f"{found.part}: {found.n:,} cases, {found.groups:,} groups, by protocol {found.protocol}")
+    if found.threshold is not None:
+        chosen = f" on {found.threshold.chosen_on}" if found.threshold.chosen_on else ""
+        say(f"threshold: {_number(found.threshold.value)}, {found.threshold.rule}{chosen}")
     say_table([columns[column] for column in keep], [[row[column] for column in keep] for row in rows])
 
 
