@@ -23,7 +23,16 @@ from pydicom.pixels.decoders.base import get_decoder
 if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import DecodeRunner
 
-__all__ = ["DECODER_DEPENDENCIES", "Expected", "Refused", "checked", "decoder_of", "decoders", "is_available"]
+__all__ = [
+    "DECODER_DEPENDENCIES",
+    "Expected",
+    "Refused",
+    "checked",
+    "decoder_of",
+    "decoders",
+    "is_available",
+    "supported",
+]
 
 _NATIVE = (
     uid.ImplicitVRLittleEndian,

@@ -25,7 +25,16 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 from graftwork.common.codestreams import Expected, Refused, checked, decoder_of, supported
 from graftwork.common.errors import ImageError
 
-__all__ = ["Header", "decoded", "frame_index", "keep_to", "looks_like_dicom", "read_header"]
+__all__ = [
+    "COLOURS",
+    "GREY",
+    "Header",
+    "decoded",
+    "frame_index",
+    "keep_to",
+    "looks_like_dicom",
+    "read_header",
+]
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("Red", "Green", "Blue")

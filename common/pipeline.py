@@ -77,7 +77,9 @@ def _accelerator(run: Run) -> Accelerator:
     """Device, precision and processes. On a CPU a run is resumed with as many threads as it began with."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic sums on a GPU ask for
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    AcceleratorState._reset_state()  # the run before this one, in the same process, may have had another precision
     accelerator = Accelerator(
         mixed_precision="bf16" if run.recipe.training.precision == "bfloat16" else "no",
         cpu=not torch.cuda.is_available(),  # else it does not see the processes that torchrun started on a CPU

@@ -95,6 +95,9 @@ def raster_picture(
     raw = _raw_mode(image)
     if ";16" in raw and image.mode in ("RGB", "RGBA"):
         pixels, high = _sixteen_bits(image, _page(_opened(file, kind, where), where, frame), raw), 65535.0
+        clear = image.info.get("transparency")
+        if isinstance(clear, tuple):  # a PNG's transparent colour, on black
+            pixels[(pixels == clear).all(axis=-1)] = 0
         pixels, low = _opaque(pixels, high), 0.0
     else:
         pixels, low, high = _values(image, where)

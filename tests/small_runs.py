@@ -64,7 +64,8 @@ def digests(folder: Path) -> dict[str, str]:
 def forked() -> ForkServerContext:
     """Children that begin with torch imported and no thread started: quick to make, safe to kill."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["graftwork.common.pipeline"])
+    heavy = ["timm", "accelerate", "albumentations", "matplotlib.backends.backend_svg", "pyarrow.parquet"]
+    context.set_forkserver_preload(["graftwork.common.pipeline", *heavy])
     return context
 
 

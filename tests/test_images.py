@@ -129,6 +129,11 @@ def test_a_transparent_colour_becomes_black(tmp_path: Path) -> None:
     expect(
         read_image(png(tmp_path / "8.png", GREY[..., None], 8, 0, tRNS=struct.pack(">H", 100))), black, 255
     )
+    colours = RNG.integers(1, 65536, (5, 7, 3)).astype(np.uint16)
+    shown = colours.copy()
+    shown[2, 3] = 0
+    key = struct.pack(">3H", *colours[2, 3])
+    expect(read_image(png(tmp_path / "rgb16.png", colours, 16, 2, tRNS=key)), shown, 65535)
     deep = GREY.astype(np.uint16) * 257
     key = struct.pack(">H", 100 * 257)
     expect(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import tracemalloc
 import warnings
@@ -27,6 +28,7 @@ from pydicom.uid import (
 )
 from written_pictures import NAME, RAMP, dicom, dicom_failure, lossless_jpeg
 
+from graftwork.common.dicom import read_header
 from graftwork.common.errors import ImageError
 from graftwork.common.images import read_image, stored_pixels
 
@@ -138,13 +140,23 @@ def test_truncated_native_pixels(tmp_path: Path) -> None:
     assert dicom_failure(path).stage == "header"
 
 
-def test_a_pixel_element_that_claims_gigabytes_costs_no_memory(tmp_path: Path) -> None:
-    path = patched(
-        dicom(tmp_path / "a.dcm", RAMP),
-        struct.pack("<I", 12) + RAMP.tobytes(),
-        b"\xf0\xff\xff\xff" + RAMP.tobytes(),
+def test_lengths_of_gigabytes_cost_no_memory(tmp_path: Path) -> None:
+    huge = b"\xf0\xff\xff\xff"
+    pixels = patched(
+        dicom(tmp_path / "a.dcm", RAMP), struct.pack("<I", 12) + RAMP.tobytes(), huge + RAMP.tobytes()
     )
-    np.testing.assert_array_equal(read_image(path).pixels[..., 0], RAMP)
+    palette = dicom(tmp_path / "b.dcm", RAMP, RedPaletteColorLookupTableData=bytes(range(16)))
+    patched(palette, struct.pack("<I", 16) + bytes(range(16)), huge + bytes(range(16)))
+    frame = lossless_jpeg(RAMP, 8, 1)
+    fragment = dicom(tmp_path / "c.dcm", RAMP, syntax=JPEGLosslessSV1, frames=[frame])
+    patched(fragment, struct.pack("<I", len(frame) + len(frame) % 2) + frame, huge + frame)
+    tracemalloc.start()
+    np.testing.assert_array_equal(read_image(pixels).pixels[..., 0], RAMP)
+    assert dicom_failure(palette).stage == "header"
+    with contextlib.suppress(ImageError):
+        read_image(fragment)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
 
 
 def test_a_deflated_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,15 +221,27 @@ def test_no_name_date_or_text_of_a_file_is_kept_or_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Also where the header is so damaged that pydicom would warn and quote it."""
-    path = dicom(tmp_path / "a.dcm", RAMP)
+    path = dicom(tmp_path / "a.dcm", RAMP, NumberOfFrames=1, WindowCenter="5", WindowWidth="9")
+    with path.open("rb") as file:
+        header = read_header(file, path.stat().st_size, "a.dcm")
+    assert "PatientName" not in header.data
+    assert "SECRET" not in f"{header} {header.data}"
+    name = NAME.encode() + b" "
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        picture = read_image(path)
-        assert NAME not in repr(picture)
-        for element in (b"(\x00\x10\x00US\x02\x00", b"(\x00\x02\x00US\x02\x00"):
+        assert NAME not in repr(read_image(path))
+        for element, value, kind, told in [
+            (b"(\x00\x10\x00US\x02\x00", b"\x03\x00", b"IS", name),  # Rows
+            (b"(\x00\x08\x00IS\x02\x00", b"1 ", b"IS", name),  # Number of Frames
+            (b"(\x00\x11\x00US\x02\x00", b"\x04\x00", b"US", b"Secret7"),  # Columns, of 7 bytes
+            (b"(\x00\x04\x00CS\x0c\x00", b"MONOCHROME2 ", b"CS", name),  # Photometric Interpretation
+            (b"(\x00P\x10DS\x02\x00", b"5 ", b"DS", name),  # Window Center
+        ]:
             content = path.read_bytes()
-            place = content.index(element)
-            spoilt = content[: place + 4] + b"IS\x0e\x00" + NAME[:14].encode() + content[place + 10 :]
+            assert content.count(element + value) == 1
+            spoilt = content.replace(
+                element + value, element[:4] + kind + struct.pack("<H", len(told)) + told
+            )
             (tmp_path / "b.dcm").write_bytes(spoilt)
             dicom_failure(tmp_path / "b.dcm")
     assert caplog.records == []

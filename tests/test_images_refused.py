@@ -178,6 +178,17 @@ def test_no_other_format_of_pillow_is_opened(tmp_path: Path) -> None:
         assert failure(tmp_path / f"other.{suffix}").stage == "header"
 
 
+def test_pillow_is_always_told_the_one_format_that_a_file_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    real = Image.open
+    monkeypatch.setattr(Image, "open", lambda *a, **k: told.append(k.get("formats")) or real(*a, **k))
+    for suffix in ("png", "jpg", "tif", "bmp"):
+        read_image(save(tmp_path / f"grey.{suffix}", GREY))
+    assert told == [("PNG",), ("JPEG",), ("TIFF",), ("TIFF",), ("BMP",)]
+
+
 def test_damaged_exif_does_not_cost_the_picture(tmp_path: Path) -> None:
     path = save(tmp_path / "grey.jpg", GREY, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(range(200)))
     assert read_image(path).pixels.shape == (48, 64, 1)

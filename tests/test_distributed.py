@@ -1,0 +1,43 @@
+"""Two processes by torchrun on a CPU learn and judge as one does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from small_runs import RECIPE, recipe_file, synthetic_data
+
+from graftwork.common.runs import open_run
+
+
+def test_two_gloo_processes_equal_one(tmp_path: Path) -> None:
+    data = synthetic_data(tmp_path / "set", cases=45)
+    # layer norm, since batch norm sees half a batch in each process; no dropout, since each draws its own
+    text = RECIPE.replace("test_efficientnet", "test_vit").replace("size = 32", "size = 160")
+    recipe = recipe_file(tmp_path, text.replace("dropout = 0.2", "dropout = 0.0").replace("= 0.01", "= 0.001"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRAFTWORK_CACHE": str(tmp_path / "cache")}
+    words = ["run", str(recipe), "--data", str(data), "training.class_weights=balanced"]
+    alone = [sys.executable, "-m", "graftwork"]
+    together = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
+        "-m", "graftwork",
+    ]  # fmt: skip
+    for name, start in (("one", alone), ("two", together)):
+        done = subprocess.run(
+            [*start, *words, "--out", str(tmp_path / name)], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip().splitlines()[-1].endswith("report.html")
+        assert done.stdout.count("report.html") == 1
+    one, two = (open_run(next((tmp_path / name / "small").iterdir())) for name in ("one", "two"))
+    assert two.environment["processes"] == 2
+    losses = [[line["train_loss"] for line in run.log] for run in (one, two)]
+    np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
+    assert one.predictions["case"].tolist() == two.predictions["case"].tolist()
+    assert not one.predictions["case"].duplicated().any()
+    scores = list(one.manifest.target.scores)
+    np.testing.assert_allclose(one.predictions[scores], two.predictions[scores], atol=1e-4)
+    assert (one.folder / "ledger.csv").read_text() == (two.folder / "ledger.csv").read_text()
