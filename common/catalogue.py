@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 from graftwork.common.errors import GraftworkError, RecipeError, UsageError
 
 if TYPE_CHECKING:
-    from graftwork.common.keys import Key
     from graftwork.common.recipe import Recipe
+    from graftwork.common.recipe.keys import Key
 
 __all__ = ["Entry", "Kind", "Shown", "cp", "find_recipe", "ls", "recipe_keys", "show"]
 
@@ -63,7 +63,7 @@ def ls(kind: Kind | None = None) -> list[Entry]:
     if kind is None:
         return [entry for each in kinds for entry in ls(each)]
     if kind not in kinds:
-        from graftwork.common.keys import nearest
+        from graftwork.common.recipe.keys import nearest
 
         close = nearest(kind, kinds)
         remedy = f"did you mean {close[0]}?" if close else f"there are {', '.join(kinds)}"
@@ -156,7 +156,7 @@ def show(name: str, kind: str | None = None) -> Shown:
     from graftwork.common import domain
 
     if name == RECIPE_KEYS and kind is None:
-        return Shown("keys", name, _key_table(), "graftwork.common.sections")
+        return Shown("keys", name, _key_table(), "graftwork.common.recipe.sections")
     sources: dict[str, Callable[[], Shown]] = {
         "recipe": lambda: Shown("recipe", name, *domain.recipe_text(name)),
         "dataset": lambda: Shown("dataset", name, domain.card(name), domain.dataset(name).module.__name__),
@@ -171,7 +171,7 @@ def show(name: str, kind: str | None = None) -> Shown:
     for each, found in known.items():
         if name in found:
             return sources[each]()
-    from graftwork.common.keys import nearest
+    from graftwork.common.recipe.keys import nearest
 
     everything = dict.fromkeys(one for found in known.values() for one in found)
     close = nearest(name, everything) or [one for one in everything if one.startswith(f"{name}/")][:3]

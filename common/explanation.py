@@ -49,9 +49,18 @@ def grad_cam(network: Network, images: Tensor, outputs: Tensor) -> NDArray[np.fl
 
 
 def confident_mistakes(
-    predictions: pd.DataFrame, target: Target, *, part: str = "test", most: int = 12
+    predictions: pd.DataFrame,
+    target: Target,
+    *,
+    threshold: float | None = None,
+    part: str = "test",
+    most: int = 12,
 ) -> pd.DataFrame:
-    """The wrong cases with the highest score of a wrong class, most confident first.
+    """The wrong cases with the highest score of the class they were called, most confident first.
+
+    Args:
+        threshold: of a binary target, on the score of its positive class: what the confusion matrix counts as wrong
+            is wrong here. None: the class with the highest score is called.
 
     Returns:
         columns case, group, path, target, predicted, score. Of a multi-label target each row is one label given
@@ -69,6 +78,8 @@ def confident_mistakes(
         score = scores[row, label]
     else:
         label = scores.argmax(axis=1)
+        if target.kind == "binary" and threshold is not None:
+            label = (scores[:, 1] >= threshold).astype(int)
         known = frame["target"].notna().to_numpy()
         row = np.nonzero(known & (classes[label] != frame["target"].to_numpy()))[0]
         truth, label, score = frame["target"].to_numpy()[row], label[row], scores[row, label[row]]
@@ -90,9 +101,11 @@ def write_mistakes(run: Run, network: Network, source: ImageSource, device: torc
     target = run.manifest.target
     rows: dict[Any, int] = {case: row for row, case in enumerate(run.manifest.frame["case"])}
     index: list[dict[str, Any]] = []
+    chosen = run.evaluation.threshold
+    wrong = confident_mistakes(run.predictions, target, threshold=None if chosen is None else chosen.value)
     network.eval()
     with swap_folder(run.folder / "mistakes") as folder:
-        for mistake in confident_mistakes(run.predictions, target).itertuples():
+        for mistake in wrong.itertuples():
             row = rows[mistake.case]
             try:
                 picture = read_image(run.manifest.file(row), cover=source.preprocessing.cover)

@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,6 +219,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "graftwork"
 
 
+COMMIT_SECONDS = 2.0  # a killed check forgets no more than this, and others may write in between
+
+
 @dataclass(frozen=True)
 class Fingerprint:
     """What tells one content of a file from another: size (bytes), time of change (ns), SHA-256 of the content."""
@@ -237,6 +241,7 @@ class Cache:
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         place = Path(folder) if folder is not None else cache_folder()
         self._database: sqlite3.Connection
+        self._committed = time.monotonic()
         try:
             place.mkdir(parents=True, exist_ok=True)
             self._database = self._open(str(place / "index.sqlite"))
@@ -293,6 +298,9 @@ class Cache:
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         with contextlib.suppress(sqlite3.Error):
             self._database.execute(statement, values)
+            if time.monotonic() - self._committed > COMMIT_SECONDS:
+                self._database.commit()
+                self._committed = time.monotonic()
 
     def close(self) -> None:
         """Write what was remembered."""

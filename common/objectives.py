@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graftwork.common.manifest import Target
-    from graftwork.common.sections import TrainingSection
+    from graftwork.common.recipe.sections import TrainingSection
 
 __all__ = ["Objective", "objective"]
 

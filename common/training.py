@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from graftwork.common.networks import Network
     from graftwork.common.provenance import Progress
     from graftwork.common.recipe import Recipe
+    from graftwork.common.recipe.sections import TrainingSection
     from graftwork.common.runs import Run
-    from graftwork.common.sections import TrainingSection
     from graftwork.common.signals import Signals
 
 __all__ = ["quarantine", "rate_at", "train"]

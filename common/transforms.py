@@ -18,7 +18,7 @@ from graftwork.common.images import Picture, to_float
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graftwork.common.sections import AugmentationSection
+    from graftwork.common.recipe.sections import AugmentationSection
 
 __all__ = ["Augment", "Preprocessing", "augmenter"]
 

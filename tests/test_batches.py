@@ -14,7 +14,7 @@ from PIL import Image
 from graftwork.common.batches import ImageSource, batches, epoch_plan, monai_dicts, torch_dataset
 from graftwork.common.errors import ImageError
 from graftwork.common.manifest import Manifest, Target
-from graftwork.common.sections import AugmentationSection
+from graftwork.common.recipe.sections import AugmentationSection
 from graftwork.common.seeds import seed_of
 from graftwork.common.transforms import Preprocessing, augmenter
 

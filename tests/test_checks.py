@@ -23,14 +23,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from graftwork.common import checks, inspection
-from graftwork.common.checks import Finding, Findings, check
+from graftwork.common import checks
+from graftwork.common.checks import Finding, Findings, check, inspection
+from graftwork.common.checks.inspection import look, looks
+from graftwork.common.checks.twins import NEAR, near_pairs
 from graftwork.common.errors import TableError
 from graftwork.common.files import Cache
-from graftwork.common.inspection import look, looks
 from graftwork.common.manifest import Manifest, Target
 from graftwork.common.splits import split
-from graftwork.common.twins import NEAR, near_pairs
 
 
 def picture(seed: int, height: int = 160, width: int = 200) -> Image.Image:

@@ -25,10 +25,10 @@ import graftwork
 from graftwork import terminal
 from graftwork.cli import app, main
 from graftwork.common import catalogue, domain, verbs
+from graftwork.common.checks.findings import Finding, Findings
 from graftwork.common.errors import GraftworkError, Interrupted, RunError, UsageError
 from graftwork.common.evaluation.operating_points import Threshold
 from graftwork.common.evaluation.results import Evaluation, Result
-from graftwork.common.findings import Finding, Findings
 from graftwork.common.recipe import keys, load
 
 HEAVY = (

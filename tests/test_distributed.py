@@ -17,12 +17,14 @@ def test_two_gloo_processes_equal_one(tmp_path: Path) -> None:
     data = synthetic_data(tmp_path / "set", cases=45)
     # layer norm, since batch norm sees half a batch in each process; no dropout, since each draws its own
     text = RECIPE.replace("test_efficientnet", "test_vit").replace("size = 32", "size = 160")
-    recipe = recipe_file(tmp_path, text.replace("dropout = 0.2", "dropout = 0.0").replace("= 0.01", "= 0.001"))
+    recipe = recipe_file(
+        tmp_path, text.replace("dropout = 0.2", "dropout = 0.0").replace("= 0.01", "= 0.001")
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRAFTWORK_CACHE": str(tmp_path / "cache")}
     words = ["run", str(recipe), "--data", str(data), "training.class_weights=balanced"]
     alone = [sys.executable, "-m", "graftwork"]
     together = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
         "-m", "graftwork",
     ]  # fmt: skip
     for name, start in (("one", alone), ("two", together)):

@@ -28,9 +28,9 @@ from pydicom.uid import (
 )
 from written_pictures import NAME, RAMP, dicom, dicom_failure, lossless_jpeg
 
-from graftwork.common.dicom import read_header
 from graftwork.common.errors import ImageError
 from graftwork.common.images import read_image, stored_pixels
+from graftwork.common.images.dicom import read_header
 
 RNG = np.random.default_rng(0)
 # ---------------------------------------------------------------- what must fail
@@ -160,7 +160,7 @@ def test_lengths_of_gigabytes_cost_no_memory(tmp_path: Path) -> None:
 
 
 def test_a_deflated_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graftwork.common.dicom._MOST_INFLATED", 2**22)
+    monkeypatch.setattr("graftwork.common.images.dicom._MOST_INFLATED", 2**22)
     path = dicom(tmp_path / "a.dcm", RAMP, syntax=DeflatedExplicitVRLittleEndian)
     content = path.read_bytes()
     start = 132 + 12 + struct.unpack_from("<I", content, 132 + 8)[0]

@@ -12,12 +12,12 @@ from real_data import real
 
 from graftwork.common import domain
 from graftwork.common.checks import Findings, check
+from graftwork.common.checks.inspection import look
+from graftwork.common.checks.twins import NEAR
 from graftwork.common.errors import LeakError
 from graftwork.common.files import Cache
-from graftwork.common.inspection import look
 from graftwork.common.manifest import Manifest
 from graftwork.common.splits import split
-from graftwork.common.twins import NEAR
 
 pytestmark = pytest.mark.real
 

@@ -16,9 +16,9 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from graftwork.common.errors import RecipeError
-from graftwork.common.keys import found_text, nearest
 from graftwork.common.recipe import Recipe, keys, load, schema, to_toml
-from graftwork.common.toml import key_lines, value_text
+from graftwork.common.recipe.keys import found_text, nearest
+from graftwork.common.recipe.toml import key_lines, value_text
 
 RECIPES = sorted((Path(__file__).resolve().parent.parent / "recipes").rglob("*.toml"))
 HEAD = 'title = "A trial"\ndataset = "plants/leaves"\n'  # lines 1 and 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from graftwork.common.images import Picture
-from graftwork.common.sections import AugmentationSection
+from graftwork.common.recipe.sections import AugmentationSection
 from graftwork.common.transforms import Preprocessing, augmenter
 
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -25,10 +25,10 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from network_eyes import sample, seen, whole_network
 from safetensors.torch import save, save_file
 
-from graftwork.common import weight_sources
 from graftwork.common.backbones import create_backbone
 from graftwork.common.errors import GraftworkError, UsageError, WeightsError
 from graftwork.common.weights import available, load_weights, pack, unpack, weights_folder
+from graftwork.common.weights import sources as weight_sources
 
 DAISY, PALACE = 985, 698
 TINY = "test_resnet"  # timm's smallest, 0.5 million parameters

@@ -50,6 +50,7 @@ def families_of(runs: Sequence[Facts]) -> list[Family]:
 
 
 def without_seed(facts: Facts) -> dict[str, Any]:
+    """The recipe of a run as plain values, its seed left out: what runs of one family share."""
     values = facts.recipe.model_dump(mode="json")
     values.pop("seed")
     return values
@@ -60,6 +61,7 @@ def _key(facts: Facts) -> str:
 
 
 def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested sections as one level: `{"image": {"size": 224}}` is `{"image.size": 224}`."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         found |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}

@@ -37,12 +37,12 @@ def mistakes_sentence(facts: Facts) -> str:
     if not n:
         return (
             f"None: the run kept no wrong {facts.unit} of the test part "
-            f"(wrong: the class with the highest score is not the true one)."
+            f"(wrong: called another class than the true one)."
         )
     which = (
-        f"The {count(n, facts.unit)} of the test part with the highest score of a wrong class"
+        f"The {count(n, facts.unit)} of the test part that were called wrongly with the highest scores"
         if n > 1
-        else f"The one {facts.unit} of the test part whose highest score is of a wrong class"
+        else f"The one {facts.unit} of the test part that was called wrongly"
     )
     return (
         f"{which}, as the network saw {'them, each' if n > 1 else 'it,'} beside its Grad-CAM (Selvaraju et al. 2017): "

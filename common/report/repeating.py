@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from graftwork.common import domain
 from graftwork.common.errors import GraftworkError
 from graftwork.common.recipe import load
+from graftwork.common.recipe.toml import value_text
 from graftwork.common.report.wording import shortened
-from graftwork.common.toml import value_text
 
 if TYPE_CHECKING:
     from graftwork.common.report.facts import Facts

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from graftwork.common.errors import GraftworkError
-from graftwork.common.keys import printable
+from graftwork.common.recipe.keys import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from graftwork.common.dicom import COLOURS, GREY, Header
 from graftwork.common.errors import ImageError
+from graftwork.common.images.dicom import COLOURS, GREY, Header
 
 __all__ = ["presented"]
 

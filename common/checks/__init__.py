@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graftwork.common import twins
+from graftwork.common.checks import twins
+from graftwork.common.checks.findings import KINDS, SHOWN, Finding, Findings, some
+from graftwork.common.checks.inspection import LOOK_VERSION, Look, looks
 from graftwork.common.errors import TableError
 from graftwork.common.files import Cache, Fingerprint, file_sha256, hash_of
-from graftwork.common.findings import KINDS, SHOWN, Finding, Findings, some
-from graftwork.common.inspection import LOOK_VERSION, Look, looks
 from graftwork.common.manifest import PARTS, Manifest
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from pydicom.filereader import read_dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-from graftwork.common.codestreams import Expected, Refused, checked, decoder_of, supported
 from graftwork.common.errors import ImageError
+from graftwork.common.images.codestreams import Expected, Refused, checked, decoder_of, supported
 
 __all__ = [
     "COLOURS",

@@ -17,8 +17,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from graftwork.common.errors import RecipeError
 from graftwork.common.files import hash_of
-from graftwork.common.keys import Key, found_text, keys_of, nearest
-from graftwork.common.sections import (
+from graftwork.common.recipe.keys import Key, found_text, keys_of, nearest
+from graftwork.common.recipe.sections import (
     SEED_EXPECTED,
     SEEDS,
     AugmentationSection,
@@ -31,7 +31,7 @@ from graftwork.common.sections import (
     TrainingSection,
     key,
 )
-from graftwork.common.toml import key_lines, parse, value_text
+from graftwork.common.recipe.toml import key_lines, parse, value_text
 
 __all__ = ["Recipe", "keys", "load", "schema", "to_toml"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graftwork.common.toml import value_text
+from graftwork.common.recipe.toml import value_text
 
 __all__ = ["Key", "found_text", "keys_of", "nearest", "printable"]
 

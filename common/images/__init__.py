@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from graftwork.common.errors import ImageError, UsageError
-from graftwork.common.raster import DAMAGED, SIGNATURES, raster_picture, raster_size
+from graftwork.common.images.raster import DAMAGED, SIGNATURES, raster_picture, raster_size
 
 __all__ = [
     "PIXEL_BUDGET",
@@ -126,7 +126,7 @@ def stored_pixels(
     Raises:
         ImageError: as `read_image`; also where the file is not DICOM.
     """
-    from graftwork.common import dicom
+    from graftwork.common.images import dicom
 
     def read(file: BinaryIO, size: int, where: str) -> NDArray[np.generic]:
         if _kind(file, where) != "DICOM":
@@ -153,7 +153,7 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     def read(file: BinaryIO, size: int, where: str) -> tuple[int, int]:
         kind = _kind(file, where)
         if kind == "DICOM":
-            from graftwork.common import dicom
+            from graftwork.common.images import dicom
 
             header = dicom.read_header(file, size, where)
             return header.rows, header.columns
@@ -184,7 +184,7 @@ def to_float(picture: Picture, channels: int = 3) -> NDArray[np.float32]:
 
 def decoders() -> dict[str, str | None]:
     """For each DICOM transfer syntax, by its name in PS3.6, the decoder and its version; None where none is there."""
-    from graftwork.common import codestreams
+    from graftwork.common.images import codestreams
 
     return codestreams.decoders()
 
@@ -319,7 +319,7 @@ def _kind(file: BinaryIO, where: str) -> str:
         for signature, kind in SIGNATURES.items():
             if head.startswith(signature):
                 return kind
-    from graftwork.common import dicom
+    from graftwork.common.images import dicom
 
     if dicom.looks_like_dicom(head):
         return "DICOM"
@@ -336,7 +336,7 @@ def _kind(file: BinaryIO, where: str) -> str:
 def _dicom_picture(
     file: BinaryIO, size: int, where: str, pixel_budget: int, frame: int | None
 ) -> tuple[NDArray[np.generic], float, float]:
-    from graftwork.common import dicom, presentation
+    from graftwork.common.images import dicom, presentation
 
     header = dicom.read_header(file, size, where)
     index = dicom.frame_index(header, frame)

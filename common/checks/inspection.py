@@ -159,7 +159,7 @@ class _Reader:
     def _start(self) -> subprocess.Popen[bytes]:
         # -P: whatever lies in the folder where the command was given is no module of ours
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from graftwork.common.inspection import serve; serve()"],
+            [sys.executable, "-P", "-c", "from graftwork.common.checks.inspection import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # decoders write there as they please; what matters comes as an answer

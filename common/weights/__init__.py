@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graftwork.common import archives, files
+from graftwork.common import files
 from graftwork.common.architectures import architecture_of, classes_of
 from graftwork.common.errors import WeightsError
-from graftwork.common.weight_sources import (
+from graftwork.common.weights import archives
+from graftwork.common.weights.sources import (
     CARD_KEYS,
     PACKAGES,
     Absent,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graftwork.common.findings import SHOWN, Finding, some
-from graftwork.common.inspection import HASH_BITS, Look
+from graftwork.common.checks.findings import SHOWN, Finding, some
+from graftwork.common.checks.inspection import HASH_BITS, Look
 from graftwork.common.manifest import Manifest
 
 if TYPE_CHECKING:
