@@ -1,0 +1,155 @@
+"""The loop: rates, accumulation, early stopping, the best epoch, and errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_runs import recipe_file, synthetic_data
+
+from graftwork.common.errors import RunError, UsageError
+from graftwork.common.manifest import Target
+from graftwork.common.objectives import objective
+from graftwork.common.recipe.sections import TrainingSection
+from graftwork.common.runs import open_run
+from graftwork.common.tasks import class_weights, encode, losses, probabilities
+from graftwork.common.training import rate_at
+from graftwork.common.verbs import run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthetic_data(tmp_path_factory.mktemp("data") / "set", cases=40)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return recipe_file(tmp_path_factory.mktemp("recipe"))
+
+
+def test_the_rate_rises_linearly_and_falls_as_a_cosine() -> None:
+    settings = TrainingSection(rate=1.0, epochs=4, warmup=1.0)
+    steps = [rate_at(settings, step / 4, 1 / 4) for step in range(16)]
+    assert steps[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert steps[4] == 1.0
+    assert steps[10] == pytest.approx(0.5)
+    assert steps == sorted(steps[:4]) + sorted(steps[4:], reverse=True)
+    assert 0 < steps[-1] < 0.1
+    constant = TrainingSection(rate=0.3, epochs=4, schedule="constant")
+    assert {rate_at(constant, at / 4, 1 / 4) for at in range(16)} == {0.3}
+
+
+def test_accumulated_parts_are_the_same_step(recipe: Path, data: Path, tmp_path: Path) -> None:
+    # layer norm and no dropout: what a part of a batch gives does not depend on the rest of it
+    words = ["backbone.name=test_vit", "image.size=160", "training.dropout=0", "training.rate=0.001"]
+    whole = open_run(run(recipe, data, tmp_path / "whole", words).folder)
+    parts = open_run(run(recipe, data, tmp_path / "parts", [*words, "training.accumulate=4"]).folder)
+    for one, two in zip(whole.log, parts.log, strict=True):
+        assert one["train_loss"] == pytest.approx(two["train_loss"], abs=1e-5)
+        assert one["steps"] == two["steps"]
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_a_run(recipe: Path, data: Path, tmp_path: Path) -> None:
+    done = open_run(run(recipe, data, tmp_path, ["training.patience=2", "training.epochs=40"]).folder)
+    values = [line["validation"]["auroc"] for line in done.log]
+    best = int(np.argmax(values)) + 1  # the first of equals
+    assert len(values) == best + 2 < 40
+    assert [line["best"] for line in done.log][best - 1]
+    for which, epoch in (("best", best), ("last", best + 2)):
+        state = json.loads((done.folder / which / "state.json").read_text())
+        assert state["epoch"] == epoch + 1
+        assert state["best_epoch"] == best
+
+
+def test_each_epoch_says_what_it_waited_for(recipe: Path, data: Path, tmp_path: Path) -> None:
+    done = open_run(run(recipe, data, tmp_path, ["training.epochs=1"]).folder)
+    (line,) = done.log
+    assert 0 < line["data_wait"] < 1
+    assert line["images_per_second"] > 0
+    assert line["epoch"] == 1
+
+
+def test_the_ledger_says_what_learned(recipe: Path, data: Path, tmp_path: Path) -> None:
+    words = ["training.epochs=2", "strategy.name=linear-probe", "backbone.name=tf_efficientnet_lite0"]
+    done = open_run(run(recipe, data, tmp_path, words).folder)
+    ledger = done.ledger
+    assert len(ledger) == 2 * (len(done.network["stages"]))
+    frozen = ledger[ledger["stage"] != "head"]
+    assert (frozen["learning"] == 0).all()
+    assert (frozen["rate"] == 0).all()
+    assert set(frozen["norm"]) == {"hold"}
+    head = ledger[ledger["stage"] == "head"]
+    assert (head["learning"] == head["parameters"]).all()
+    assert ledger["parameters"].sum() == 2 * done.network["parameters"]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_advice(recipe: Path, data: Path, tmp_path: Path) -> None:
+    words = [
+        "training.rate=100",
+        "training.schedule=constant",
+        "training.epochs=60",
+        "training.weight_decay=90",
+    ]
+    with pytest.raises(RunError, match="epoch") as caught:
+        run(recipe, data, tmp_path, words)
+    assert "training.rate" in str(caught.value)
+
+
+def test_a_batch_too_small_for_its_parts_is_refused(recipe: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be shared"):
+        run(recipe, data, tmp_path, ["training.accumulate=8", "training.batch_size=8", "training.epochs=1"])
+
+
+def test_two_runs_in_one_process_do_not_disturb_each_other(recipe: Path, data: Path, tmp_path: Path) -> None:
+    first = run(recipe, data, tmp_path / "a", ["training.epochs=1"]).folder
+    torch.manual_seed(123)
+    run(recipe, data, tmp_path / "b", ["training.epochs=1", "seed=9"])
+    again = run(recipe, data, tmp_path / "c", ["training.epochs=1"]).folder
+    name = "best/model.safetensors"
+    assert (first / name).read_bytes() == (again / name).read_bytes()
+
+
+# what is minimised ------------------------------------------------------------------------------------------
+
+
+def test_unknown_labels_weigh_nothing() -> None:
+    classes = Target("t", "multi-class", ("a", "b", "c"))
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    found = losses(classes, logits, torch.tensor([0, -1, 2, -1]))
+    assert found[1] == found[3] == 0
+    assert found[0] == pytest.approx(-math.log(logits.softmax(1)[0, 0]), abs=1e-6)
+    labels = Target("t", "multi-label", ("a", "b"))
+    truth = torch.tensor([[1.0, math.nan], [math.nan, math.nan]])
+    found = losses(labels, torch.tensor([[0.0, 9.0], [5.0, 5.0]]), truth)
+    assert found.tolist() == pytest.approx([math.log(2), 0.0])
+    assert not torch.isnan(found).any()
+
+
+def test_scores_sum_to_one_or_stand_alone() -> None:
+    logits = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(probabilities(Target("t", "binary", ("n", "y")), logits).sum(1), torch.ones(5))
+    assert torch.allclose(probabilities(Target("t", "multi-label", ("n", "y")), logits), logits.sigmoid())
+
+
+def test_balanced_weights_give_each_class_the_same_say() -> None:
+    target = Target("t", "multi-class", ("a", "b", "c"))
+    truth = np.array([0] * 6 + [1] * 2 + [-1])
+    weights = class_weights(target, truth)
+    assert weights.tolist() == pytest.approx([8 / 12, 2.0, 0.0])
+    labels = class_weights(Target("t", "multi-label", ("a",)), np.array([[1.0], [0.0], [0.0], [math.nan]]))
+    assert labels.tolist() == [2.0]
+    minimise = objective(target, TrainingSection(class_weights="balanced"), truth, torch.device("cpu"))
+    logits = torch.zeros(2, 3)
+    each = minimise(logits, torch.tensor([0, 1]))
+    assert (each[1] / each[0]).item() == pytest.approx(3.0)
+
+
+def test_targets_are_encoded_in_the_order_of_the_classes() -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame({"target": ["yes", None, "no"]})
+    assert encode(Target("t", "binary", ("no", "yes")), frame).tolist() == [1, -1, 0]
