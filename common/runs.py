@@ -204,7 +204,6 @@ class Run:
             threshold=wish.threshold,
             target_value=wish.target,
             bootstrap=wish.bootstrap,
-            seed=self.recipe.seed,
         )
         write_json(self.folder / "metrics.json", found.to_json())
         return found

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from graftwork.common.batches import Batch, Failure, batches, epoch_plan
 from graftwork.common.errors import RunError, UsageError
@@ -89,6 +88,7 @@ def train(
             for step in range(state.step, steps):
                 torch.manual_seed(seed_of(recipe.seed, "step", epoch, step, accelerator.process_index))
                 _set_rates(optimizer, modes, rate_at(settings, (epoch - 1) + step / steps, 1 / steps))
+                loss, count = 0.0, 0.0
                 for part in range(settings.accumulate):
                     asked = time.monotonic()
                     batch = next(reader)
@@ -96,20 +96,21 @@ def train(
                     quarantine(state, batch.failures, settings.tolerance, run)
                     last = part == settings.accumulate - 1
                     share = accelerator.num_processes / len(plan[step])  # DDP averages over processes; we sum
-                    loss_sum = _backward(learner, batch, minimise, share, accelerator, sync=last)
-                    _check_finite(loss_sum, batch, run, epoch, step)
-                    state.loss_sum += loss_sum
-                    state.loss_count += len(batch)
-                    done += len(batch)
+                    loss += _backward(learner, batch, minimise, share, accelerator, sync=last)
+                    count += len(batch)
+                    _check_finite(loss, batch, run, epoch, step)
                 if settings.clip:
                     torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
+                loss, count, stop = _summed((loss, count, signals.caught is not None), accelerator)
                 state.step = step + 1
+                state.loss_sum += loss
+                state.loss_count += int(count)
+                done += int(count)
                 if progress is not None:
                     progress(f"epoch {epoch} of {settings.epochs}", state.step, steps)
                 due = settings.save_steps and state.step % settings.save_steps == 0 and state.step < steps
-                stop = _agree(signals.caught is not None, accelerator)
                 if due or stop:
                     _save(run, "last", network, optimizer, state, accelerator)
                 if stop:
@@ -129,7 +130,7 @@ def train(
             "rate": rate_at(settings, epoch - 1 / steps, 1 / steps),
             "seconds": round(seconds, 3),
             "data_wait": round(waited / max(seconds, 1e-9), 4),
-            "images_per_second": round(done * accelerator.num_processes / max(seconds, 1e-9), 1),
+            "images_per_second": round(done / max(seconds, 1e-9), 1),
             "quarantined": len(state.quarantine),
         }
         _advance(state, line, line["validation"][primary], settings)
@@ -309,12 +310,13 @@ def _check_finite(loss: float, batch: Batch, run: Run, epoch: int, step: int) ->
         )
 
 
-def _agree(caught: bool, accelerator: Accelerator) -> bool:
-    """Whether any process heard a signal: all stop at the same step."""
+def _summed(values: tuple[float, float, bool], accelerator: Accelerator) -> tuple[float, float, float]:
+    """Each value summed over the processes: all log the same loss, and all stop at the same step."""
     if accelerator.num_processes == 1:
-        return caught
-    flags: Tensor = accelerator.gather(torch.tensor([int(caught)], device=accelerator.device))
-    return bool(flags.any())
+        return float(values[0]), float(values[1]), float(values[2])
+    mine = torch.tensor([values], dtype=torch.float64, device=accelerator.device)
+    loss, count, stop = accelerator.gather(mine).sum(dim=0).tolist()
+    return loss, count, stop
 
 
 def _shown(value: float | None) -> str:
