@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import signal
 import struct
@@ -125,7 +124,6 @@ def test_each_bad_file_is_one_line(clean: Folder, tmp_path: Path) -> None:
     assert len(big) < 60_000
     clean.add("huge.png", big)
     clean.add("labels row.png", None)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     found = clean.check(workers=1)
     assert {(finding.where, finding.kind, finding.severity) for finding in found.findings} == {
         ("truncated.jpg", "unreadable", "error"),
@@ -138,8 +136,23 @@ def test_each_bad_file_is_one_line(clean: Folder, tmp_path: Path) -> None:
     for row in found.rows():
         assert all("\n" not in text and "Traceback" not in text for text in row.values())
         assert row["what"] and row["remedy"]
-    # 400 million pixels were never decoded
-    assert max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) < 700_000
+
+
+def test_a_huge_picture_is_refused_without_being_decoded(tmp_path: Path) -> None:
+    (tmp_path / "huge.png").write_bytes(bomb())
+    code = (
+        "import resource, sys; from graftwork.common.errors import ImageError\n"
+        "from graftwork.common.images import read_image\n"
+        "try:\n read_image(sys.argv[1])\n"
+        "except ImageError as error:\n print(error.stage)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "huge.png")], capture_output=True, text=True, check=True
+    )
+    stage, kibibytes = done.stdout.split()
+    assert stage == "budget"
+    assert int(kibibytes) < 300_000  # 400 million pixels would be as many bytes at least
 
 
 def test_a_folder_a_pipe_and_an_endless_name_are_findings_too(clean: Folder) -> None:
