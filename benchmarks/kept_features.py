@@ -1,0 +1,75 @@
+"""What is gained by sending each picture through a frozen backbone once: a pass from the cache against a pass without.
+
+Both passes read the same synthetic radiographs and end with the same features, on the same machine, one after the
+other and in turn. Printed is the ratio of their times, a pair of passes a line, and its median.
+
+    make bench NAME=kept_features
+    make bench NAME=kept_features ARGS='--cases 400 --pairs 5'
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from graftwork.common.backbones import create_backbone
+from graftwork.common.batches import ImageSource
+from graftwork.common.domain import dataset
+from graftwork.common.features import compute_features
+from graftwork.common.files import file_sha256
+from graftwork.common.transforms import Preprocessing
+from graftwork.common.weights import load_weights
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cases", type=int, default=128)
+    parser.add_argument("--pairs", type=int, default=3)
+    wish = parser.parse_args()
+    weights = load_weights("tf_efficientnet_lite0")
+    backbone = create_backbone("tf_efficientnet_lite0", weights=weights, seed=0).eval()
+    backbone.to(memory_format=torch.channels_last)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found = dataset("chest_xray/kermany")
+        found.synthesize(folder / "set", cases=wish.cases, seed=0)
+        manifest = found.read(folder / "set")
+        source = ImageSource(manifest, Preprocessing(224, "squash", "bilinear", backbone.mean, backbone.std))
+        contents = [file_sha256(manifest.file(row)) for row in range(len(manifest))]
+
+        def once(cache: str) -> tuple[float, np.ndarray]:
+            begun = time.perf_counter()
+            kept = compute_features(
+                backbone,
+                source,
+                contents,
+                weights=weights.record.sha256,
+                device=torch.device("cpu"),
+                folder=folder / cache,
+            )
+            return time.perf_counter() - begun, kept.features
+
+        once("warm")
+        ratios = []
+        for pair in range(wish.pairs):
+            without, one = once(f"empty-{pair}")
+            kept, two = once("warm")
+            assert np.array_equal(one, two)
+            ratios.append(without / kept)
+            print(
+                f"{len(manifest)} pictures: {without:.2f} s without, {kept:.4f} s kept, ratio {ratios[-1]:.0f}"
+            )
+        threads = torch.get_num_threads()
+        print(f"median ratio {statistics.median(ratios):.0f} ({wish.pairs} pairs, {threads} threads)")
+
+
+if __name__ == "__main__":
+    main()
