@@ -104,8 +104,9 @@ def compute_features(
     with (
         torch.inference_mode(),
         torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+        contextlib.closing(batches(source, plan, workers=workers)) as reader,
     ):
-        for step, batch in zip(plan, batches(source, plan, workers=workers), strict=True):
+        for step, batch in zip(plan, reader, strict=True):
             failures += batch.failures
             if len(batch):
                 inputs = batch.inputs.to(device, memory_format=torch.channels_last)

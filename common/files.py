@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -15,9 +16,12 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graftwork.common.errors import GraftworkError, RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "Cache",
@@ -27,6 +31,7 @@ __all__ = [
     "file_sha256",
     "hash_of",
     "lock",
+    "save_tensors",
     "settle_folder",
     "swap_folder",
     "write_bytes",
@@ -138,6 +143,24 @@ def swap_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
         raise _as_error(error, target) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def save_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file, within `writing` or `swap_folder`.
+
+    Raises:
+        OSError: it cannot be written (safetensors itself has an error of its own for a full disk).
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path, metadata=metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
 
 
 def settle_folder(folder: str | os.PathLike[str]) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from graftwork.common.backbones import Backbone, create_backbone
+from graftwork.common.errors import UsageError
 from graftwork.common.heads import LinearHead
 from graftwork.common.seeds import seed_of
 from graftwork.common.transforms import Preprocessing
@@ -48,8 +49,22 @@ class Network(nn.Module):
                     self._stage_of[name] = within.pop()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits [B, outputs] of images [B, 3, H, W], or of kept features [B, width]."""
-        features = inputs if inputs.ndim == 2 else self.backbone(inputs)
+        """Logits [B, outputs] of images [B, 3, H, W], or of kept features [B, width].
+
+        Raises:
+            UsageError: batch norm has too little to learn from.
+        """
+        try:
+            features = inputs if inputs.ndim == 2 else self.backbone(inputs)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UsageError(
+                "batch norm cannot learn from a single picture of which one pixel is left",
+                where="training.batch_size",
+                remedy="use larger batches, fewer parts (training.accumulate), a larger image.size or "
+                "strategy.norm=hold",
+            ) from error
         logits: Tensor = self.head(features)
         return logits
 

@@ -23,6 +23,7 @@ from graftwork.common.freezing import apply, backbone_is_fixed, trainability
 from graftwork.common.networks import Network, build_network, describe
 from graftwork.common.objectives import objective
 from graftwork.common.prediction import predict_rows, prediction_table
+from graftwork.common.provenance import library_versions
 from graftwork.common.report import model_card, report
 from graftwork.common.runs import Stopwatch
 from graftwork.common.signals import Signals
@@ -30,10 +31,13 @@ from graftwork.common.training import quarantine, train
 from graftwork.common.transforms import Preprocessing, augmenter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from accelerate import Accelerator
 
     from graftwork.common.provenance import Progress
     from graftwork.common.runs import Run
+    from graftwork.common.weights import WeightsRecord
 
 __all__ = ["carry_out"]
 
@@ -49,11 +53,10 @@ def carry_out(run: Run, progress: Progress | None = None) -> None:
     """
     accelerator = _accelerator(run)
     main = accelerator.is_main_process
-    with run.writer(main), Signals(run.folder) as signals:
-        clock = Stopwatch(run)
+    with run.writer(main), Signals(run.folder) as signals, Stopwatch(run, main) as clock:
+        accelerator.wait_for_everyone()  # the folder is settled: now all may read where the run stands
         source, network = _prepare(run, accelerator, signals, progress)
-        if main:
-            clock.store()
+        clock.store()
         truth = source.targets[run.split.rows("train")]
         minimise = objective(run.manifest.target, run.recipe.training, truth, accelerator.device)
         train(
@@ -62,7 +65,7 @@ def carry_out(run: Run, progress: Progress | None = None) -> None:
         )  # fmt: skip
         network.load_state_dict(_best(run), strict=True)
         if not (run.folder / "predictions.parquet").is_file():
-            _predict(run, network, source, accelerator, progress)
+            _predict(run, network, source, accelerator, signals, progress)
         if main:
             run.judge()
             signals.check()
@@ -88,6 +91,7 @@ def _accelerator(run: Run) -> Accelerator:
     threads = run.environment.get("threads")
     if threads:
         torch.set_num_threads(threads)
+        _say_what_changed(run, accelerator)
     elif accelerator.is_main_process:
         device = accelerator.device
         run.write_environment(
@@ -99,12 +103,51 @@ def _accelerator(run: Run) -> Accelerator:
     return accelerator
 
 
+def _say_what_changed(run: Run, accelerator: Accelerator) -> None:
+    """Warn where a run goes on under other conditions, under which its bytes may differ."""
+    begun = run.environment
+    then = {**begun["versions"], "device": begun.get("device"), "processes": begun.get("processes")}
+    now = {**library_versions(), "device": accelerator.device.type, "processes": accelerator.num_processes}
+    changed = [
+        f"{name} {then.get(name)}, now {now.get(name)}"
+        for name in {**then, **now}
+        if then.get(name) != now.get(name)
+    ]
+    if changed:
+        log.warning("this run began with %s: it may end with slightly other numbers", "; ".join(changed))
+
+
+def _check_weights(run: Run, record: WeightsRecord | None) -> None:
+    """A run that was trained on some pretrained weights never goes on with others."""
+    if record is None or not (run.folder / "last").is_dir():
+        return
+    then = run.network["weights"]
+    if then is not None and then["sha256"] != record.sha256:
+        raise RunError(
+            f"the pretrained weights ({record.origin}) are not those this run began with ({then['origin']})",
+            where=run.folder,
+            remedy="restore them, or begin a new run with --out elsewhere",
+        )
+
+
+def _note(what: str, signals: Signals, progress: Progress | None) -> Callable[[int, int], None]:
+    """Progress of work of which nothing must be written before a signal ends it."""
+
+    def note(done: int, total: int) -> None:
+        signals.check()
+        if progress is not None:
+            progress(what, done, total)
+
+    return note
+
+
 def _prepare(
     run: Run, accelerator: Accelerator, signals: Signals, progress: Progress | None
 ) -> tuple[ImageSource | FeatureSource, Network]:
     """The network and what it learns from: pictures, or the output of a backbone that never changes."""
     recipe = run.recipe
     network, preprocessing, record = build_network(recipe, run.manifest.target)
+    _check_weights(run, record)
     network.to(accelerator.device)
     if accelerator.is_main_process:
         write_json(run.folder / "network.json", describe(network, preprocessing, record, run.manifest.target))
@@ -118,11 +161,6 @@ def _prepare(
     if pictures.augment is not None or not backbone_is_fixed(modes) or record is None:
         return pictures, network
 
-    def note(done: int, total: int) -> None:
-        signals.check()
-        if progress is not None:
-            progress("features of the frozen backbone", done, total)
-
     apply(network, modes[0])
     with accelerator.main_process_first():  # the others find them in the cache
         features = compute_features(
@@ -133,20 +171,25 @@ def _prepare(
             device=accelerator.device,
             precision=recipe.training.precision,
             workers=recipe.training.workers,
-            progress=note,
+            progress=_note("features of the frozen backbone", signals, progress),
         )
     return features, network
 
 
 def _predict(
-    run: Run, network: Network, source: Any, accelerator: Accelerator, progress: Progress | None
+    run: Run,
+    network: Network,
+    source: Any,
+    accelerator: Accelerator,
+    signals: Signals,
+    progress: Progress | None,
 ) -> None:
     """Scores of validation and test by the best epoch; this is the one time that the test part is read."""
     rows = np.concatenate([run.split.rows(part) for part in ("validation", "test")])
     logits, failures = predict_rows(
         network, source, rows,
         accelerator=accelerator, outputs=len(run.manifest.target.classes), workers=run.recipe.training.workers,
-        progress=None if progress is None else lambda done, total: progress("predicting", done, total),
+        progress=_note("predicting", signals, progress),
     )  # fmt: skip
     if accelerator.is_main_process:
         _, _, state = run.saved("last")  # type: ignore[misc]

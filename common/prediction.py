@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
 from graftwork.common.batches import Failure, batches
+from graftwork.common.errors import RunError
 from graftwork.common.tasks import probabilities
 
 if TYPE_CHECKING:
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
     from graftwork.common.manifest import Manifest
 
-__all__ = ["predict_rows", "prediction_table"]
+__all__ = ["predict_rows", "prediction_table", "shared", "to_device"]
+
+T = TypeVar("T")
 
 STEP = 64  # cases that go through the network at once
 
@@ -44,26 +48,54 @@ def predict_rows(
         outputs: number of logits a case.
 
     Returns:
-        logits [n, outputs] in the order of `rows`, NaN where a picture could not be read; these failures
-        (those that this process met).
+        logits [n, outputs] in the order of `rows`, NaN where a picture could not be read; these failures.
+
+    Raises:
+        RunError: the network's output is not finite, which must not pass for an unread picture.
     """
     network.eval()
+    if accelerator.num_processes > 1:  # else each judges with the running statistics of its own last step
+        for buffer in network.buffers():
+            torch.distributed.broadcast(buffer, 0)
     logits = np.full((len(rows), outputs), np.nan, np.float32)
     mine = np.arange(accelerator.process_index, len(rows), accelerator.num_processes)
     place = {int(rows[index]): index for index in mine}
     failures: list[Failure] = []
     done = 0
     plan = [rows[mine[at : at + STEP]] for at in range(0, len(mine), STEP)]
-    with torch.inference_mode(), accelerator.autocast():
-        for batch in batches(source, plan, workers=workers):
+    with (
+        torch.inference_mode(),
+        accelerator.autocast(),
+        contextlib.closing(batches(source, plan, workers=workers)) as reader,
+    ):
+        for batch in reader:
             failures += batch.failures
             if len(batch):
-                inputs = to_device(batch.inputs, accelerator.device)
-                logits[[place[row] for row in batch.rows.tolist()]] = network(inputs).float().cpu().numpy()
+                outcome = network(to_device(batch.inputs, accelerator.device)).float().cpu().numpy()
+                _check_finite(outcome)
+                logits[[place[row] for row in batch.rows.tolist()]] = outcome
             done += len(batch) + len(batch.failures)
             if progress is not None:
                 progress(min(done * accelerator.num_processes, len(rows)), len(rows))
-    return _gathered(logits, mine, accelerator), failures
+    return _gathered(logits, mine, accelerator), shared(failures, accelerator)
+
+
+def shared(values: list[T], accelerator: Accelerator) -> list[T]:
+    """The values of all processes, known to each of them."""
+    if accelerator.num_processes == 1:
+        return values
+    from accelerate.utils import gather_object
+
+    return list(gather_object(values))
+
+
+def _check_finite(outcome: NDArray[np.float32]) -> None:
+    if not np.isfinite(outcome).all():
+        raise RunError(
+            "the network's output is not a finite number: its training went astray in this epoch or before",
+            where="prediction",
+            remedy="lower training.rate, set training.clip, or use training.precision=float32",
+        )
 
 
 def to_device(inputs: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
     from graftwork.common.manifest import Manifest
 
-__all__ = ["Progress", "check_unchanged", "describe_machine", "fingerprints"]
+__all__ = [
+    "Progress",
+    "check_same_rows",
+    "check_unchanged",
+    "describe_machine",
+    "fingerprints",
+    "library_versions",
+]
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, units done, units in all)."""
@@ -56,6 +63,27 @@ def fingerprints(manifest: Manifest, progress: Progress | None = None) -> pd.Dat
     return frame
 
 
+def check_same_rows(then: Manifest, now: Manifest, *, where: Path) -> None:
+    """Compare the table that a run began with and the one that its loader reads now, in whatever order.
+
+    Raises:
+        RunError: cases are new or gone, or their groups, targets or covariates changed; says which.
+    """
+    before, after = (
+        then.frame.set_index("case").astype("string"),
+        now.frame.set_index("case").astype("string"),
+    )
+    new, gone = after.index.difference(before.index), before.index.difference(after.index)
+    what = f"{len(new)} cases are new, {len(gone)} are gone"
+    if not len(new) and not len(gone):
+        after = after.reindex(index=before.index, columns=before.columns)
+        changed = [name for name in before.columns if not before[name].equals(after[name])]
+        if not changed:
+            return
+        what = f"the column{'s' * (len(changed) > 1)} {', '.join(changed)} changed"
+    raise RunError(f"begun on other data: {what}", where=where, remedy="begin a new run with --out elsewhere")
+
+
 def check_unchanged(root: Path, manifest: Manifest, then: pd.DataFrame, *, where: Path) -> None:
     """Compare the pictures with the `fingerprints` that a run began with; a new time alone is no change.
 
@@ -85,14 +113,19 @@ def check_unchanged(root: Path, manifest: Manifest, then: pd.DataFrame, *, where
         )
 
 
-def describe_machine(name: str, manifest: Manifest) -> dict[str, Any]:
-    """What environment.json begins with: versions, machine, where the pictures lie. `name`: the recipe's."""
-    from graftwork import __version__
-
+def library_versions() -> dict[str, str]:
+    """The libraries that results depend on, with their versions here."""
     versions = {}
     for library in LIBRARIES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[library] = metadata.version(library)
+    return versions
+
+
+def describe_machine(name: str, manifest: Manifest) -> dict[str, Any]:
+    """What environment.json begins with: versions, machine, where the pictures lie. `name`: the recipe's."""
+    from graftwork import __version__
+
     return {
         "graftwork": __version__,
         "recipe": name,
@@ -101,7 +134,7 @@ def describe_machine(name: str, manifest: Manifest) -> dict[str, Any]:
         "processor": _processor(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "versions": versions,
+        "versions": library_versions(),
         "data": str(manifest.root.absolute()),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "finished": None,

@@ -11,6 +11,7 @@ import csv
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,17 +19,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.errors import RunError
+from graftwork.common.errors import GraftworkError, RunError
 from graftwork.common.files import (
     check_writable,
     lock,
+    save_tensors,
     settle_folder,
     swap_folder,
     write_json,
     write_text,
     writing,
 )
-from graftwork.common.provenance import Progress, check_unchanged, describe_machine, fingerprints
+from graftwork.common.provenance import (
+    Progress,
+    check_same_rows,
+    check_unchanged,
+    describe_machine,
+    fingerprints,
+)
 from graftwork.common.recipe import Recipe, load, to_toml
 
 if TYPE_CHECKING:
@@ -102,9 +110,13 @@ class Run:
 
     @cached_property
     def manifest(self) -> Manifest:
+        return self.manifest_at(self.data)
+
+    def manifest_at(self, root: Path) -> Manifest:
+        """The manifest that the run began with, of pictures that lie in `root`."""
         from graftwork.common.manifest import Manifest
 
-        return Manifest.load(self._there("manifest.parquet"), self.data)
+        return Manifest.load(self._there("manifest.parquet"), root)
 
     @cached_property
     def split(self) -> Split:
@@ -236,17 +248,23 @@ class Run:
                 for row, (stage, reason) in sorted(state.quarantine.items(), key=lambda item: int(item[0]))
             ]
             self._write_csv("quarantine.csv", ("case", "stage", "reason"), rows)
+        else:
+            (self.folder / "quarantine.csv").unlink(missing_ok=True)
+
+    def forget_results(self) -> None:
+        """Remove what came of an earlier training, so that it never passes for that of the one under way."""
+        for name in ("predictions.parquet", "metrics.json", "report.html", "MODEL_CARD.md"):
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "mistakes", ignore_errors=True)
 
     def save(
         self, which: str, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: State
     ) -> None:
         """Write `last` or `best`: the three files together, or none."""
-        from safetensors.torch import save_file
-
         described = {"graftwork": json.dumps(self.network, sort_keys=True)}
         with swap_folder(self.folder / which) as folder:
-            save_file(dict(model), folder / "model.safetensors", metadata=described)
-            save_file(dict(optimizer), folder / "optimizer.safetensors")
+            save_tensors(folder / "model.safetensors", model, described)
+            save_tensors(folder / "optimizer.safetensors", optimizer)
             write_json(folder / "state.json", vars(state))
 
     def saved(self, which: str) -> tuple[dict[str, Tensor], dict[str, Tensor], State] | None:
@@ -268,7 +286,7 @@ class Run:
             raise RunError(
                 f"the state of the run cannot be read ({error})",
                 where=folder,
-                remedy=f"remove the folder {which} to begin the training of this run anew",
+                remedy="remove the folder last to begin the training of this run anew",
             ) from error
 
     # Reading
@@ -338,16 +356,12 @@ def begin_run(
         run = Run(folder)
         if run.recipe != recipe:
             raise RunError("holds another recipe", where=folder, remedy="choose another folder with --out")
-        if run.data != manifest.root.absolute():
-            run.write_environment(data=str(manifest.root.absolute()))
-        then, now = set(run.manifest.frame["case"]), set(manifest.frame["case"])
-        if then != now:
-            raise RunError(
-                f"begun on other data: {len(now - then)} cases are new, {len(then - now)} are gone",
-                where=folder,
-                remedy="begin a new run with --out elsewhere",
-            )
-        check_unchanged(run.data, run.manifest, run.files, where=folder)
+        begun = run.manifest_at(manifest.root.absolute())
+        check_same_rows(begun, manifest, where=folder)
+        check_unchanged(begun.root, begun, run.files, where=folder)
+        if run.data != begun.root:  # moved; never written before it is known to be the same
+            with run.writer():
+                run.write_environment(data=str(begun.root))
         return run
     check_writable(folder)
     write_json(folder / "environment.json", describe_machine(name, manifest))
@@ -361,11 +375,22 @@ def begin_run(
 
 
 class Stopwatch:
-    """Seconds of work of a run, over all its resumptions."""
+    """Seconds of work of a run, over all its resumptions, interrupted ones too; `main`: of the process that writes."""
 
-    def __init__(self, run: Run) -> None:
-        self.run, self.before, self.begun = run, float(run.environment["seconds"]), time.monotonic()
+    def __init__(self, run: Run, main: bool = True) -> None:
+        self.run, self.main = run, main
+        self.before, self.begun = float(run.environment["seconds"]), time.monotonic()
 
     def store(self, **changes: Any) -> None:
         """Write the seconds so far, and `changes`, to environment.json."""
-        self.run.write_environment(seconds=round(self.before + time.monotonic() - self.begun, 1), **changes)
+        if self.main:
+            seconds = round(self.before + time.monotonic() - self.begun, 1)
+            self.run.write_environment(seconds=seconds, **changes)
+
+    def __enter__(self) -> Stopwatch:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            with contextlib.suppress(GraftworkError):  # a full disk: the error at hand says so
+                self.store()

@@ -21,7 +21,7 @@ from graftwork.common.errors import RunError, UsageError
 from graftwork.common.evaluation import score
 from graftwork.common.freezing import StageMode, apply, open_parameters, trainability
 from graftwork.common.objectives import Objective
-from graftwork.common.prediction import predict_rows, to_device
+from graftwork.common.prediction import predict_rows, shared, to_device
 from graftwork.common.runs import State
 from graftwork.common.seeds import seed_of
 
@@ -67,6 +67,8 @@ def train(
     rows = {part: run.split.rows(part) for part in ("train", "validation")}
     optimizer = _optimizer(network, settings)
     state = _restore(run, network, optimizer) or State()
+    if not state.finished and accelerator.is_main_process:
+        run.forget_results()
     steps = len(epoch_plan(rows["train"], settings.batch_size, seed=recipe.seed, epoch=1))
     opened: set[str] = set()
     learner = network
@@ -120,7 +122,9 @@ def train(
         logits, failures = predict_rows(
             network, source, rows["validation"], accelerator=accelerator,
             outputs=len(run.manifest.target.classes), workers=settings.workers,
+            progress=lambda *_: _heard(run, network, optimizer, state, accelerator, signals),
         )  # fmt: skip
+        _share_quarantine(state, accelerator)
         quarantine(state, failures, settings.tolerance, run)
         line = {
             "epoch": epoch,
@@ -190,6 +194,12 @@ def _backward(
 ) -> float:
     """One part of a step: its gradients are added to those at hand. Returns the sum of its cases' losses."""
     if not len(batch):
+        if accelerator.num_processes > 1:  # the others would wait for its gradients without end
+            raise RunError(
+                "of one process's part of a step no picture can be read",
+                where="training.batch_size",
+                remedy="use larger batches or fewer processes, or mend what `graftwork check` lists",
+            )
         return 0.0
     inputs, truth = to_device(batch.inputs, accelerator.device), batch.targets.to(accelerator.device)
     if sync or accelerator.num_processes == 1:
@@ -286,7 +296,7 @@ def quarantine(state: State, failures: Sequence[Failure], tolerance: int, run: R
     """
     for failure in failures:
         state.quarantine[str(failure.row)] = [failure.stage, failure.reason]
-    if failures and len(state.quarantine) > tolerance:
+    if len(state.quarantine) > tolerance:
         cases = run.manifest.frame["path"]
         listed = "".join(
             f"\n  {cases.iloc[int(row)]} ({stage}): {reason}"
@@ -331,18 +341,45 @@ def _save(
     state: State,
     accelerator: Accelerator,
 ) -> None:
-    """Write model, optimiser and state; the tensors of the optimiser are named by their parameters."""
+    """Have the main process write model, optimiser and state, while the others wait."""
+    _share_quarantine(state, accelerator)
     if accelerator.is_main_process:
-        names = {id(parameter): name for name, parameter in network.named_parameters()}
-        moments = {
-            f"{names[id(parameter)]}/{key}": value.contiguous()
-            for parameter, held in optimizer.state.items()
-            for key, value in held.items()
-        }
-        model = {name: value.contiguous() for name, value in network.state_dict().items()}
-        run.save(which, model, moments, state)
-        run.write_progress(state)
+        _write(run, which, network, optimizer, state)
     accelerator.wait_for_everyone()
+
+
+def _write(run: Run, which: str, network: Network, optimizer: torch.optim.Optimizer, state: State) -> None:
+    """Write model, optimiser and state; the tensors of the optimiser are named by their parameters."""
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    moments = {
+        f"{names[id(parameter)]}/{key}": value.contiguous()
+        for parameter, held in optimizer.state.items()
+        for key, value in held.items()
+    }
+    model = {name: value.contiguous() for name, value in network.state_dict().items()}
+    run.save(which, model, moments, state)
+    run.write_progress(state)
+
+
+def _heard(
+    run: Run,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    state: State,
+    accelerator: Accelerator,
+    signals: Signals,
+) -> None:
+    """Stop a validation where a signal came; all steps of its epoch are kept. No process waits for another."""
+    if signals.caught is not None:
+        if accelerator.is_main_process:
+            _write(run, "last", network, optimizer, state)
+        signals.stop()
+
+
+def _share_quarantine(state: State, accelerator: Accelerator) -> None:
+    """Tell every process which pictures the others could not read."""
+    for met in shared([state.quarantine], accelerator):
+        state.quarantine.update(met)
 
 
 def _restore(run: Run, network: Network, optimizer: torch.optim.Optimizer) -> State | None:

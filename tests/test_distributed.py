@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from small_runs import RECIPE, recipe_file, synthetic_data
 
 from graftwork.common.runs import open_run
@@ -43,3 +44,30 @@ def test_two_gloo_processes_equal_one(tmp_path: Path) -> None:
     scores = list(one.manifest.target.scores)
     np.testing.assert_allclose(one.predictions[scores], two.predictions[scores], atol=1e-4)
     assert (one.folder / "ledger.csv").read_text() == (two.folder / "ledger.csv").read_text()
+
+
+def test_pictures_that_any_process_could_not_read_are_counted(tmp_path: Path) -> None:
+    data = synthetic_data(tmp_path / "set", cases=45)
+    victims = sorted((data / "train" / "PNEUMONIA").iterdir())[:5]
+    for victim in victims:
+        victim.write_bytes(b"")
+    words = [
+        "run", str(recipe_file(tmp_path)), "--data", str(data), "--out", str(tmp_path / "out"),
+        "training.tolerance=5", "training.epochs=1", "image.size=64",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRAFTWORK_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+            "-m", "graftwork", *words,
+        ],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = open_run(next((tmp_path / "out" / "small").iterdir()))
+    assert sorted(Path(row["case"]).name for row in run.quarantine) == sorted(each.stem for each in victims)
+    # every process judges with the running statistics that are saved, not with those of its own last step
+    table = run.predictions[run.predictions["part"] == "validation"]
+    code = [run.manifest.target.classes.index(name) for name in table["target"]]
+    scores = table[list(run.manifest.target.scores)].to_numpy()[np.arange(len(table)), code]
+    assert run.log[0]["validation_loss"] == pytest.approx(-np.log(scores).mean(), rel=1e-5)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import random
+import resource
+import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from small_runs import digests, forked, recipe_file, start, synthetic_data
 
-from graftwork.common.errors import RunError
+from graftwork.common.errors import Interrupted, RunError
+from graftwork.common.files import write_json
 from graftwork.common.runs import open_run
 from graftwork.common.verbs import resume, run
 
@@ -125,3 +132,153 @@ def test_a_damaged_state_is_a_typed_error(data: Path, recipe: Path, tmp_path: Pa
     (done.folder / "last" / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(RunError, match="cannot be read"):
         resume(done.folder)
+
+
+def test_other_data_are_refused_and_leave_the_run_as_it_was(data: Path, recipe: Path, tmp_path: Path) -> None:
+    words = ["training.epochs=1"]
+    folder = run(recipe, data, tmp_path, words).folder
+    (folder / "report.html").unlink()
+    with pytest.raises(RunError, match="begun on other data"):
+        run(recipe, synthetic_data(tmp_path / "other", cases=30), tmp_path, words)
+    assert open_run(folder).data == data
+    moved = tmp_path / "moved"
+    shutil.copytree(data, moved)
+    assert not run(recipe, moved, tmp_path, words).already
+    assert open_run(folder).data == moved
+
+
+def test_changed_labels_are_refused(
+    data: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graftwork.domains.chest_xray import kermany
+
+    words = ["training.epochs=1"]
+    run(recipe, data, tmp_path, words)
+    original = kermany.read
+
+    def relabelled(root: Any) -> Any:
+        found = original(root)
+        found.frame.loc[0, "group"] = "somebody else"
+        return found
+
+    monkeypatch.setattr(kermany, "read", relabelled)
+    with pytest.raises(RunError, match="the column group changed"):
+        run(recipe, data, tmp_path, words)
+
+
+def test_results_of_an_earlier_training_are_never_kept(data: Path, recipe: Path, tmp_path: Path) -> None:
+    folder = run(recipe, data, tmp_path, ["training.epochs=2"]).folder
+    wanted = digests(folder)
+    table = open_run(folder).predictions
+    scores = list(open_run(folder).manifest.target.scores)
+    table[scores] = 0.5
+    table.to_parquet(folder / "predictions.parquet", index=False)  # what other tensors gave
+    (folder / "report.html").unlink()
+    shutil.rmtree(folder / "last")  # as the advice about a damaged state says
+    resume(folder)
+    assert digests(folder) == wanted
+
+
+def test_a_full_disk_in_training_is_a_typed_error(data: Path, recipe: Path, tmp_path: Path) -> None:
+    folder = run(recipe, data, tmp_path, ["training.epochs=1"]).folder
+    model, optimizer, state = open_run(folder).saved("last")  # type: ignore[misc]
+    before = digests(folder)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(RunError, match="cannot be written"):
+            open_run(folder).save("last", model, optimizer, state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert digests(folder) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_heard_while_predicting_and_its_seconds_count(
+    data: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    from graftwork.common import prediction
+
+    words = ["training.epochs=2"]
+
+    monkeypatch.setattr(prediction, "STEP", 4)
+    wanted = digests(run(recipe, data, tmp_path / "whole", words).folder)
+
+    def stop(what: str, done: int, total: int) -> None:
+        if what == "predicting" and done == 4:
+            time.sleep(1)
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Interrupted):
+        run(recipe, data, tmp_path, words, progress=stop)
+    (folder,) = (tmp_path / "small").iterdir()
+    assert not (folder / "predictions.parquet").exists()
+    assert open_run(folder).environment["seconds"] >= 1
+    assert digests(run(recipe, data, tmp_path, words).folder) == wanted
+
+
+def test_a_signal_in_the_validation_keeps_the_steps_of_its_epoch(
+    data: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graftwork.common import training
+
+    wanted = digests(run(recipe, data, tmp_path / "whole", ["training.epochs=2"]).folder)
+    original = training.predict_rows
+
+    def signalled(*args: Any, **named: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args, **named)
+
+    monkeypatch.setattr(training, "predict_rows", signalled)
+    with pytest.raises(Interrupted):
+        run(recipe, data, tmp_path, ["training.epochs=2"])
+    monkeypatch.undo()
+    (folder,) = (tmp_path / "small").iterdir()
+    state = open_run(folder).saved("last")[2]  # type: ignore[index]
+    assert (state.epoch, state.log) == (1, [])
+    assert state.step > 0
+    assert digests(resume(folder).folder) == wanted
+
+
+def test_other_pretrained_weights_are_refused(data: Path, recipe: Path, tmp_path: Path) -> None:
+    words = ["strategy.name=linear-probe", "backbone.name=tf_efficientnet_lite0", "training.epochs=1"]
+    folder = run(recipe, data, tmp_path, words).folder
+    (folder / "report.html").unlink()
+    network = json.loads((folder / "network.json").read_text())
+    write_json(
+        folder / "network.json", {**network, "weights": {**network["weights"], "sha256": "0" * 64}}
+    )  # fmt: skip
+    with pytest.raises(RunError, match="not those this run began with"):
+        resume(folder)
+
+
+def test_other_conditions_are_said(
+    data: Path, recipe: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = run(recipe, data, tmp_path, ["training.epochs=1"]).folder
+    (folder / "report.html").unlink()
+    environment = open_run(folder).environment
+    write_json(folder / "environment.json", {**environment, "device": "cuda", "processes": 4})
+    with caplog.at_level(logging.WARNING):
+        resume(folder)
+    assert "device cuda, now cpu; processes 4, now 1" in caplog.text
+
+
+def test_an_output_that_is_not_finite_never_passes_for_an_unread_picture(
+    data: Path, recipe: Path, tmp_path: Path
+) -> None:
+    import torch
+    from accelerate import Accelerator
+
+    from graftwork.common.prediction import predict_rows
+
+    class Broken(torch.nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(inputs), 2), float("nan"))
+
+    class Source:
+        def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.int64]:
+            return np.zeros(3, np.float32), np.int64(0)
+
+    with pytest.raises(RunError, match="not a finite number"):
+        predict_rows(Broken(), Source(), np.arange(3), accelerator=Accelerator(cpu=True), outputs=2)

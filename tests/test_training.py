@@ -104,6 +104,11 @@ def test_a_batch_too_small_for_its_parts_is_refused(recipe: Path, data: Path, tm
         run(recipe, data, tmp_path, ["training.accumulate=8", "training.batch_size=8", "training.epochs=1"])
 
 
+def test_a_batch_too_small_for_batch_norm_is_refused(recipe: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="batch norm cannot learn"):
+        run(recipe, data, tmp_path, ["training.batch_size=1", "training.epochs=1"])
+
+
 def test_two_runs_in_one_process_do_not_disturb_each_other(recipe: Path, data: Path, tmp_path: Path) -> None:
     first = run(recipe, data, tmp_path / "a", ["training.epochs=1"]).folder
     torch.manual_seed(123)
