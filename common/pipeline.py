@@ -6,6 +6,7 @@ next call goes on behind the last stage that was done.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from graftwork.common.batches import ImageSource
+from graftwork.common.batches import Failure, ImageSource, batches
 from graftwork.common.errors import RunError
 from graftwork.common.explanation import write_mistakes
 from graftwork.common.features import FeatureSource, compute_features
@@ -25,7 +26,7 @@ from graftwork.common.objectives import objective
 from graftwork.common.prediction import predict_rows, prediction_table
 from graftwork.common.provenance import library_versions
 from graftwork.common.report import model_card, report
-from graftwork.common.runs import Stopwatch
+from graftwork.common.runs import State, Stopwatch
 from graftwork.common.signals import Signals
 from graftwork.common.training import quarantine, train
 from graftwork.common.transforms import Preprocessing, augmenter
@@ -159,6 +160,8 @@ def _prepare(
         for epoch in range(1, recipe.training.epochs + 1)
     ]
     if pictures.augment is not None or not backbone_is_fixed(modes) or record is None:
+        if accelerator.is_main_process and not (run.folder / "last").is_dir():
+            _read_first(run, pictures, _note("reading validation and test", signals, progress))
         return pictures, network
 
     apply(network, modes[0])
@@ -174,6 +177,22 @@ def _prepare(
             progress=_note("features of the frozen backbone", signals, progress),
         )
     return features, network
+
+
+def _read_first(run: Run, pictures: ImageSource, note: Callable[[int, int], None]) -> None:
+    """Read each picture of validation and test once before hours of training, so that a damaged one ends no long run.
+
+    Raises:
+        RunError: more of them than the recipe bears cannot be read; lists them all.
+    """
+    rows = np.concatenate([run.split.rows(part) for part in ("validation", "test")])
+    plan = [rows[at : at + 32] for at in range(0, len(rows), 32)]
+    failures: list[Failure] = []
+    with contextlib.closing(batches(pictures, plan, workers=run.recipe.training.workers)) as reader:
+        for done, batch in enumerate(reader, 1):
+            failures += batch.failures
+            note(min(32 * done, len(rows)), len(rows))
+    quarantine(State(), failures, run.recipe.training.tolerance, run)
 
 
 def _predict(

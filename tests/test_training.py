@@ -99,6 +99,19 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_advice(recipe: Path, data: 
     assert "training.rate" in str(caught.value)
 
 
+def test_damaged_test_pictures_are_met_before_training(recipe: Path, tmp_path: Path) -> None:
+    data = synthetic_data(tmp_path / "set", cases=40)
+    done = open_run(run(recipe, data, tmp_path / "first", ["training.epochs=1"]).folder)
+    victims = [done.manifest.file(int(row)) for row in done.split.rows("test")[:2]]
+    for victim in victims:
+        victim.write_bytes(b"no picture")
+    with pytest.raises(RunError, match="2 pictures cannot be read") as caught:
+        run(recipe, data, tmp_path / "second", ["training.epochs=1"])
+    assert all(victim.name in str(caught.value) for victim in victims)
+    (folder,) = (tmp_path / "second" / "small").iterdir()
+    assert not (folder / "last").exists()
+
+
 def test_a_batch_too_small_for_its_parts_is_refused(recipe: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be shared"):
         run(recipe, data, tmp_path, ["training.accumulate=8", "training.batch_size=8", "training.epochs=1"])
