@@ -219,7 +219,7 @@ def report(runs: Sequence[Words], out: Words | None = None) -> Path:
     Needs neither the network nor the pictures.
 
     Args:
-        runs: their folders.
+        runs: their folders; one that is named twice counts once.
         out: the file to write; None for report.html in the run's folder, comparison.html of several.
 
     Returns:
@@ -234,7 +234,10 @@ def report(runs: Sequence[Words], out: Words | None = None) -> Path:
 
     if not runs:
         raise UsageError("no run was named", where="report", remedy="give the folder of at least one run")
-    return write([open_run(each) for each in runs], None if out is None else Path(out))
+    different: dict[Path, Words] = {}
+    for each in runs:  # two patterns of a shell may name one run, which must not count as two seeds
+        different.setdefault(Path(each).resolve(), each)
+    return write([open_run(each) for each in different.values()], None if out is None else Path(out))
 
 
 def synthesize(dataset: str, folder: Words, *, cases: int = 60, seed: int = 0) -> Path:

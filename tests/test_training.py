@@ -18,7 +18,7 @@ from graftwork.common.recipe.sections import TrainingSection
 from graftwork.common.runs import open_run
 from graftwork.common.tasks import class_weights, encode, losses, probabilities
 from graftwork.common.training import rate_at
-from graftwork.common.verbs import run
+from graftwork.common.verbs import report, run
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +120,14 @@ def test_a_batch_too_small_for_its_parts_is_refused(recipe: Path, data: Path, tm
 def test_a_batch_too_small_for_batch_norm_is_refused(recipe: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="batch norm cannot learn"):
         run(recipe, data, tmp_path, ["training.batch_size=1", "training.epochs=1"])
+
+
+def test_a_run_named_twice_counts_once(recipe: Path, data: Path, tmp_path: Path) -> None:
+    done = run(recipe, data, tmp_path, ["training.epochs=1"])
+    assert report([done.folder, done.folder / ".." / done.folder.name]) == done.report
+    other = run(recipe, data, tmp_path, ["training.epochs=1", "seed=9"])
+    page = report([done.folder, other.folder, done.folder], tmp_path / "both.html").read_text("utf-8")
+    assert "2 runs" in page
 
 
 def test_two_runs_in_one_process_do_not_disturb_each_other(recipe: Path, data: Path, tmp_path: Path) -> None:
