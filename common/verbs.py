@@ -278,11 +278,13 @@ def pack_weights(file: Words, backbones: Sequence[str] = ()) -> Sequence[Weights
 
     Args:
         file: the file to write.
-        backbones: their timm names; none for all that are to be had here.
+        backbones: their timm names, fetched from the Hugging Face hub where they are not here (the log says so);
+            none for all that are here, of which nothing is fetched.
     """
     from graftwork.common.weights import pack
 
-    return pack(Path(file), backbones)
+    sources = ("file", "package", "hub") if backbones else ("file", "package")
+    return pack(Path(file), backbones, sources=sources)
 
 
 def unpack_weights(file: Words) -> Sequence[WeightsRecord]:
