@@ -205,6 +205,20 @@ def check_writable(folder: str | os.PathLike[str]) -> Path:
     return place
 
 
+_held: set[int] = set()  # descriptors of the locks of this process
+
+
+def _let_go() -> None:
+    """In a forked child: a loading process that outlives its killed parent must not keep the parent's lock."""
+    for handle in _held:
+        with contextlib.suppress(OSError):
+            os.close(handle)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 @contextlib.contextmanager
 def lock(path: str | os.PathLike[str], busy: str) -> Iterator[None]:
     """Hold an exclusive lock on the file `path`; the kernel drops it when this process ends, however it ends.
@@ -226,8 +240,10 @@ def lock(path: str | os.PathLike[str], busy: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise RunError(busy, where=target.parent, remedy="wait until it ends, or stop it") from error
+        _held.add(handle)
         yield
     finally:
+        _held.discard(handle)
         os.close(handle)
 
 

@@ -78,6 +78,9 @@ def run_in_child(recipe: str, data: str, out: str, overrides: list[str]) -> None
     from graftwork.common.errors import GraftworkError
     from graftwork.common.verbs import run
 
+    # loading processes are forked, as from the command line; a child of the fork server would ask a server of its
+    # own for them, and they would outlive a killed parent
+    multiprocessing.set_start_method("fork", force=True)
     torch.set_num_threads(1)
     try:
         run(recipe, data, out, overrides)

@@ -117,6 +117,26 @@ def test_a_lock_dies_with_its_owner(tmp_path: Path) -> None:
         pass
 
 
+def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time; from graftwork.common.files import lock\n"
+        "with lock(sys.argv[1], 'busy'):\n"
+        " if os.fork() == 0:\n  print('held', flush=True); time.sleep(3); os._exit(0)\n"
+        " time.sleep(60)"
+    )
+    place = tmp_path / ".lock"
+    holder = subprocess.Popen([sys.executable, "-c", code, str(place)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(RunError), files.lock(place, "busy"):  # the parent still holds it
+        pass
+    holder.kill()
+    holder.wait()
+    with files.lock(place, "busy"):
+        pass
+    holder.stdout.close()
+
+
 def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     picture.write_bytes(b"one")
