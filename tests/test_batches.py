@@ -81,6 +81,8 @@ def test_a_plan_holds_each_row_once_in_even_batches(n: int, size: int) -> None:
     rows = np.arange(1000, 1000 + n)
     plan = epoch_plan(rows, size, seed=3, epoch=1)
     assert sorted(np.concatenate(plan)) == rows.tolist()
+    again = epoch_plan(rows, size, seed=3, epoch=1)
+    assert [batch.tolist() for batch in again] == [batch.tolist() for batch in plan]
     sizes = {len(batch) for batch in plan}
     assert max(sizes) <= size
     assert max(sizes) - min(sizes) <= 1
