@@ -119,6 +119,18 @@ def test_resume_needs_the_folder_alone_and_says_what_changed(
     assert resume(done.folder).report.is_file()  # a new time alone is no change
 
 
+def test_a_state_caught_between_two_renames_is_gone_on_with(data: Path, recipe: Path, tmp_path: Path) -> None:
+    done = run(recipe, data, tmp_path, ["training.epochs=1"])
+    state = (
+        done.folder / "last" / "state.json"
+    ).read_bytes()  # holds times, which a second training would change
+    (done.folder / "report.html").unlink()
+    (done.folder / "last").rename(done.folder / "last.new")
+    resume(done.folder)
+    assert (done.folder / "last" / "state.json").read_bytes() == state
+    assert not (done.folder / "last.new").exists()
+
+
 def test_two_processes_cannot_write_one_run(data: Path, recipe: Path, tmp_path: Path) -> None:
     done = run(recipe, data, tmp_path, ["training.epochs=1"])
     (done.folder / "report.html").unlink()

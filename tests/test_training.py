@@ -73,6 +73,14 @@ def test_each_epoch_says_what_it_waited_for(recipe: Path, data: Path, tmp_path: 
     assert line["epoch"] == 1
 
 
+def test_the_logged_loss_is_the_mean_of_a_case(recipe: Path, data: Path, tmp_path: Path) -> None:
+    # a new head gives both classes about the same score, and at this rate nothing is learned
+    words = ["training.epochs=1", "training.rate=1e-9", "training.batch_size=7"]
+    (line,) = open_run(run(recipe, data, tmp_path, words).folder).log
+    assert line["train_loss"] == pytest.approx(math.log(2), abs=0.03)
+    assert line["validation_loss"] == pytest.approx(math.log(2), abs=0.03)
+
+
 def test_the_ledger_says_what_learned(recipe: Path, data: Path, tmp_path: Path) -> None:
     words = ["training.epochs=2", "strategy.name=linear-probe", "backbone.name=tf_efficientnet_lite0"]
     done = open_run(run(recipe, data, tmp_path, words).folder)
