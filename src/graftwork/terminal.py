@@ -147,7 +147,7 @@ def exit_code(error: BaseException) -> int:
         return INTERRUPTED
     if isinstance(error, GraftworkError):
         stopped = error.exit_code in (STOPPED, INTERRUPTED)
-        complain(f"{'stopped' if stopped else 'error'}: {str(error).replace('?.', '?')}")
+        complain(f"{'stopped' if stopped else 'error'}: {error}")
         return error.exit_code
     kept = _kept(error)
     complain(
