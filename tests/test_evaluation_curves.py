@@ -174,10 +174,64 @@ def test_protocols_that_cannot_be() -> None:
         assert fault in str(caught.value)
     with pytest.raises(UsageError, match="better when it is lower"):
         Protocol("p", 1, "", "", "image", "binary", "brier", ("brier",))
+    with pytest.raises(UsageError, match="'within_one' is not one of multi-class targets"):
+        Protocol("p", 1, "", "", "image", "multi-class", "accuracy", ("accuracy", "within_one"))
+    idle = {"rest": "none", "pooling": "max", "ties": "wrong", "empty": "undefined"}
+    with pytest.raises(UsageError) as caught:
+        Protocol("p", 1, "", "", "image", "binary", "auroc", ("auroc",), **idle)
+    for fault in ("rest is of a multi-class", "pooling is of", "ties are of", "empty is of"):
+        assert fault in str(caught.value)
+    with pytest.raises(UsageError, match="rest 'c' is not among its classes"):
+        Protocol(
+            "p",
+            1,
+            "",
+            "",
+            "event",
+            "multi-class",
+            "auroc",
+            ("auroc",),
+            by="event",
+            rest="c",
+            classes=("a", "b"),
+        )
+
+
+def test_methods_say_what_is_put_together_and_what_masks_are_judged_by() -> None:
+    events = Protocol(
+        "p", 1, "Events", "nobody", "event", "multi-class", "macro_f1", ("macro_f1", "accuracy"),
+        by="event", pooling="max", rest="none", ties="wrong", classes=("none", "a", "b"),
+    ).methods()  # fmt: skip
+    for said in (
+        "The unit of analysis is the event.",
+        "Cases of one event are put together before they are judged",
+        "the largest score of each class, made to sum to 1",
+        "one class other than none that occurs, else none; where several occur it is unknown",
+        "where several share it, none, and it counts as wrong",
+        "the classes present in the truth",
+    ):
+        assert said in events
+    counts = Protocol(
+        "p", 1, "Counts", "nobody", "event", "ordinal", "within_one", ("within_one", "mean_absolute_error"),
+        by="event", target="count", classes=("1", "2", "3+"),
+    ).methods()  # fmt: skip
+    assert "one, in this order, of 1, 2, 3+" in counts and "the largest known class" in counts
+    assert "the mean over its cases" in counts and "threshold" not in counts
+    masks = Protocol(
+        "p", 1, "Masks", "nobody", "volume", "segmentation", "dice", ("dice", "hausdorff_95"),
+        classes=("ground", "a", "b"),
+    )  # fmt: skip
+    assert "The task is segmentation: a, b against ground." in masks.methods()
+    assert "Dice coefficient and Jaccard index are 1;" in masks.methods()
+    assert "larger of the two directed" in masks.methods() and "threshold" not in masks.methods()
+    undefined = dataclasses.replace(masks, empty="undefined")
+    assert "are undefined, and the unit is left out and counted" in undefined.methods()
 
 
 def test_every_metric_has_words_and_a_way() -> None:
-    assert set(METRICS) == set(MEASURES)
+    of_masks = {name for name, text in METRICS.items() if text.kinds == ("segmentation",)}
+    assert set(METRICS) == set(MEASURES) | of_masks and not of_masks & set(MEASURES)
+    assert all((MEASURES[name].of is None) == ("binary" not in METRICS[name].kinds) for name in MEASURES)
 
 
 def test_public_names_load_lazily() -> None:

@@ -15,6 +15,7 @@ from predicted import Target, protocol
 from real_data import real
 
 from graftwork.common.evaluation import (
+    Protocol,
     accuracy,
     auroc,
     average_precision,
@@ -26,6 +27,7 @@ from graftwork.common.evaluation import (
     percentile_interval,
     precision_recall_curve,
     score,
+    segmentation_score,
 )
 
 EXACT = {"abs": 1e-9, "rel": 0}
@@ -94,6 +96,50 @@ def test_balanced_accuracy_gives_a_tied_row_to_the_first_class() -> None:
     )
     assert balanced_accuracy(truth, rows) == pytest.approx(8 / 9, **EXACT)
     assert score("balanced_accuracy", "multi-class", "abc", truth, rows) == pytest.approx(8 / 9, **EXACT)
+    frame = pd.DataFrame(rows, columns=["score_a", "score_b", "score_c"]).assign(part="test")
+    frame["case"], frame["target"] = [f"case{row}" for row in range(6)], [list("abc")[k] for k in truth]
+    target = Target("multi-class", ("a", "b", "c"))
+    for ties, expected in (("first", 8 / 9), ("wrong", 7 / 9)):
+        found = evaluate(frame, target, protocol(target, ties=ties), bootstrap=10)
+        assert found.result("balanced_accuracy").value == pytest.approx(expected, **EXACT)
+        assert found.result("sensitivity").value == pytest.approx(expected, **EXACT)
+
+
+def test_macro_f1_over_the_classes_in_the_truth() -> None:
+    """scikit-learn 1.9.1, `f1_score(t, p, average="macro", labels=np.unique(t))`, as WILDS 4726775 (iWildCam) has
+    it. With the default labels, the union of both sides, it would be 0.533333333."""
+    truth, called = [0, 0, 0, 1, 1, 2, 2, 2], [0, 0, 3, 1, 2, 2, 2, 3]
+    scores = np.eye(5)[called]
+    for kind in ("multi-class", "ordinal"):
+        assert score("macro_f1", kind, "abcde", truth, scores) == pytest.approx(0.711111111, **EXACT)
+
+
+def test_dice_of_stacked_slices() -> None:
+    """Counted by hand: three slices of 10 x 10 with 40 true, 41 predicted and 38 shared pixels, 76 / 81. Averaged
+    over slices it would be 0.75 (those with truth), 0.625 (both empty: 1) or 0.5."""
+    truth, predicted = np.zeros((4, 10, 10), bool), np.zeros((4, 10, 10), bool)
+    truth[1, 2:8, 2:8] = truth[2, 4:6, 4:6] = True
+    predicted[1, 2:8, 2:8] = predicted[2, 4:6, 5:7] = predicted[3, 0, 0] = True
+    slices = pd.DataFrame(
+        {
+            "case": [f"slice{z}" for z in range(4)],
+            "part": "test",
+            "volume": "v",
+            "truth_a": truth.sum((1, 2)),
+            "predicted_a": predicted.sum((1, 2)),
+            "both_a": (truth & predicted).sum((1, 2)),
+        }
+    )
+    target = Target("segmentation", ("ground", "a"))
+    rules = Protocol(
+        "trial", 1, "A trial", "nobody", "volume", "segmentation", "dice", ("dice", "jaccard"), by="volume"
+    )
+    found = evaluate(slices, target, rules, bootstrap=10)
+    assert found.n == 1
+    assert found.result("dice").value == pytest.approx(0.938271605, **EXACT)
+    assert found.result("jaccard").value == pytest.approx(38 / 43, **EXACT)
+    stacked = slices[["truth_a", "predicted_a", "both_a"]].sum().to_frame().T
+    assert segmentation_score("dice", stacked, target.classes) == pytest.approx(0.938271605, **EXACT)
 
 
 def test_calibration() -> None:

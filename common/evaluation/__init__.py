@@ -36,9 +36,11 @@ if TYPE_CHECKING:
         sensitivity,
         specificity,
     )
+    from graftwork.common.evaluation.overlap import dice, hausdorff_95, jaccard
     from graftwork.common.evaluation.predictions import Cases, read_cases, read_predictions
     from graftwork.common.evaluation.protocols import METRICS, MetricText, Protocol, Published
     from graftwork.common.evaluation.results import Evaluation, Result
+    from graftwork.common.evaluation.segmentation import segmentation_score
 
 __all__ = [
     "METRICS",
@@ -60,9 +62,12 @@ __all__ = [
     "brier",
     "choose_threshold",
     "confusion",
+    "dice",
     "evaluate",
     "expected_calibration_error",
     "group_bootstrap",
+    "hausdorff_95",
+    "jaccard",
     "percentile_interval",
     "precision_recall_band",
     "precision_recall_curve",
@@ -73,6 +78,7 @@ __all__ = [
     "roc_band",
     "roc_curve",
     "score",
+    "segmentation_score",
     "sensitivity",
     "specificity",
 ]
@@ -93,9 +99,11 @@ _HOMES = {
         "sensitivity",
         "specificity",
     ),
+    "overlap": ("dice", "hausdorff_95", "jaccard"),
     "predictions": ("Cases", "read_cases", "read_predictions"),
     "protocols": ("METRICS", "MetricText", "Protocol", "Published"),
     "results": ("Evaluation", "Result"),
+    "segmentation": ("segmentation_score",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -14,18 +14,21 @@ from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import Estimator, FloatArray, as_scores
 from graftwork.common.evaluation.calibration import squared_error, top_label_error
 from graftwork.common.evaluation.discrimination import Ranking
+from graftwork.common.evaluation.metric_texts import EXCLUSIVE, METRICS
 from graftwork.common.evaluation.operating_points import (
     agreement,
     hits,
+    mean_f1,
     mean_of_defined,
     mean_rate,
     mean_recall,
+    near_hits,
     rate,
+    steps_apart,
 )
 from graftwork.common.evaluation.predictions import Cases, Question
-from graftwork.common.evaluation.protocols import METRICS
 
-__all__ = ["MEASURES", "Measure", "lack", "measure", "primary_metric", "score"]
+__all__ = ["MEASURES", "Measure", "asked", "lack", "measure", "primary_metric", "score"]
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,16 @@ class Measure:
     """How a metric is computed.
 
     Attributes:
-        of: makes the estimator for one yes-or-no question.
+        of: makes the estimator for one yes-or-no question; None where it is of exclusive classes alone.
         needs: "positive", "negative": cases without which it is undefined; "decision": a threshold.
         whole: makes the estimator for exclusive classes together, where that is not the mean over classes.
+        over_present: `whole` is a mean over the classes that are present in the truth.
     """
 
-    of: Callable[[Question], Estimator]
+    of: Callable[[Question], Estimator] | None
     needs: tuple[str, ...] = ()
     whole: Callable[[Cases], Estimator] | None = None
+    over_present: bool = False
 
 
 def _ranking(question: Question) -> Ranking:
@@ -73,6 +78,7 @@ MEASURES = {
         lambda q: mean_rate(_decided(q), q.truth, q.units, q.count),
         ("positive", "negative", "decision"),
         lambda c: mean_recall(c.choice, c.truth, len(c.classes), *c.units),
+        over_present=True,
     ),
     "brier": Measure(
         lambda q: squared_error(q.truth, q.scores, q.units, q.count),
@@ -84,15 +90,24 @@ MEASURES = {
         (),
         lambda c: top_label_error(c.truth, c.scores, *c.units),
     ),
+    "macro_f1": Measure(
+        None, (), lambda c: mean_f1(c.choice, c.truth, len(c.classes), *c.units), over_present=True
+    ),
+    "within_one": Measure(None, (), lambda c: near_hits(c.choice, c.truth, *c.units)),
+    "mean_absolute_error": Measure(None, (), lambda c: steps_apart(c.choice, c.truth, *c.units)),
 }
 
 
 def measure(name: str) -> Measure:
-    """The metric of that name.
+    """The metric of that name, of targets that are told by scores.
 
     Raises:
         UsageError: there is none.
     """
+    if name not in MEASURES and name in METRICS:
+        raise UsageError(
+            f"{name} is of masks, not of scores", where="metric", remedy="take it from segmentation_score"
+        )
     if name not in MEASURES:
         near = get_close_matches(name, MEASURES, n=1)
         raise UsageError(
@@ -101,6 +116,13 @@ def measure(name: str) -> Measure:
             remedy=f"write {near[0]!r}" if near else None,
         )
     return MEASURES[name]
+
+
+def asked(found: Measure, question: Question) -> Estimator:
+    """The estimator of a metric for a question that lacks nothing."""
+    if found.of is None:
+        raise ValueError("a metric of exclusive classes alone")  # its kinds are looked at first
+    return found.of(question)
 
 
 def lack(needs: Sequence[str], question: Question) -> str:
@@ -123,7 +145,7 @@ def score(
     """One metric of scores without an interval, for early stopping on validation.
 
     Args:
-        name: in `METRICS`. kind: "binary", "multi-class" or "multi-label". classes: K names.
+        name: in `METRICS`. kind: "binary", "multi-class", "multi-label" or "ordinal". classes: K names.
         y_true: exclusive classes: [n], the index of the class, negative where unknown; labels: [n, K] of 0, 1
             and NaN (unknown). Unknown ones are left out.
         scores: [n, K], probabilities. Decisions: the largest score; of labels, a score of at least 0.5.
@@ -133,9 +155,11 @@ def score(
         NaN where it is undefined.
 
     Raises:
-        UsageError: an unknown metric. TableError: NaN scores or shapes that do not fit.
+        UsageError: an unknown metric, or none of such targets. TableError: NaN scores or shapes that do not fit.
     """
     found = measure(name)
+    if kind not in METRICS[name].kinds:
+        raise UsageError(f"{name} is not one of {kind} targets", where="metric")
     truth = np.asarray(y_true)
     values = as_scores(scores, len(truth), "scores")
     if values.shape != (len(truth), len(classes)) or truth.ndim != (2 if kind == "multi-label" else 1):
@@ -148,14 +172,14 @@ def score(
     everyone = np.arange(len(truth))
     cases = Cases(kind, tuple(classes), truth, values, everyone, everyone)
     once: FloatArray = np.ones((1, len(truth)))
-    if kind == "multi-class" and found.whole is not None:
+    if kind in EXCLUSIVE and found.whole is not None:
         return float(found.whole(cases)(once)[0])
     each = []
     for question in cases.questions():
         if question.decided is None:
             chosen = cases.choice == 1 if kind == "binary" else question.scores >= 0.5
             question = replace(question, decided=chosen)
-        each.append(float("nan") if lack(found.needs, question) else float(found.of(question)(once)[0]))
+        each.append(float("nan") if lack(found.needs, question) else float(asked(found, question)(once)[0]))
     return float(mean_of_defined(np.array(each), axis=0))
 
 

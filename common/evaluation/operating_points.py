@@ -20,6 +20,8 @@ from graftwork.common.evaluation.arrays import (
     answer,
     as_scores,
     as_truth,
+    by_unit,
+    divide,
     ratio,
 )
 
@@ -182,6 +184,35 @@ def mean_recall(decided: IntArray, truth: IntArray, classes: int, units: IntArra
     return estimator
 
 
+def mean_f1(decided: IntArray, truth: IntArray, classes: int, units: IntArray, count: int) -> Estimator:
+    """The estimator of the mean F1, 2 TP / (2 TP + FP + FN), over the classes (indices, [n]) present in the truth.
+
+    A class that is only predicted is not averaged. Source: `f1_score(average="macro", labels=unique(y_true))` of
+    scikit-learn, as the WILDS benchmark has it (Koh et al. 2021).
+    """
+    present = truth[:, None] == np.arange(classes)
+    called = decided[:, None] == np.arange(classes)
+    both, true, either = (
+        by_unit(each, units, count) for each in (present & called, present, present.astype(int) + called)
+    )
+
+    def estimator(multiplicity: FloatArray) -> FloatArray:
+        values = divide(2.0 * (multiplicity @ both), multiplicity @ either)
+        return mean_of_defined(np.where(multiplicity @ true > 0, values, np.nan), axis=1)
+
+    return estimator
+
+
+def steps_apart(decided: IntArray, truth: IntArray, units: IntArray, count: int) -> Estimator:
+    """The estimator of the mean distance of two classes (indices, [n]) in their order."""
+    return ratio(np.abs(decided - truth), np.ones(len(truth)), units, count)
+
+
+def near_hits(decided: IntArray, truth: IntArray, units: IntArray, count: int) -> Estimator:
+    """The estimator of the share of cases that got the right class or one next to it in the order."""
+    return ratio(np.abs(decided - truth) <= 1, np.ones(len(truth)), units, count)
+
+
 def mean_of_defined(values: FloatArray, axis: int) -> FloatArray:
     """The mean over the entries that are not NaN; NaN where none is."""
     defined = ~np.isnan(values)
@@ -251,7 +282,7 @@ def balanced_accuracy(
 
     Two classes at a threshold: (sensitivity + specificity) / 2, NaN where either is undefined. Several
     classes: the mean over those that are present in the truth (Brodersen 2010). A tied row
-    goes to the first of its classes, as in scikit-learn's.
+    goes to the first of its classes, as in scikit-learn's; a protocol may leave it undecided (`ties`).
     """
     if threshold is not None:
         decided, truth, units = _decisions(y, s, threshold)

@@ -2,7 +2,8 @@
 
 One row a case. Columns: `case` (unique), `part`, the target (`target` with the class by name, or
 `target_<class>` with 0, 1 or nothing for labels that do not exclude each other), one `score_<class>` a class
-with a probability, and `group` (patient, lesion, location). Whoever wrote it, it goes this way.
+with a probability, and `group` (whom it came from). Of a further target each of these names begins with its
+prefix: `count_target`, `count_score_<class>`. Whoever wrote it, it goes this way; masks go by `segmentation.py`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,23 @@ import numpy as np
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import Array, BoolArray, FloatArray, IntArray
 from graftwork.common.evaluation.intervals import group_codes
+from graftwork.common.evaluation.metric_texts import EXCLUSIVE, SCORED
+from graftwork.common.evaluation.tables import (
+    absent,
+    has_groups,
+    numbers,
+    refuse,
+    row_faults,
+    shown,
+    some,
+    text_of,
+)
+from graftwork.common.evaluation.units import UNKNOWN, Rows, put_together
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from graftwork.common.evaluation.protocols import Protocol as Convention
 
 __all__ = ["Cases", "Question", "TargetLike", "read_cases", "read_predictions"]
 
@@ -34,7 +49,8 @@ _SUM = 0.01  # probabilities rounded to a few digits still sum to 1 within this
 
 
 class TargetLike(Protocol):
-    """What is to be told: "binary" (classes: negative, positive), "multi-class" or "multi-label"."""
+    """What is to be told: "binary" (classes: negative, positive), "multi-class", "multi-label", "ordinal" (classes
+    in their order) or "segmentation" (background first). It may have a `prefix`, of its columns, and a `name`."""
 
     @property
     def kind(self) -> str: ...
@@ -72,7 +88,9 @@ class Cases:
         truth: exclusive classes: [n], the index of the class; labels: [n, K] of 0, 1 and NaN (unknown).
         scores: [n, K], float64 probabilities.
         groups: [n], the group of each. case: [n], its name.
-        excluded: cases of the part without a known label.
+        excluded: cases of the part without a known label; several: those of them that were put together from
+            cases of several classes.
+        undecided: whether a case whose largest score several classes share is given none of them; else the first.
     """
 
     kind: str
@@ -82,6 +100,8 @@ class Cases:
     groups: Array
     case: Array
     excluded: int = 0
+    several: int = 0
+    undecided: bool = False
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -98,7 +118,7 @@ class Cases:
         everyone = np.arange(len(self))
         if self.kind == "binary":
             return (Question("", everyone, self.truth == 1, self.scores[:, 1], units, count),)
-        if self.kind == "multi-class":
+        if self.kind in EXCLUSIVE:
             choice = self.choice
             return tuple(
                 Question(name, everyone, self.truth == k, self.scores[:, k], units, count, choice == k)
@@ -119,8 +139,11 @@ class Cases:
 
     @property
     def choice(self) -> IntArray:
-        """[n], the class with the largest score; of equals the one with the lowest index."""
+        """[n], the class with the largest score; of equals the one with the lowest index, or -1 (`undecided`)."""
         chosen: IntArray = np.argmax(self.scores, axis=1)
+        if self.undecided and len(self):
+            tied = (self.scores == self.scores.max(axis=1, keepdims=True)).sum(axis=1) > 1
+            chosen = np.where(tied, -1, chosen)
         return chosen
 
 
@@ -184,7 +207,7 @@ def _csv(place: Path) -> pd.DataFrame:
             names=header,
             header=0,
             index_col=False,
-            dtype={name: str for name in header if name in _TEXT},
+            dtype={name: str for name in header if name in _TEXT or name.endswith("_target")},
             keep_default_na=False,
             na_values=list(_MISSING),
             # every digit of a number counts; later versions read them all of their own accord
@@ -200,161 +223,128 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def read_cases(
-    predictions: pd.DataFrame, target: TargetLike, part: str | None = None, *, group: str = "group"
+    predictions: pd.DataFrame,
+    target: TargetLike,
+    part: str | None = None,
+    *,
+    group: str = "group",
+    protocol: Convention | None = None,
 ) -> Cases:
     """The cases of a part (None: of all) as arrays, ordered by name; the whole table is checked first.
 
-    Where the column `group` is missing, each case is its own group.
+    Where the column `group` is missing or empty, each case is its own group.
+
+    Args:
+        protocol: what it puts together (`by`) is put together, and what it leaves undecided is.
 
     Raises:
         TableError: all faults of the table at once: missing columns, duplicated cases, unknown classes,
-            scores that are missing or outside 0..1, no row.
+            scores that are missing or outside 0..1, cases of two groups to be put together, no row.
     """
-    faults = list(_faults(predictions, target, group))
-    if faults:
-        several = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
-        listing = "".join(f"\n  - {fault}" for fault in faults)
-        where = predictions.attrs.get("source", "predictions")
-        raise TableError(f"the table of predictions has {several}:{listing}", where=where)
-    case = _text(predictions["case"])
-    kept = np.ones(len(case), dtype=np.bool_) if part is None else _text(predictions["part"]) == part
-    rows = np.flatnonzero(kept)
-    rows = rows[np.argsort(case[rows].astype(str), kind="stable")]
-    frame = predictions.iloc[rows]
+    by = "" if protocol is None else protocol.by
+    refuse(predictions, list(_faults(predictions, target, group, by)))
+    names = text_of(predictions["case"])
+    kept = np.ones(len(names), dtype=np.bool_) if part is None else text_of(predictions["part"]) == part
+    chosen = np.flatnonzero(kept)
+    chosen = chosen[np.argsort(names[chosen].astype(str), kind="stable")]
+    frame = predictions.iloc[chosen]
+    rows = _rows(frame, target, text_of(frame[group]) if has_groups(predictions, group) else names[chosen])
     classes = tuple(target.classes)
-    names = _score_columns(target)
-    scores = np.stack([_numbers(frame[name])[0] for name in names], axis=1).clip(0.0, 1.0)
+    if protocol is not None and by:
+        unit = text_of(frame[by])
+        if not has_groups(predictions, group):
+            rows = Rows(rows.case, unit.astype(str), rows.truth, rows.scores)
+        rows = put_together(rows, unit, target.kind, classes, pooling=protocol.pooling, rest=protocol.rest)
+    known = rows.truth != UNKNOWN if rows.truth.ndim == 1 else ~np.isnan(rows.truth).all(axis=1)
+    return Cases(
+        target.kind,
+        classes,
+        rows.truth[known],
+        rows.scores[known],
+        rows.groups[known],
+        rows.case[known],
+        int((~known).sum()),
+        rows.several,
+        protocol is not None and protocol.ties == "wrong",
+    )
+
+
+def _rows(frame: pd.DataFrame, target: TargetLike, groups: Array) -> Rows:
+    classes = tuple(target.classes)
+    scores = np.stack([numbers(frame[name])[0] for name in _score_columns(target)], axis=1).clip(0.0, 1.0)
     if target.kind == "binary":  # the positive class is what is judged
         scores = np.stack([1.0 - scores[:, -1], scores[:, -1]], axis=1)
     truth: Array
     if target.kind == "multi-label":
-        truth = np.stack([_numbers(frame[f"target_{name}"])[0] for name in classes], axis=1)
-        known = ~np.isnan(truth).all(axis=1)
+        truth = np.stack([numbers(frame[name])[0] for name in _target_columns(target)], axis=1)
     else:
         place = {name: index for index, name in enumerate(classes)}
-        truth = np.array([place.get(value, -1) for value in _text(frame["target"])], dtype=np.intp)
-        known = truth >= 0
-    case = case[rows]
-    groups = _text(frame[group]) if group in frame.columns else case
-    return Cases(
-        target.kind,
-        classes,
-        truth[known],
-        scores[known],
-        groups[known].astype(str),
-        case[known].astype(str),
-        int((~known).sum()),
-    )
+        (column,) = _target_columns(target)
+        truth = np.array([place.get(value, UNKNOWN) for value in text_of(frame[column])], dtype=np.intp)
+    return Rows(text_of(frame["case"]).astype(str), groups.astype(str), truth, scores)
+
+
+def _prefix(target: TargetLike) -> str:
+    return str(getattr(target, "prefix", ""))
+
+
+def _target_columns(target: TargetLike) -> list[str]:
+    if target.kind == "multi-label":
+        return [f"{_prefix(target)}target_{name}" for name in target.classes]
+    return [f"{_prefix(target)}target"]
 
 
 def _score_columns(target: TargetLike) -> list[str]:
     """The columns that are needed; of a binary target the positive class's says all."""
     classes = target.classes[1:] if target.kind == "binary" else target.classes
-    return [f"score_{name}" for name in classes]
+    return [f"{_prefix(target)}score_{name}" for name in classes]
 
 
-def _faults(frame: pd.DataFrame, target: TargetLike, group: str) -> Iterator[str]:
+def _faults(frame: pd.DataFrame, target: TargetLike, group: str, by: str) -> Iterator[str]:
     """Everything that is wrong with a table of predictions, a line each."""
-    if target.kind not in ("binary", "multi-class", "multi-label"):
-        raise UsageError(f"targets of kind {target.kind!r} are not evaluated", where="target")
+    if target.kind not in SCORED:
+        raise UsageError(f"targets of kind {target.kind!r} have no scores to be read", where="target")
     classes = list(target.classes)
-    targets = [f"target_{name}" for name in classes] if target.kind == "multi-label" else ["target"]
-    scores = _score_columns(target)
+    targets, scores = _target_columns(target), _score_columns(target)
+    found, case = row_faults(frame, [*targets, *scores], group, by)
+    yield from found
+    if case is None:
+        return
     columns = list(frame.columns)
-    needed = ["case", "part", *targets, *scores, *([group] if group != "group" else [])]
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        yield f"columns are missing: {', '.join(missing)}; there are {', '.join(map(str, columns)) or 'none'}"
-    twice = sorted({str(name) for name in columns if columns.count(name) > 1})
-    if twice:
-        yield f"columns stand twice: {', '.join(twice)}"
-        return
-    if not len(frame):
-        yield "there is no row"
-        return
-    case = (
-        _text(frame["case"]) if "case" in columns else np.arange(1, len(frame) + 1).astype(str).astype(object)
-    )
-    for name in ("case", "part", group):
-        if name in columns:
-            yield from _some(f"{name} is missing", _absent(_text(frame[name])), case)
-    if "case" in columns:
-        named = case[~_absent(case)].astype(str)
-        found, counts = np.unique(named, return_counts=True)
-        if (counts > 1).any():
-            several = found[counts > 1]
-            yield f"a case stands more than once: {_shown(several)} ({len(several)} of {len(found)} cases)"
     for name in (each for each in targets if each in columns):
         yield from _target_faults(frame[name], name, case, classes, target.kind)
     sound = []
-    optional = [f"score_{classes[0]}"] if target.kind == "binary" else []
+    optional = [f"{_prefix(target)}score_{classes[0]}"] if target.kind == "binary" else []
     for name in (each for each in (*optional, *scores) if each in columns):
         faults = list(_score_faults(frame[name], name, case))
         yield from faults
         sound += [] if faults else [name]
     if target.kind != "multi-label" and len(sound) == len(classes):
-        total = np.sum([_numbers(frame[name])[0] for name in sound], axis=0)
-        yield from _some("the scores do not sum to 1", np.abs(total - 1.0) > _SUM, case)
+        total = np.sum([numbers(frame[name])[0] for name in sound], axis=0)
+        yield from some("the scores do not sum to 1", np.abs(total - 1.0) > _SUM, case)
 
 
 def _target_faults(
     column: pd.Series[Any], name: str, case: Array, classes: Sequence[str], kind: str
 ) -> Iterator[str]:
     if kind == "multi-label":
-        values, odd = _numbers(column)
+        values, odd = numbers(column)
         odd |= ~np.isnan(values) & (values != 0) & (values != 1)
-        found = _shown(np.unique(_text(column)[odd].astype(str)))
-        yield from _some(
-            f"{name} is not 0, 1 or empty but {found}; name a policy for other labels", odd, case
-        )
+        found = shown(np.unique(text_of(column)[odd].astype(str)))
+        yield from some(f"{name} is not 0, 1 or empty but {found}; name a policy for other labels", odd, case)
     else:
-        text = _text(column)
-        odd = ~_absent(text) & ~np.isin(text.astype(str), list(classes))
-        found = _shown(np.unique(text[odd].astype(str)))
-        yield from _some(f"{name} holds unknown classes: {found} (known: {_shown(classes)})", odd, case)
+        text = text_of(column)
+        odd = ~absent(text) & ~np.isin(text.astype(str), list(classes))
+        found = shown(np.unique(text[odd].astype(str)))
+        yield from some(f"{name} holds unknown classes: {found} (known: {shown(classes)})", odd, case)
 
 
 def _score_faults(column: pd.Series[Any], name: str, case: Array) -> Iterator[str]:
-    values, odd = _numbers(column)
+    values, odd = numbers(column)
     missing = np.isnan(values) & ~odd
     outside = ~np.isnan(values) & ~((values >= -_OVERSHOOT) & (values <= 1.0 + _OVERSHOOT))
-    yield from _some(f"{name} is not a number", odd, case)
-    yield from _some(f"{name} is missing (NaN)", missing, case)
+    yield from some(f"{name} is not a number", odd, case)
+    yield from some(f"{name} is missing (NaN)", missing, case)
     if outside.any():
         low, high = values[outside].min(), values[outside].max()
-        yield from _some(f"{name} lies outside 0..1 ({low:g} to {high:g})", outside, case)
-
-
-def _some(what: str, rows: BoolArray, case: Array) -> Iterator[str]:
-    count = int(rows.sum())
-    if count:
-        yield f"{what}: {count:,} of {len(rows):,} cases ({_shown(case[rows])})"
-
-
-def _shown(values: Sequence[object] | Array, most: int = 3) -> str:
-    listed = ", ".join(str(value)[:60] for value in values[:most])
-    return listed + (", ..." if len(values) > most else "")
-
-
-def _text(column: pd.Series[Any]) -> Array:
-    """A column as str objects, None where missing; whole numbers without a decimal point."""
-    missing = column.isna().to_numpy()
-    values = column.to_numpy(dtype=object)
-    text = np.empty(len(values), dtype=object)
-    for row, value in enumerate(values):
-        whole = isinstance(value, float) and not missing[row] and value.is_integer()
-        text[row] = None if missing[row] else str(int(value)) if whole else str(value)
-    return text
-
-
-def _absent(text: Array) -> BoolArray:
-    return np.fromiter((value is None for value in text), dtype=np.bool_, count=len(text))
-
-
-def _numbers(column: pd.Series[Any]) -> tuple[FloatArray, BoolArray]:
-    """A column as float64 (NaN where it is none), and where it holds something that is no number."""
-    import pandas as pd
-
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    odd = np.isnan(values) & ~column.isna().to_numpy()
-    return values, odd
+        yield from some(f"{name} lies outside 0..1 ({low:g} to {high:g})", outside, case)

@@ -5,84 +5,27 @@ Plain dataclasses. Importing this module imports neither numpy nor pandas nor sc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 from graftwork.common.errors import UsageError
+from graftwork.common.evaluation.metric_texts import EXCLUSIVE, METRICS, SCORED, MetricText
 
 __all__ = ["METRICS", "MetricText", "Protocol", "Published", "plural"]
 
+_KINDS = (*SCORED, "segmentation")
 
-@dataclass(frozen=True)
-class MetricText:
-    """What a metric is, for people: a title, its definition in a sentence, and which way is better.
-
-    `exclusive` is the definition for several exclusive classes, where it differs.
-    """
-
-    title: str
-    definition: str
-    better: Literal["higher", "lower"] = "higher"
-    exclusive: str = ""
-
-
-METRICS: Mapping[str, MetricText] = MappingProxyType(
+_DECISIONS = frozenset(
     {
-        "auroc": MetricText(
-            "area under the ROC curve (AUROC)",
-            "the share of pairs of a positive and a negative case that the score puts in the right order, "
-            "ties counted half",
-            exclusive="one class against the rest: the share of pairs of a case of the class and another "
-            "that the score of the class puts in the right order, ties counted half",
-        ),
-        "average_precision": MetricText(
-            "average precision",
-            "the sum over distinct thresholds of the step in recall times the precision there, "
-            "without interpolation",
-            exclusive="one class against the rest: the sum over distinct thresholds of the step in recall "
-            "times the precision there, without interpolation",
-        ),
-        "sensitivity": MetricText(
-            "sensitivity",
-            "the share of positive cases with a score at or above the threshold",
-            exclusive="the share of the cases of a class that were given that class",
-        ),
-        "specificity": MetricText(
-            "specificity",
-            "the share of negative cases with a score below the threshold",
-            exclusive="the share of the cases of other classes that were not given the class",
-        ),
-        "accuracy": MetricText(
-            "accuracy",
-            "the share of cases decided rightly at the threshold",
-            exclusive="the share of cases that were given the right class",
-        ),
-        "balanced_accuracy": MetricText(
-            "balanced accuracy",
-            "the mean of sensitivity and specificity at the threshold",
-            exclusive="the mean over the classes present in the truth of the share given the right class",
-        ),
-        "brier": MetricText(
-            "Brier score",
-            "the mean squared difference of the predicted probability and the outcome, 0 or 1",
-            "lower",
-            exclusive="the squared differences of predicted probabilities and outcomes, summed over classes "
-            "and averaged over cases",
-        ),
-        "ece_top_label": MetricText(
-            "expected calibration error (top-label)",
-            "the mean difference, in 15 equal-width right-closed bins of the probability of the class "
-            "decided for, between that probability and the share decided rightly; resampling adds noise to "
-            "it, so that its interval can lie above a small value",
-            "lower",
-        ),
+        "sensitivity",
+        "specificity",
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "within_one",
+        "mean_absolute_error",
     }
 )
-
-_KINDS = ("binary", "multi-class", "multi-label")
-_DECISIONS = frozenset({"sensitivity", "specificity", "accuracy", "balanced_accuracy"})
 _RULES = {
     "youden": "as the score with the largest sensitivity + specificity - 1",
     "sensitivity": "as the highest score whose sensitivity reaches the target",
@@ -115,10 +58,20 @@ class Protocol:
         threshold: the rule by which the threshold is chosen on validation.
         notes: what a reader must know, a sentence each. published: values of others.
         group: what is resampled and never split, in the singular: "patient".
-        classes: the classes of the target, where the protocol fixes them; binary: (negative, positive).
+        classes: the classes of the target, where the protocol fixes them; binary: (negative, positive);
+            segmentation: (background, ...).
+        target: the name of the manifest's target that it judges; empty for the first.
+        by: the column whose equal values are put together into one unit before it is judged, such as "event";
+            empty where each case is judged alone.
+        pooling: how the scores of a unit come from those of its cases. rest: the class, of exclusive ones, that
+            yields to others in one unit, such as that of a picture with nothing in it. See `units.py`.
+        empty: segmentation, Dice and Jaccard of a class that neither truth nor prediction holds: 1, or undefined.
+        ties: multi-class, a case whose largest score several classes share: given the first of them, or none of
+            them and so wrong.
 
     Raises:
-        UsageError: an unknown metric, kind or rule; a primary metric not reported or better when lower.
+        UsageError: an unknown metric, kind or rule, or one that does nothing for this kind; a primary metric not
+            reported or better when lower.
     """
 
     name: str
@@ -126,7 +79,7 @@ class Protocol:
     title: str
     source: str
     unit: str
-    kind: Literal["binary", "multi-class", "multi-label"]
+    kind: Literal["binary", "multi-class", "multi-label", "ordinal", "segmentation"]
     primary: str
     metrics: tuple[str, ...]
     aggregation: str = ""
@@ -136,6 +89,12 @@ class Protocol:
     published: tuple[Published, ...] = ()
     group: str = "group"
     classes: tuple[str, ...] = field(default=())
+    target: str = ""
+    by: str = ""
+    pooling: Literal["mean", "max"] = "mean"
+    rest: str = ""
+    empty: Literal["one", "undefined"] = "one"
+    ties: Literal["first", "wrong"] = "first"
 
     def __post_init__(self) -> None:
         for name in ("metrics", "notes", "published", "classes"):
@@ -143,6 +102,13 @@ class Protocol:
         faults = [f"the metric {name!r} is not known" for name in self.metrics if name not in METRICS]
         if self.kind not in _KINDS:
             faults.append(f"the kind {self.kind!r} is not one of {', '.join(_KINDS)}")
+        else:
+            faults += [
+                f"the metric {name!r} is not one of {self.kind} targets"
+                for name in self.metrics
+                if name in METRICS and self.kind not in METRICS[name].kinds
+            ]
+            faults += self._unit_faults()
         if self.threshold not in _RULES:
             faults.append(f"the threshold's rule {self.threshold!r} is not one of {', '.join(_RULES)}")
         if len(set(self.metrics)) != len(self.metrics):
@@ -154,10 +120,32 @@ class Protocol:
         if faults:
             raise UsageError("; ".join(faults), where=f"protocol {self.name!r}")
 
+    def _unit_faults(self) -> list[str]:
+        """What is wrong with how cases are put together, and with rules that do nothing for this kind."""
+        faults = []
+        for name, allowed in (
+            ("pooling", ("mean", "max")),
+            ("empty", ("one", "undefined")),
+            ("ties", ("first", "wrong")),
+        ):
+            if getattr(self, name) not in allowed:
+                faults.append(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        if self.rest and (self.kind != "multi-class" or not self.by):
+            faults.append("rest is of a multi-class target whose cases are put together (by)")
+        if self.rest and self.classes and self.rest not in self.classes:
+            faults.append(f"rest {self.rest!r} is not among its classes")
+        if self.pooling != "mean" and (not self.by or self.kind == "segmentation"):
+            faults.append("pooling is of scores that are put together (by)")
+        if self.ties != "first" and self.kind != "multi-class":
+            faults.append("ties are of a multi-class target")
+        if self.empty != "one" and self.kind != "segmentation":
+            faults.append("empty is of a segmentation")
+        return faults
+
     def definition(self, metric: str) -> str:
         """The definition of a metric for this protocol's kind of target."""
         text = METRICS[metric]
-        return text.exclusive if self.kind == "multi-class" and text.exclusive else text.definition
+        return text.exclusive if self.kind in EXCLUSIVE and text.exclusive else text.definition
 
     def methods(self, *, replicates: int = 2000, confidence: float = 0.95, target: float = 0.95) -> str:
         """A methods section for a paper, in Markdown: unit, labels, metrics, threshold, intervals.
@@ -169,7 +157,11 @@ class Protocol:
             [
                 f"## {self.title}",
                 f"Evaluation by the protocol `{self.name}`, version {self.version} ({self.source}).",
-                " ".join(part for part in (self._units(), self.aggregation, self._labels()) if part),
+                " ".join(
+                    part
+                    for part in (self._units(), self.aggregation, self._together(), self._labels())
+                    if part
+                ),
                 self._measures(),
                 *([self._threshold(target)] if _DECISIONS & set(self.metrics) else []),
                 self._intervals(replicates, confidence),
@@ -184,10 +176,35 @@ class Protocol:
             against = (
                 f" The task is binary: {self.classes[1]} (positive) against {self.classes[0]} (negative)."
             )
+        elif self.kind == "segmentation":
+            of = f": {', '.join(self.classes[1:])} against {self.classes[0]}" if self.classes else ""
+            against = f" The task is segmentation{of}."
         elif self.classes:
-            how = "one of" if self.kind == "multi-class" else "each of"
+            how = {"multi-class": "one of", "ordinal": "one, in this order, of"}.get(self.kind, "each of")
             against = f" The task is {self.kind}: {how} {', '.join(self.classes)}."
         return f"The unit of analysis is the {self.unit}.{against}"
+
+    def _together(self) -> str:
+        """How cases become units, where they do."""
+        if not self.by:
+            return ""
+        start = f"Cases of one {self.by} are put together before they are judged: "
+        if self.kind == "segmentation":
+            return f"{start}their volumes are added up, so that each {self.unit} is judged as a whole."
+        scores = {
+            "binary": "the largest positive score of its cases",
+            "ordinal": "the scores of the case with the highest expected class",
+            "multi-class": "the largest score of each class, made to sum to 1",
+        }.get(self.kind, "the largest score of each class")
+        among = f"one class other than {self.rest}" if self.rest else "one class"
+        truth = {
+            "multi-class": f"its truth is the {among} that occurs"
+            + (f", else {self.rest}" if self.rest else "")
+            + "; where several occur it is unknown",
+            "ordinal": "its truth is the largest known class",
+            "binary": "it is positive where any case is",
+        }.get(self.kind, "a class is present in it where it is in any case")
+        return f"{start}its scores are {scores if self.pooling == 'max' else 'the mean over its cases'}; {truth}."
 
     def _labels(self) -> str:
         return self.labels or "Cases with an unknown label are left out and counted."
@@ -198,9 +215,14 @@ class Protocol:
             f"- **{METRICS[name].title}**{mark.get(name, '')}: {self.definition(name)}."
             for name in self.metrics
         ]
+        one = " Metrics of one class are averaged over the classes for which they are defined."
+        both = "are 1" if self.empty == "one" else "are undefined, and the unit is left out and counted"
         many = {
             "binary": "",
-            "multi-class": " Metrics of one class are averaged over the classes for which they are defined.",
+            "multi-class": one,
+            "ordinal": one,
+            "segmentation": f"{one} Where neither truth nor prediction holds a class, its Dice coefficient and "
+            f"Jaccard index {both}; where only one of them does, they are 0.",
             "multi-label": " Each class is judged by itself over the cases whose label of that class is "
             "known; means are over the classes for which the metric is defined.",
         }[self.kind]
@@ -211,8 +233,9 @@ class Protocol:
         )
 
     def _threshold(self, target: float) -> str:
-        if self.kind == "multi-class":
-            return "A case is given the class with the largest score; of equals, the first."
+        if self.kind in EXCLUSIVE:
+            tied = "where several share it, none, and it counts as wrong" if self.ties == "wrong" else ""
+            return f"A case is given the class with the largest score; {tied or 'of equals, the first'}."
         aim = "" if self.threshold == "youden" else f", {target:g}"
         each = " of each class" if self.kind == "multi-label" else ""
         return (

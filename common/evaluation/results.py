@@ -23,7 +23,8 @@ class Result:
     Attributes:
         metric: its name. label: the class it is of; empty for the whole (a binary target, or all classes).
         value, low, high: NaN where undefined; then `reason` is not empty.
-        n, groups: cases and groups it rests on. positives: positive cases, None where there is no such class.
+        n, groups: cases and groups it rests on: of masks the units for which it is defined. positives: positive
+            cases (of masks, units whose truth holds the class), None where there is no such class.
         method: of the interval, in words. undefined: replicates in which it was undefined, dropped.
         classes: for a mean over classes, over how many of how many it was defined.
 
@@ -65,6 +66,7 @@ class Evaluation:
         unit, group: what a case and a group are, for people. group_column: the column the groups came from;
             empty where there was none and each case counts as its own group.
         notes: what a reader must know, a sentence each.
+        target: the name of the target; empty for the first of a manifest.
     """
 
     protocol: str
@@ -85,6 +87,7 @@ class Evaluation:
     group: str
     group_column: str
     notes: tuple[str, ...] = ()
+    target: str = ""
 
     @property
     def threshold(self) -> Threshold | None:
@@ -110,7 +113,7 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Evaluation:
-        """What `to_json` wrote, exactly.
+        """What `to_json` wrote, exactly, or an earlier version of it: what was added since has its default.
 
         Raises:
             TableError: it is something else, of a later format, or damaged.
@@ -141,12 +144,15 @@ def _plain(value: Any) -> Any:
 
 
 _T = TypeVar("_T")
+_LATER = ("target",)  # not there in the first files of this format
 
 
 def _made(cls: type[_T], content: Mapping[str, Any], **nested: type[Any]) -> _T:
     """An object of `cls` from its JSON: null to NaN where a number belongs, lists to tuples."""
     found: dict[str, Any] = {}
     for each in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if each.name not in content and each.name in _LATER:
+            continue
         value = content[each.name]
         if each.type == "float":
             found[each.name] = math.nan if value is None else float(value)

@@ -1,0 +1,135 @@
+"""The metrics for people: title, definition, unit, which way is better. Plain data; imports no numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+__all__ = ["EXCLUSIVE", "METRICS", "SCORED", "MetricText"]
+
+SCORED = ("binary", "multi-class", "multi-label", "ordinal")  # kinds of targets that are told by scores
+EXCLUSIVE = ("multi-class", "ordinal")  # of these, one of several classes: the one with the largest score
+
+
+@dataclass(frozen=True)
+class MetricText:
+    """What a metric is, for people: a title, its definition in a sentence, and which way is better.
+
+    `exclusive` is the definition for several exclusive classes, where it differs; `unit` what its numbers are in;
+    `kinds` the kinds of targets it is of.
+    """
+
+    title: str
+    definition: str
+    better: Literal["higher", "lower"] = "higher"
+    exclusive: str = ""
+    unit: str = "0 to 1"
+    kinds: tuple[str, ...] = SCORED
+
+
+METRICS: Mapping[str, MetricText] = MappingProxyType(
+    {
+        "auroc": MetricText(
+            "area under the ROC curve (AUROC)",
+            "the share of pairs of a positive and a negative case that the score puts in the right order, "
+            "ties counted half",
+            exclusive="one class against the rest: the share of pairs of a case of the class and another "
+            "that the score of the class puts in the right order, ties counted half",
+        ),
+        "average_precision": MetricText(
+            "average precision",
+            "the sum over distinct thresholds of the step in recall times the precision there, "
+            "without interpolation",
+            exclusive="one class against the rest: the sum over distinct thresholds of the step in recall "
+            "times the precision there, without interpolation",
+        ),
+        "sensitivity": MetricText(
+            "sensitivity",
+            "the share of positive cases with a score at or above the threshold",
+            exclusive="the share of the cases of a class that were given that class",
+        ),
+        "specificity": MetricText(
+            "specificity",
+            "the share of negative cases with a score below the threshold",
+            exclusive="the share of the cases of other classes that were not given the class",
+        ),
+        "accuracy": MetricText(
+            "accuracy",
+            "the share of cases decided rightly at the threshold",
+            exclusive="the share of cases that were given the right class",
+        ),
+        "balanced_accuracy": MetricText(
+            "balanced accuracy",
+            "the mean of sensitivity and specificity at the threshold",
+            exclusive="the mean over the classes present in the truth of the share given the right class",
+        ),
+        "brier": MetricText(
+            "Brier score",
+            "the mean squared difference of the predicted probability and the outcome, 0 or 1",
+            "lower",
+            exclusive="the squared differences of predicted probabilities and outcomes, summed over classes "
+            "(0 to 2) and averaged over cases",
+        ),
+        "ece_top_label": MetricText(
+            "expected calibration error (top-label)",
+            "the mean difference, in 15 equal-width right-closed bins of the probability of the class "
+            "decided for, between that probability and the share decided rightly; resampling adds noise to "
+            "it, so that its interval can lie above a small value",
+            "lower",
+        ),
+        "macro_f1": MetricText(
+            "macro F1",
+            "the mean over the classes present in the truth of 2 TP / (2 TP + FP + FN); a class that is only "
+            "predicted is not averaged, but costs the class it was taken for",
+            kinds=EXCLUSIVE,
+        ),
+        "within_one": MetricText(
+            "accuracy within one class",
+            "the share of cases given the right class or one next to it in the order of the classes",
+            kinds=("ordinal",),
+        ),
+        "mean_absolute_error": MetricText(
+            "mean absolute error",
+            "the mean distance, in steps of the order of the classes, of the class given and the right one",
+            "lower",
+            unit="classes",
+            kinds=("ordinal",),
+        ),
+        "dice": MetricText(
+            "Dice coefficient",
+            "twice the volume shared by prediction and truth over the sum of both volumes, of each unit as a "
+            "whole, averaged over units",
+            kinds=("segmentation",),
+        ),
+        "dice_median": MetricText(
+            "Dice coefficient, median",
+            "the median over units of the Dice coefficient of each unit as a whole",
+            kinds=("segmentation",),
+        ),
+        "jaccard": MetricText(
+            "Jaccard index",
+            "the volume shared by prediction and truth over that of both together, of each unit as a whole, "
+            "averaged over units",
+            kinds=("segmentation",),
+        ),
+        "hausdorff_95": MetricText(
+            "Hausdorff distance, 95th percentile (larger of the two directed)",
+            "the larger of the two directed 95th percentiles (linearly interpolated) of the distance from one "
+            "boundary to the nearest point of the other, averaged over the units in which truth and prediction "
+            "hold the class and the spacing is known",
+            "lower",
+            unit="mm",
+            kinds=("segmentation",),
+        ),
+        "volume_difference": MetricText(
+            "relative volume difference",
+            "the absolute difference of the predicted and the true volume over the true one, averaged over the "
+            "units whose truth holds the class",
+            "lower",
+            unit="of the true volume",
+            kinds=("segmentation",),
+        ),
+    }
+)
