@@ -1,24 +1,31 @@
-"""What a check finds, as a type."""
+"""What a check finds, as a type. Imports nothing, so that a dataset module may make findings of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["KINDS", "SHOWN", "Finding", "Findings", "some"]
+__all__ = ["KINDS", "SHOWN", "Finding", "Findings", "each", "some"]
 
 KINDS = (
     "missing",
     "unreadable",
+    "geometry",
+    "mask-values",
+    "no-foreground",
+    "no-group",
     "group-across-parts",
     "duplicate",
     "contradiction",
+    "copy",
     "near-duplicate",
     "impossible-value",
     "small-class",
     "unlisted-file",
 )
 SHOWN = 5  # examples of a finding
+_EACH = 100  # findings of one kind that are named one by one; above, they are counted
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Finding:
     """One thing that was found.
 
     Attributes:
-        kind: one of `KINDS`.
+        kind: one of `KINDS`, or a word of the dataset's own module.
         severity: "error" (a result would be wrong or a run would stop) or "warning" (look at it).
         where: the file, column, class or pair of parts that it concerns.
         what: what was found, in a sentence without a full stop.
@@ -97,3 +104,20 @@ class Findings:
 def some(count: int, noun: str) -> str:
     """ "1 case", "2 cases"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def each(
+    kind: str, items: Sequence[tuple[str, str]], remedy: str, remedies: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """An error for each item (where, what), or one for all where they are too many to be read.
+
+    Args:
+        remedies: of each item, where one has a remedy of its own (not empty).
+    """
+    if len(items) > _EACH:
+        examples = tuple(f"{where}: {what}" for where, what in items[:SHOWN])
+        yield Finding(kind, "error", f"{len(items)} files", f"{kind} files", remedy, len(items), examples)
+        return
+    for index, (where, what) in enumerate(items):
+        own = remedies[index] if remedies and remedies[index] else remedy
+        yield Finding(kind, "error", where, what, own)

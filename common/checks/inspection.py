@@ -14,18 +14,23 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from graftwork.common.errors import ImageError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 __all__ = ["HASH_BITS", "LOOK_VERSION", "TIME_LIMIT", "Look", "look", "looks", "serve"]
 
-LOOK_VERSION = "1"  # another one whenever `look` answers otherwise; remembered answers are then forgotten
+LOOK_VERSION = "2"  # another one whenever `look` answers otherwise; remembered answers are then forgotten
 HASH_SIDE = 16
 HASH_BITS = HASH_SIDE**2
+_MOST_VALUES = 300  # of a mask that are kept, the commonest: all of 8 bits
 TIME_LIMIT = 120.0  # seconds for one file
 
 
@@ -35,9 +40,13 @@ class Look:
 
     Attributes:
         stage, reason, remedy: why it cannot be read (see `ImageError`); empty where it can.
-        height, width: px, as stored.
+        height, width: px, as stored. depth: of a volume, whose axes are these three in canonical order; else 0.
         pixels: SHA-256 of the decoded pixels, the same for grey stored as one channel or as three.
-        appearance: perceptual hash (`imagehash.phash`, 16 x 16 bits) in hex; near pictures differ in few bits.
+        appearance: perceptual hash (`imagehash.phash`, 16 x 16 bits) in hex; near pictures differ in few bits. Of a
+            volume, that of its middle slice.
+        constant: whether it holds one single value. It then counts as unreadable, with this reason; whoever expects
+            such pictures (slices at the end of a volume) passes over it.
+        values: of a mask, its values as text, each with the number of its pixels.
         lasting: whether the same content would be seen the same again (not so where a process died).
     """
 
@@ -46,8 +55,11 @@ class Look:
     remedy: str = ""
     height: int = 0
     width: int = 0
+    depth: int = 0
     pixels: str = ""
     appearance: str = ""
+    constant: bool = False
+    values: dict[str, int] = field(default_factory=dict)
     lasting: bool = True
 
     @property
@@ -58,62 +70,124 @@ class Look:
         return asdict(self)
 
 
-def look(path: str) -> Look:
+def look(path: str, mask: bool = False) -> Look:
     """Decode a file in full, in this process. Never raises for what a file contains."""
-    import hashlib
-
-    import imagehash
-    import numpy as np
-    from PIL import Image
-
-    from graftwork.common.images import read_image, to_float
+    from graftwork.common.volumes import is_volume
 
     try:
-        picture = read_image(path)
-        pixels = picture.pixels
-        if pixels.shape[-1] == 3 and (pixels == pixels[..., :1]).all():
-            pixels = pixels[..., :1]
-        digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype.str}".encode())
-        digest.update(np.ascontiguousarray(pixels).data)
-        grey = (to_float(picture, channels=1)[..., 0] * 255).round().astype(np.uint8)
-        appearance = str(imagehash.phash(Image.fromarray(grey), hash_size=HASH_SIDE))
+        if mask:
+            return _look_at_mask(path)
+        return _look_at_volume(path) if is_volume(path) else _look_at_picture(path)
     except ImageError as error:
         return Look(stage=error.stage, reason=error.reason, remedy=error.remedy or "")
     except MemoryError:
         return Look(stage="decode", reason="the memory of this machine does not suffice", lasting=False)
     except Exception as error:  # a fault of the reader is a finding about this file, not the end of all
         return Look(stage="decode", reason=f"{type(error).__name__}: {error}", lasting=False)
+
+
+def _look_at_picture(path: str) -> Look:
+    from graftwork.common.images import read_image, to_float
+
+    picture = read_image(path, constant="allow")
     height, width = picture.full_size
-    return Look(height=height, width=width, pixels=digest.hexdigest(), appearance=appearance)
+    pixels = picture.pixels
+    if pixels.shape[-1] == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., :1]
+    if (pixels == pixels[0, 0]).all():
+        return _constant("pixel", height, width)
+    grey = (to_float(picture, channels=1)[..., 0] * 255).round()
+    return Look(height=height, width=width, pixels=_hash(pixels), appearance=_appearance(grey))
+
+
+def _look_at_volume(path: str) -> Look:
+    from graftwork.common.volumes import read_volume
+
+    array = read_volume(path).array
+    low, high = float(array.min()), float(array.max())
+    if low == high:
+        return _constant("voxel", *array.shape)
+    middle = array[:, :, array.shape[2] // 2]
+    height, width, depth = array.shape
+    grey = (middle - low) * (255 / (high - low))
+    # the place in the world is not asked: the same voxels under another header are the same volume
+    return Look(height=height, width=width, depth=depth, pixels=_hash(array), appearance=_appearance(grey))
+
+
+def _look_at_mask(path: str) -> Look:
+    import numpy as np
+
+    from graftwork.common.masks import read_values
+
+    found, counts = np.unique(read_values(path), return_counts=True)
+    most = np.sort(np.argsort(-counts, kind="stable")[:_MOST_VALUES])
+    return Look(values={str(found[index]): int(counts[index]) for index in most})
+
+
+def _constant(element: str, height: int, width: int, depth: int = 0) -> Look:
+    return Look(
+        stage="content",
+        reason=f"every {element} has the same value",
+        remedy="look at it, and leave it out if it shows nothing",
+        height=height,
+        width=width,
+        depth=depth,
+        constant=True,
+    )
+
+
+def _hash(values: NDArray[np.generic]) -> str:
+    import hashlib
+
+    import numpy as np
+
+    digest = hashlib.sha256(f"{values.shape} {values.dtype.str}".encode())
+    digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
+def _appearance(grey: NDArray[np.floating[Any]]) -> str:
+    import imagehash
+    import numpy as np
+    from PIL import Image
+
+    return str(imagehash.phash(Image.fromarray(grey.astype(np.uint8)), hash_size=HASH_SIDE))
 
 
 def looks(
-    paths: Sequence[str | os.PathLike[str]], *, workers: int, limit: float = TIME_LIMIT
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    workers: int,
+    masks: Collection[int] = (),
+    limit: float = TIME_LIMIT,
 ) -> Iterator[tuple[int, Look]]:
     """Look at files in `workers` processes; yields (index in `paths`, what was seen) as they come.
 
     Args:
         paths: the files.
         workers: how many processes; 0 looks in this process, without protection.
+        masks: those of the files, by their index, that are looked at as masks.
         limit: seconds after which a file is given up.
     """
     if workers <= 0:
         for index, path in enumerate(paths):
-            yield index, look(os.fspath(path))
+            yield index, look(os.fspath(path), index in masks)
         return
     mine = threading.local()
     readers: list[_Reader] = []
 
-    def ask(path: str) -> Look:
+    def ask(path: str, mask: bool) -> Look:
         if not hasattr(mine, "reader"):
             mine.reader = _Reader()
             readers.append(mine.reader)
         reader: _Reader = mine.reader
-        return reader.look(path, limit)
+        return reader.look(path, mask, limit)
 
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="look")
     try:
-        futures = {pool.submit(ask, os.fspath(path)): index for index, path in enumerate(paths)}
+        futures = {
+            pool.submit(ask, os.fspath(path), index in masks): index for index, path in enumerate(paths)
+        }
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
     finally:
@@ -124,18 +198,18 @@ def looks(
 
 
 class _Reader:
-    """One child process and the talk with it: a path in JSON to it, what it saw in JSON from it."""
+    """One child process and the talk with it: a file and its kind in JSON to it, what it saw in JSON from it."""
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
-    def look(self, path: str, limit: float) -> Look:
+    def look(self, path: str, mask: bool, limit: float) -> Look:
         if self._stopped:
             return Look(stage="open", reason="stopped", lasting=False)
         child = self._child if self._child is not None and self._child.poll() is None else self._start()
         try:
-            answer = _ask(child, path, limit)
+            answer = _ask(child, (path, mask), limit)
         except TimeoutError:
             self._end()
             return Look(
@@ -182,12 +256,12 @@ class _Reader:
                         pipe.close()
 
 
-def _ask(child: subprocess.Popen[bytes], path: str, limit: float) -> dict[str, Any] | None:
+def _ask(child: subprocess.Popen[bytes], file: tuple[str, bool], limit: float) -> dict[str, Any] | None:
     """What the child saw; None where it died. Raises TimeoutError."""
     assert child.stdin is not None
     assert child.stdout is not None
     try:
-        child.stdin.write(json.dumps(path).encode() + b"\n")
+        child.stdin.write(json.dumps(file).encode() + b"\n")
         child.stdin.flush()
     except OSError:
         return None
@@ -214,5 +288,5 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a decoder that prints does not garble the answers
     for line in sys.stdin.buffer:
-        answers.write(json.dumps(look(json.loads(line)).to_json()).encode() + b"\n")
+        answers.write(json.dumps(look(*json.loads(line)).to_json()).encode() + b"\n")
         answers.flush()

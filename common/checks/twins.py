@@ -73,11 +73,11 @@ def identical(
 ) -> Iterator[Finding]:
     """Sets of pictures with identical pixels, and those of them whose targets differ."""
     frame = manifest.frame
-    paths, groups = frame["path"].tolist(), frame["group"].tolist()
-    columns = [
-        frame[name].astype(object).where(frame[name].notna(), None) for name in manifest.target.columns
-    ]
-    truth = list(zip(*columns, strict=True))
+    paths, groups = frame["path"].tolist(), _groups(manifest)
+    # of a segmentation the mask is another file for each picture, and says nothing by its name
+    told = () if manifest.target.kind == "segmentation" else manifest.target.columns
+    columns = [frame[name].astype(object).where(frame[name].notna(), None) for name in told]
+    truth = list(zip(*columns, strict=True)) if columns else [()] * len(manifest)
     same: dict[str, list[int]] = {}
     for row in range(len(manifest)):
         look = seen[row]
@@ -125,13 +125,15 @@ def near(
         return
     hashes = b"".join(bytes.fromhex(look.appearance) for row in rows if (look := seen[row]))
     words = np.frombuffer(hashes, dtype=np.uint64).reshape(len(rows), -1)
-    groups = manifest.frame["group"].to_numpy(dtype=object)
-    labels = np.array([str(parts[row] if by_parts else groups[row]) for row in rows])
+    groups = _groups(manifest)
+    grouped = any(group is not None for group in groups)
+    labels = np.array([str(parts[row] if by_parts else groups[row] if grouped else row) for row in rows])
     first, second, distance = near_pairs(words, labels, NEAR)
     pairs = [
         (int(bits), rows[one], rows[other])
         for bits, one, other in zip(distance, first, second, strict=True)
-        if groups[rows[one]] != groups[rows[other]] and _pixels(seen, rows[one]) != _pixels(seen, rows[other])
+        if (not grouped or groups[rows[one]] != groups[rows[other]])
+        and _pixels(seen, rows[one]) != _pixels(seen, rows[other])
     ]
     if pairs:
         pairs.sort()
@@ -139,9 +141,9 @@ def near(
         yield Finding(
             "near-duplicate",
             "warning",
-            "across parts" if by_parts else "across groups",
+            "across parts" if by_parts else "across groups" if grouped else "across cases",
             f"{some(len(pairs), 'pair')} of pictures that look alike (perceptual hashes differ in at most {NEAR} "
-            f"of {HASH_BITS} bits) under different groups ({manifest.group})",
+            f"of {HASH_BITS} bits) under {'different' if grouped else 'unknown'} groups ({manifest.group})",
             "look at them; if they show the same, give them one group or keep one",
             len(pairs),
             tuple(
@@ -153,3 +155,8 @@ def near(
 def _pixels(seen: Mapping[int, Look | None], row: int) -> str:
     look = seen[row]
     return "" if look is None else look.pixels
+
+
+def _groups(manifest: Manifest) -> list[str | None]:
+    """The group of each row; None where it is not known."""
+    return [group if isinstance(group, str) else None for group in manifest.frame["group"]]
