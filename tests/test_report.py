@@ -8,10 +8,8 @@ import itertools
 import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from unittest import mock
 from xml.etree import ElementTree
 
 import numpy as np
@@ -19,6 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from read_pages import Page, words
 
 from graftwork.common.errors import RunError, UsageError
 from graftwork.common.evaluation import Protocol, Published, evaluate
@@ -214,77 +213,8 @@ def made_run(
     return run
 
 
-def words(runs: list[Run]) -> Page:
-    """The page without its figures: quicker, for what stands in text and tables."""
-    empty = '<svg xmlns="http://www.w3.org/2000/svg"/>'
-    with mock.patch("graftwork.common.report.drawing._svg", return_value=empty):
-        return Page(render(runs))
-
-
 def _json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content), "utf-8")
-
-
-# Reading a page as a browser does
-
-VOID = {"meta", "img", "br", "source", "link", "input"}
-
-
-class Page(HTMLParser):
-    """The tags, the text and the pictures of a page; fails on tags that do not close."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.html = html
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.style = ""
-        self.feed(html)
-        assert not self.open, f"left open: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "style":
-            self.style += data
-        elif data.strip():
-            self.words.append(data.strip())
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def named(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.tags if name == tag]
-
-    def pictures(self) -> list[str]:
-        """Every SVG of the page, decoded."""
-        sources = [attrs["src"] or "" for attrs in self.named("img")]
-        head = "data:image/svg+xml;base64,"
-        return [
-            base64.b64decode(source[len(head) :]).decode() for source in sources if source.startswith(head)
-        ]
-
-    def stamps(self) -> list[str]:
-        return re.findall(r'<p class="stamp(?: made-up)?" role="note">(.*?)</p>', self.html)
-
-    def rows(self, caption: str) -> list[list[str]]:
-        """The cells of the table with this caption, its heading row first."""
-        table = next(
-            part for part in self.html.split("<table")[1:] if re.search(f"<caption[^>]*>{caption}", part)
-        )
-        rows = re.findall(r"<tr.*?</tr>", table.split("</table>")[0], re.DOTALL)
-        return [
-            [re.sub(r"<.*?>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
-            for row in rows
-        ]
 
 
 @pytest.fixture(scope="module")
@@ -375,7 +305,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
         ElementTree.fromstring(svg)
     card = model_card(run)
     assert "<script" not in card.split("---\n", 2)[2]
-    words([run, made_run(tmp_path / "s", title=evil, seed=1)])
+    words([run, made_run(tmp_path / "s", title=evil, seed=1, target=run.manifest.target)])
 
 
 def test_no_path_and_no_user_name_on_any_page(tmp_path: Path) -> None:
@@ -759,8 +689,10 @@ def test_the_comparison_says_where_test_cases_or_labels_differ(run: Run, tmp_pat
     frame["target"] = frame["target"].map({"normal": "pneumonia", "pneumonia": "normal"})
     frame.to_parquet(relabelled.folder / "predictions.parquet")
     assert "the labels differ" in words([run, relabelled]).text
-    foreign = made_run(tmp_path / "foreign", kind="multi-class")
+    foreign = made_run(tmp_path / "foreign", target=Target("diagnosis", "binary", ("normal", "pneumonia")))
     assert "different datasets" in words([run, foreign]).text
+    with pytest.raises(UsageError, match=r"different targets cannot be compared.*nevus"):
+        render([run, made_run(tmp_path / "other kind", kind="multi-class")])
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:

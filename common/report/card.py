@@ -13,6 +13,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from graftwork.common.report.facts import facts_of
 from graftwork.common.report.page_text import template_text
 from graftwork.common.report.run_page import RunPage
+from graftwork.common.report.tables import SOLID
 from graftwork.common.report.wording import metric_name, shortened
 
 if TYPE_CHECKING:
@@ -45,11 +46,13 @@ def model_card(run: Run) -> str:
 
     facts = facts_of(run)
     results = facts.evaluation.results
+    task = "image-segmentation" if facts.segments else "image-classification"
     tags = [
-        "image-classification",
+        task,
         "transfer-learning",
         "graftwork",
-        "timm",
+        *(["monai"] if facts.segments else []),
+        *(["timm"] if facts.recipe.backbone.name != SOLID else []),
         facts.manifest.dataset.partition("/")[0],
         facts.recipe.strategy.name,
         str(facts.network.get("backbone") or facts.recipe.backbone.name),
@@ -58,6 +61,7 @@ def model_card(run: Run) -> str:
         "facts": facts,
         "page": RunPage(facts, figures=False),
         "version": __version__,
+        "task": task,
         "name": f"{facts.name.rpartition('/')[2]}-{facts.recipe.seed}",
         "metrics": [_as_metric(result) for result in results if math.isfinite(result.value)],
         "hub_metrics": list(dict.fromkeys(_hub_name(result) for result in results)),

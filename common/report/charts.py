@@ -13,7 +13,15 @@ from graftwork.common.report.facts import Facts
 from graftwork.common.report.figures import LedgerRow, Line, learning, ledger
 from graftwork.common.report.wording import count, listing, metric_name, number, rate, score, shortened
 
-__all__ = ["Shown", "epoch_values", "ledger_chart", "ledger_rows", "training_charts", "validation_metric"]
+__all__ = [
+    "Shown",
+    "epoch_values",
+    "ledger_chart",
+    "ledger_rows",
+    "loss_words",
+    "training_charts",
+    "validation_metric",
+]
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,15 @@ def epoch_values(facts: Facts, key: str) -> Line:
     return Line(label=key, x=np.array(x), y=np.array(y), mark=mark)
 
 
+def loss_words(facts: Facts) -> tuple[str, str]:
+    """What the loss is, in a sentence, and its unit."""
+    if facts.segments:
+        return "Cross-entropy (nats) and 1 − Dice of the scores, added.", ""
+    if len(facts.manifest.targets) > 1:
+        return f"The mean of a case over {len(facts.manifest.targets)} targets, in nats.", "nats"
+    return "The mean of a case, in nats.", "nats"
+
+
 def _range(line: Line) -> str:
     known = line.y[np.isfinite(line.y)]
     if not len(known):
@@ -64,17 +81,18 @@ def training_charts(facts: Facts) -> list[Shown]:
         Line("validation", held.x, held.y, style=1, mark=held.mark),
     ]
     marked = f" Epoch {best} was chosen." if best is not None else ""
+    said, unit = loss_words(facts)
     epochs = count(len(facts.log), "epoch")
     shown = [
         Shown(
             learning(
                 [line for line in losses if np.isfinite(line.y).any()] or losses[:1],
-                y_label="loss (nats)",
+                y_label=f"loss ({unit})" if unit else "loss",
                 mark_label=chosen,
                 alt=f"Loss over {epochs}: training {_range(train)}, validation {_range(held)}.{marked}",
             ),
             "Loss.",
-            "The mean of a case, in nats. Training: while the epoch runs, as the recipe augments and weights cases. "
+            f"{said} Training: while the epoch runs, as the recipe augments and weights cases. "
             "Validation: after the epoch, as it is.",
         )
     ]

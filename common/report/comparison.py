@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from graftwork.common.errors import UsageError
 from graftwork.common.files import hash_of
 from graftwork.common.report import charts, figures
 from graftwork.common.report.charts import Shown
@@ -26,7 +27,7 @@ from graftwork.common.report.one_class import classes_of
 from graftwork.common.report.outcomes import roc_line
 from graftwork.common.report.run_page import Link
 from graftwork.common.report.runs_table import primary_value, runs_table
-from graftwork.common.report.stamps import Stamp, leak_sentence, stamps_of
+from graftwork.common.report.stamps import Stamp, leak_sentence, stamps_of, too_few
 from graftwork.common.report.tables import Column, Row, Table
 from graftwork.common.report.wording import (
     count,
@@ -55,6 +56,7 @@ class ComparisonPage:
     )  # fmt: skip
 
     def __init__(self, runs: Sequence[Facts]) -> None:
+        _refuse_other_targets(runs)
         self.families = families_of(runs)
         self.runs = [facts for family in self.families for facts in family.runs]
         self.short = without_domain([family.label for family in self.families])
@@ -182,6 +184,8 @@ class ComparisonPage:
         lines: list[Line] = []
         left_out: list[str] = []
         for place, (facts, label) in enumerate(zip(self.runs, self.labels, strict=True)):
+            if facts.segments:
+                continue
             classes = [one for one in classes_of(facts) if one.defined]
             if facts.manifest.target.kind != "binary" or not classes:
                 left_out.append(label)
@@ -191,7 +195,7 @@ class ComparisonPage:
         note = ""
         if left_out:
             note = f"No ROC curve of {listing(left_out)}: only a binary target with both classes has one."
-        drawable = len(self.runs) - len(left_out)
+        drawable = sum(not facts.segments for facts in self.runs) - len(left_out)
         if drawable > CURVES:
             note += f" Drawn are the first {CURVES} of {drawable} runs."
         if not lines:
@@ -225,7 +229,7 @@ class ComparisonPage:
                 continue
             about = metric_name(key)
             name, unit = (
-                ("Validation loss", "nats")
+                ("Validation loss", charts.loss_words(self.runs[0])[1])
                 if key == "validation_loss"
                 else (f"Validation {about.title}", about.unit)
             )
@@ -303,6 +307,7 @@ class ComparisonPage:
             "Intervals that overlap, or do not, are no test: a test of a difference needs both runs on the same cases, "
             "resampled together."
         )
+        said += dict.fromkeys(lack for facts in self.runs if (lack := too_few(facts)))
         said += [
             f"{label}: {leak_sentence(facts)}."
             for facts, label in zip(self.runs, self.labels, strict=True)
@@ -326,17 +331,48 @@ class ComparisonPage:
     def footer(self) -> str:
         """Where the page comes from."""
         folders = listing(facts.folder.name for facts in self.runs)
+        outlined = self.runs[0].segments
+        more = "overlap by class and pictures" if outlined else "bands, calibration, decisions and mistakes"
         return (
             f"Made by graftwork from the files of runs {shortened(folders, 300)} alone. The page loads nothing and "
-            "runs no script. Each run has a report of its own with bands, calibration, decisions and mistakes."
+            f"runs no script. Each run has a report of its own with {more}."
         )
+
+
+def _refuse_other_targets(runs: Sequence[Facts]) -> None:
+    """Runs that tell different things have no common number.
+
+    Raises:
+        UsageError: they differ in the kind or the classes of their target.
+    """
+    asked: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for facts in runs:
+        target = facts.manifest.target
+        asked.setdefault((target.kind, target.classes), []).append(f"{facts.short_name}/{facts.folder.name}")
+    if len(asked) > 1:
+        said = "; ".join(
+            f"{listing(names[:3])}{' and others' if len(names) > 3 else ''}: {kind} of {_named_classes(classes)}"
+            for (kind, classes), names in asked.items()
+        )
+        raise UsageError(
+            f"runs of different targets cannot be compared ({said})",
+            where="report",
+            remedy="compare runs that tell the same classes",
+        )
+
+
+def _named_classes(classes: Sequence[str]) -> str:
+    return (
+        listing(shortened(name, 30) for name in classes) if len(classes) <= 8 else f"{len(classes)} classes"
+    )
 
 
 def _tested(facts: Facts) -> tuple[str, str]:
     """Hashes of the test cases, and of their truth."""
     frame = facts.predictions[facts.predictions["part"] == facts.evaluation.part].sort_values("case")
+    counts = [f"truth_{name}" for name in facts.classes]
     truth = [
         [None if value != value else str(value) for value in frame[name]]
-        for name in facts.manifest.target.columns
+        for name in (counts if facts.segments else facts.manifest.target.columns)
     ]
     return hash_of(frame["case"].astype(str).tolist()), hash_of(truth)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from graftwork.common.manifest import PARTS
 from graftwork.common.report.tables import Column, Row, Table
 from graftwork.common.report.wording import (
     NOT_AVAILABLE,
@@ -14,10 +14,12 @@ from graftwork.common.report.wording import (
     plural,
     shortened,
 )
+from graftwork.common.splits import SEEN
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from graftwork.common.manifest import Target
     from graftwork.common.report.facts import Facts
 
 __all__ = ["covariates_table", "frequent", "left_out", "parts_table", "proof_table", "quarantine_table"]
@@ -29,50 +31,74 @@ SHOWN = 50  # quarantined files named; the rest is counted
 
 def _by_part(facts: Facts) -> dict[str, pd.DataFrame]:
     frame, parts = facts.manifest.frame, facts.split.parts.to_numpy()
-    return {part: frame[parts == part] for part in PARTS}
+    return {part: frame[parts == part] for part in facts.parts}
 
 
 def parts_table(facts: Facts) -> Table:
-    """Cases, groups and classes of each part; shares are of the cases of the part."""
+    """Pictures, units, groups and classes of each part; shares are of the pictures of the part."""
     parts = {**_by_part(facts), "all": facts.manifest.frame}
-    sizes = [len(frame) for frame in parts.values()]
-    rows = [
-        Row(plural(facts.unit), tuple(map(number, sizes)), strong=True),
-        Row(
-            plural(facts.group),
-            tuple(number(frame["group"].nunique()) for frame in parts.values()),
-            strong=True,
-        ),
-    ]
-    target, shown = facts.manifest.target, set(frequent(facts))
-    if target.kind == "multi-label":
-        for name, column in zip(target.classes, target.columns, strict=True):
-            if name not in shown:
-                continue
-            rows.append(_shares(name, [int((frame[column] == 1).sum()) for frame in parts.values()], sizes))
-            unknown = [int(frame[column].isna().sum()) for frame in parts.values()]
-            if unknown[-1]:
-                rows.append(Row("unknown", tuple(map(number, unknown)), level=1))
-    else:
-        column = target.columns[0]
-        for name in (name for name in target.classes if name in shown):
-            rows.append(
-                _shares(name, [int((frame[column] == name).sum()) for frame in parts.values()], sizes)
-            )
-        unknown = [int(frame[column].isna().sum()) for frame in parts.values()]
-        if unknown[-1]:
-            rows.append(_shares("unknown", unknown, sizes))
+    frames = list(parts.values())
+    sizes = [len(frame) for frame in frames]
+    rows = [Row(plural(facts.picture), tuple(map(number, sizes)), strong=True)]
+    unit = facts.manifest.unit
+    if unit:
+        rows.append(_distinct(plural(unit), frames, ["group", unit]))
+    rows.append(_distinct(plural(facts.group), frames, ["group"]))
+    several = len(facts.manifest.targets) > 1
+    for target in facts.manifest.targets:
+        if several:
+            rows.append(Row(shortened(target.name, 48), ("",) * len(frames)))
+        rows += _class_rows(facts, target, frames, level=int(several))
+    said = [f"Shares are of the {plural(facts.picture)} of the part."]
+    if SEEN in facts.parts:
+        said.append(
+            f"The part {SEEN} holds {plural(facts.picture)} that training did not see, of {plural(facts.group)} "
+            "that it did see."
+        )
     return Table(
-        f"{plural(facts.unit).capitalize()}, {plural(facts.group)} and classes of each part",
+        f"{plural(facts.picture).capitalize()}, {plural(facts.group)} and classes of each part",
         (Column("what"), *(Column(part, numeric=True) for part in parts)),
         tuple(rows),
-        notes=(f"Shares are of the {plural(facts.unit)} of the part.", *left_out(facts)),
+        stacks=SEEN in facts.parts,
+        notes=(*said, *left_out(facts)),
     )
 
 
-def frequent(facts: Facts) -> list[str]:
+def _distinct(name: str, frames: Sequence[pd.DataFrame], columns: list[str]) -> Row:
+    counts = tuple(number(len(frame[columns].dropna().drop_duplicates())) for frame in frames)
+    return Row(name, counts, strong=True)
+
+
+def _class_rows(facts: Facts, target: Target, frames: Sequence[pd.DataFrame], *, level: int) -> list[Row]:
+    """How many cases of each class of a target each part has, and how many whose class is not known."""
+    sizes, rows = [len(frame) for frame in frames], []
+    shown = set(frequent(facts, target))
+    column = target.columns[0]
+    if target.kind == "segmentation":
+        rows.append(
+            _shares("with a mask", [int(frame[column].notna().sum()) for frame in frames], sizes, level)
+        )
+        return rows
+    for name in (name for name in target.classes if name in shown):
+        multiple = target.kind == "multi-label"
+        if multiple:
+            column = target.columns[target.classes.index(name)]
+        counts = [int((frame[column] == (1 if multiple else name)).sum()) for frame in frames]
+        rows.append(_shares(name, counts, sizes, level))
+        unknown = [int(frame[column].isna().sum()) for frame in frames]
+        if multiple and unknown[-1]:
+            rows.append(Row("unknown", tuple(map(number, unknown)), level=1))
+    unknown = [int(frame[column].isna().sum()) for frame in frames]
+    if target.kind != "multi-label" and unknown[-1]:
+        rows.append(_shares("unknown", unknown, sizes, level))
+    return rows
+
+
+def frequent(facts: Facts, target: Target | None = None) -> list[str]:
     """The classes that tables name, in the order of the target: all, or the most frequent where there are many."""
-    target, frame = facts.manifest.target, facts.manifest.frame
+    target, frame = target or facts.manifest.target, facts.manifest.frame
+    if target.kind == "segmentation":
+        return list(target.classes[1:])
     if target.kind == "multi-label":
         counts = {
             name: int((frame[column] == 1).sum())
@@ -88,7 +114,7 @@ def frequent(facts: Facts) -> list[str]:
 def left_out(facts: Facts) -> tuple[str, ...]:
     """What a table says where it does not name every class."""
     classes = len(facts.manifest.target.classes)
-    if classes <= CLASSES:
+    if classes <= CLASSES or facts.segments:
         return ()
     return (
         f"The {CLASSES} most frequent of {number(classes)} classes; all stand in metrics.json of the run.",
@@ -134,9 +160,10 @@ def covariates_table(facts: Facts) -> Table | None:
     if not rows:
         return None
     return Table(
-        f"Covariates of the {plural(facts.unit)} of each part (none of them is an input)",
+        f"Covariates of the {plural(facts.picture)} of each part (none of them is an input)",
         (Column("covariate"), *(Column(part, numeric=True) for part in parts)),
         tuple(rows),
+        stacks=SEEN in facts.parts,
     )
 
 
@@ -148,20 +175,37 @@ def _spread(column: pd.Series) -> str:
 
 
 def proof_table(facts: Facts) -> Table:
-    """Groups that two parts share, counted over the split that was really used."""
-    rows = tuple(
+    """Groups that two parts share, counted over the split that was really used; of the part of groups that are met
+    again, also the units that it shares with train."""
+    rows = [
         Row(f"{pair.first} and {pair.second}", (number(pair.shared), number(pair.of)), strong=pair.shared > 0)
         for pair in facts.proof
-    )
+    ]
+    columns = [
+        Column("parts"),
+        Column(f"shared {plural(facts.group)}", numeric=True),
+        Column(f"of {plural(facts.group)} in all", numeric=True),
+    ]
+    notes = ["Counted over the split that this run used."]
+    if SEEN in facts.parts:
+        unit = facts.manifest.unit or facts.picture
+        both, frame = facts.split.shared_units, facts.split.seen.frame
+        # a unit lies within one group: parts without a common group have no common unit
+        rows = [
+            replace(row, cells=(*row.cells, row.cells[0] if row.cells[0] == "0" else "–")) for row in rows
+        ]
+        met = (number(frame["group"].nunique()), number(facts.groups), number(both.shared))
+        rows.append(Row(f"{both.first} and {both.second}", met, strong=both.shared > 0))
+        columns.append(Column(f"shared {plural(unit)}", numeric=True))
+        notes.append(
+            f"The part {SEEN} shares its {plural(facts.group)} with train on purpose, and none of its {plural(unit)}."
+        )
     return Table(
         f"{plural(facts.group).capitalize()} shared between parts",
-        (
-            Column("parts"),
-            Column(f"shared {plural(facts.group)}", numeric=True),
-            Column(f"of {plural(facts.group)} in all", numeric=True),
-        ),
-        rows,
-        notes=("Counted over the split that this run used.",),
+        tuple(columns),
+        tuple(rows),
+        stacks=SEEN in facts.parts,
+        notes=tuple(notes),
     )
 
 

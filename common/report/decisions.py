@@ -14,7 +14,7 @@ from graftwork.common.evaluation import confusion
 from graftwork.common.report.data_tables import frequent, left_out
 from graftwork.common.report.one_class import OneClass, classes_of
 from graftwork.common.report.tables import Column, Row, Table
-from graftwork.common.report.wording import NOT_AVAILABLE, number, percent, plural, shortened
+from graftwork.common.report.wording import NOT_AVAILABLE, count, number, percent, plural, shortened
 
 if TYPE_CHECKING:
     from graftwork.common.report.facts import Facts
@@ -97,15 +97,22 @@ def _decisions(facts: Facts, found: Decisions) -> None:
         )
         return
     if not len(frame):
-        found.notes.append(f"No confusion matrix: no {facts.unit} of the {part} part has a known label.")
+        found.notes.append(f"No confusion matrix: no {facts.picture} of the {part} part has a known label.")
         return
     index = {name: place for place, name in enumerate(target.classes)}
     truth = np.array([index[name] for name in frame["target"]], dtype=np.int64)
     counts = confusion(truth, decided, target.classes)
-    found.confusions.append(_laid_out(facts, counts, caption, how))
+    notes = [how]
+    if target.kind == "ordinal":
+        near = int(sum(np.diagonal(counts, offset).sum() for offset in (-1, 0, 1)))
+        notes.append(
+            f"The classes are in an order: {number(near)} of {count(len(frame), facts.picture)} "
+            f"({percent(near, len(frame))}) were called the true class or one beside it."
+        )
+    found.confusions.append(_laid_out(facts, counts, caption, notes))
 
 
-def _laid_out(facts: Facts, counts: NDArray[np.int64], caption: str, how: str) -> Confusion:
+def _laid_out(facts: Facts, counts: NDArray[np.int64], caption: str, how: Sequence[str]) -> Confusion:
     names = tuple(shortened(name, 28) for name in facts.manifest.target.classes)
     rows = []
     for place, (name, row) in enumerate(zip(names, counts.tolist(), strict=True)):
@@ -115,8 +122,8 @@ def _laid_out(facts: Facts, counts: NDArray[np.int64], caption: str, how: str) -
             for at, n in enumerate(row)
         )
         rows.append(ConfusionRow(name, cells, number(total)))
-    notes = (f"Numbers are {plural(facts.unit)}; percentages are of the row, that is of the true class.", how)
-    return Confusion(caption, names, tuple(rows), notes)
+    said = f"Numbers are {plural(facts.picture)}; percentages are of the row, that is of the true class."
+    return Confusion(caption, names, tuple(rows), (said, *how))
 
 
 def _decision_table(facts: Facts, classes: Sequence[OneClass]) -> Table:
@@ -138,7 +145,7 @@ def _decision_table(facts: Facts, classes: Sequence[OneClass]) -> Table:
         Column("missed", numeric=True), Column("false positive", numeric=True), Column("true negative", numeric=True),
     )  # fmt: skip
     return Table(
-        f"Decisions on the {facts.evaluation.part} part at thresholds chosen on validation ({plural(facts.unit)})",
+        f"Decisions on the {facts.evaluation.part} part at thresholds chosen on validation ({plural(facts.picture)})",
         columns, tuple(rows), stacks=True,
         notes=("A class is called at or above its threshold; unknown labels do not count.", *left_out(facts)),
     )  # fmt: skip

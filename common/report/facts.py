@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graftwork.common import domain
 from graftwork.common.errors import GraftworkError, RunError
+from graftwork.common.evaluation.metric_texts import EXCLUSIVE
+from graftwork.common.manifest import PARTS
 from graftwork.common.recipe import Recipe, to_toml
 from graftwork.common.report.wording import Scrubber, shortened
 
@@ -40,7 +43,11 @@ NORMS = {
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """One run, read once. `dataset`, `protocol` and `card` are None or empty where its domain is not installed."""
+    """One run, read once. `dataset`, `protocol` and `card` are None or empty where its domain is not installed.
+
+    `further` are its other evaluations, `protocols` those that the register knows of them by name, `examples` the
+    index of the outlined pictures.
+    """
 
     folder: Path
     recipe: Recipe
@@ -60,6 +67,9 @@ class Facts:
     protocol: Protocol | None
     card: str
     scrub: Scrubber
+    further: Sequence[Evaluation] = ()
+    protocols: Mapping[str, Protocol] = field(default_factory=dict)
+    examples: Sequence[Mapping[str, Any]] = ()
 
     @property
     def title(self) -> str:
@@ -83,8 +93,40 @@ class Facts:
 
     @property
     def unit(self) -> str:
-        """What is counted as one case: "image"."""
+        """What is judged as one: "image", "volume"."""
         return self.evaluation.unit or "image"
+
+    @property
+    def picture(self) -> str:
+        """What a row of the manifest is: the unit, or where several make one, "slice" or "image"."""
+        if self.segments:
+            joined = "images" in self.predictions.columns and bool((self.predictions["images"] > 1).any())
+        else:
+            joined = self.protocol is not None and bool(self.protocol.by)
+        if not joined:
+            return self.unit
+        return "slice" if "slice" in self.manifest.covariates else "image"
+
+    @property
+    def segments(self) -> bool:
+        """Whether the first target says what each pixel or voxel is."""
+        return self.manifest.target.kind == "segmentation"
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether a case has one of several classes, which changes what some metrics are."""
+        return self.manifest.target.kind in EXCLUSIVE
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that have numbers: all, or without the background."""
+        return self.manifest.target.classes[1:] if self.segments else self.manifest.target.classes
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the split: train, validation, test, and those kept of groups that are learned from."""
+        there = dict.fromkeys(self.split.parts.tolist())
+        return (*PARTS, *(part for part in there if part not in PARTS))
 
     @property
     def synthetic(self) -> bool:
@@ -100,6 +142,11 @@ class Facts:
     def leaks(self) -> int:
         """Groups that stand in more than one part."""
         return int(self.split.leaks)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """What the split says of classes that a part lacks, a sentence each."""
+        return tuple(self.split.absent)
 
     @property
     def leak_allowed(self) -> bool:
@@ -183,7 +230,31 @@ def facts_of(run: Run) -> Facts:
         protocol=protocol,
         card=card,
         scrub=Scrubber(private),
+        further=run.further_evaluations,
+        protocols=_protocols(manifest.dataset),
+        examples=_examples(run),
     )
+
+
+def _protocols(dataset: str) -> dict[str, Protocol]:
+    """The protocols by which a dataset may be judged, by their own names."""
+    found: dict[str, Protocol] = {}
+    with contextlib.suppress(GraftworkError):
+        loaded = domain.dataset(dataset)
+        for name in (loaded.protocol, *loaded.further):
+            with contextlib.suppress(GraftworkError):
+                each = domain.protocol(name)
+                found[each.name] = each
+    return found
+
+
+def _examples(run: Run) -> list[Mapping[str, Any]]:
+    """The index of `examples/`; nothing where the run drew none."""
+    place = run.folder / "examples" / "index.json"
+    try:
+        return list(json.loads(place.read_text("utf-8"))) if place.is_file() else []
+    except ValueError as error:
+        raise RunError(f"damaged: {error}", where=place) from error
 
 
 def _domain(run: Run, dataset: str, protocol: str) -> tuple[Dataset | None, Protocol | None, str]:

@@ -38,22 +38,24 @@ def metrics_table(facts: Facts) -> Table:
     labelled = any(result.label for result in evaluation.results)
     columns = [Column("metric"), *([Column("class")] if labelled else [])]
     columns += [Column("value", numeric=True), Column("95 % interval", numeric=True)]
-    columns += [Column(plural(facts.unit), numeric=True), Column("positive", numeric=True)]
+    counted = any(result.positives is not None for result in evaluation.results)
+    columns.append(Column(plural(facts.unit), numeric=True))
+    if counted:
+        columns.append(Column("with the class" if facts.segments else "positive", numeric=True))
     columns += [Column(plural(facts.group), numeric=True)]
     columns += [Column("published")] if published else []
     columns += [Column("method")] if len(methods) > 1 else []
     rows: list[Row] = []
-    shown, exclusive = set(frequent(facts)), facts.manifest.target.kind == "multi-class"
+    shown, exclusive = set(frequent(facts)), facts.exclusive
     for result in evaluation.results:
         if result.label and result.label not in shown:
             continue
         cells = [shortened(result.label or "–", 40)] if labelled else []
         cells += [score(result.value), interval_cell(result)]
-        cells += [
-            number(result.n),
-            number(result.positives) if result.positives is not None else "–",
-            number(result.groups),
-        ]
+        cells.append(number(result.n))
+        if counted:
+            cells.append(number(result.positives) if result.positives is not None else "–")
+        cells.append(number(result.groups))
         if published:
             beside = [
                 f"{score(each.value)} [{sources.index((each.what, each.source)) + 1}]"

@@ -12,7 +12,7 @@ from graftwork.common.report.wording import NOT_AVAILABLE, count, score, shorten
 if TYPE_CHECKING:
     from graftwork.common.report.facts import Facts
 
-__all__ = ["Mistake", "mistakes_of", "mistakes_sentence"]
+__all__ = ["PICTURES", "Mistake", "mistakes_of", "mistakes_sentence", "picture_uri"]
 
 PICTURES = 1_200_000  # bytes of pictures on a page; further ones are left out and the page says so
 
@@ -36,13 +36,13 @@ def mistakes_sentence(facts: Facts) -> str:
     n = len(facts.mistakes)
     if not n:
         return (
-            f"None: the run kept no wrong {facts.unit} of the test part "
+            f"None: the run kept no wrong {facts.picture} of the test part "
             f"(wrong: called another class than the true one)."
         )
     which = (
-        f"The {count(n, facts.unit)} of the test part that were called wrongly with the highest scores"
+        f"The {count(n, facts.picture)} of the test part that were called wrongly with the highest scores"
         if n > 1
-        else f"The one {facts.unit} of the test part that was called wrongly"
+        else f"The one {facts.picture} of the test part that was called wrongly"
     )
     return (
         f"{which}, as the network saw {'them, each' if n > 1 else 'it,'} beside its Grad-CAM (Selvaraju et al. 2017): "
@@ -54,7 +54,7 @@ def mistakes_of(facts: Facts) -> list[Mistake]:
     """The pictures with captions, as many as the page has room for."""
     room, found = PICTURES, []
     for entry in facts.mistakes:
-        picture, cam = (_picture(facts.folder / "mistakes", entry.get(key)) for key in ("picture", "cam"))
+        picture, cam = (picture_uri(facts.folder / "mistakes", entry.get(key)) for key in ("picture", "cam"))
         fits = len(picture) + len(cam) <= room
         room -= len(picture) + len(cam) if fits else 0
         case = shortened(facts.scrub(str(entry.get("case", ""))), 60)
@@ -68,8 +68,8 @@ def mistakes_of(facts: Facts) -> list[Mistake]:
             Mistake(
                 picture=picture if fits else "",
                 cam=cam if fits else "",
-                alt=f"{facts.unit.capitalize()} {case}: called {called} with score {value}, in truth {truth}.",
-                cam_alt=f"Grad-CAM of {case} for {called}, laid over the {facts.unit}.",
+                alt=f"{facts.picture.capitalize()} {case}: called {called} with score {value}, in truth {truth}.",
+                cam_alt=f"Grad-CAM of {case} for {called}, laid over the {facts.picture}.",
                 called=f"called {called}, score {value}",
                 truth=f"in truth {truth}",
                 origin=f"{facts.group} {group}, case {case}",
@@ -79,7 +79,7 @@ def mistakes_of(facts: Facts) -> list[Mistake]:
     return found
 
 
-def _picture(folder: Path, name: Any) -> str:
+def picture_uri(folder: Path, name: Any) -> str:
     """A small JPEG or PNG as a `data:` address; empty where it is missing or something else."""
     if not isinstance(name, str) or not name or Path(name).name != name:
         return ""

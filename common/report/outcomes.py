@@ -119,6 +119,10 @@ def _drawn(classes: Sequence[OneClass]) -> tuple[list[OneClass], list[str]]:
 def _discrimination(facts: Facts, classes: Sequence[OneClass], found: Outcomes) -> None:
     drawn, notes = _drawn(classes)
     found.discrimination_notes += notes
+    if facts.picture != facts.unit:
+        found.discrimination_notes.append(
+            f"Curves, calibration and decisions are of single {plural(facts.picture)}, values of {plural(facts.unit)}."
+        )
     if not drawn:
         return
     evaluation = facts.evaluation
@@ -180,7 +184,7 @@ def _at(lines: Sequence[Line]) -> str:
 def _calibration(facts: Facts, classes: Sequence[OneClass], found: Outcomes) -> None:
     evaluation, target = facts.evaluation, facts.manifest.target
     asked = list(classes)
-    if target.kind == "multi-class":
+    if target.kind in ("multi-class", "ordinal"):
         asked = _top_label(facts)
     elif target.kind == "multi-label":
         asked = sorted((one for one in classes if one.defined), key=lambda one: -int(one.y.sum()))[
@@ -224,18 +228,18 @@ def _calibration(facts: Facts, classes: Sequence[OneClass], found: Outcomes) -> 
             n - positives,
             positives,
         )
-        over = "decided class" if target.kind == "multi-class" else one.name
+        over = "decided class" if target.kind in ("multi-class", "ordinal") else one.name
         found.calibration.append(
             Shown(
                 figures.calibration(
-                    shown, unit=plural(facts.unit),
+                    shown, unit=plural(facts.picture),
                     alt=f"Observed share against predicted probability of {over} in {BINS} bins. {error}. "
                     + _bin_words(shown),
                 ),
                 f"Calibration of {one.name}.",
                 f"{error}; {curve.variant}. Bands: pointwise 95 % limits, resampling {plural(facts.group)}"
                 + (f"; {curve.reason}" if curve.reason else "")
-                + f". Below: where the {count(len(one.y), facts.unit)} lie.",
+                + f". Below: where the {count(len(one.y), facts.picture)} lie.",
             )
         )  # fmt: skip
     if found.calibration:

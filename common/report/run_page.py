@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
 
 from graftwork.common.report import charts, outcomes, tables
-from graftwork.common.report.data_tables import covariates_table, parts_table, proof_table, quarantine_table
+from graftwork.common.report.by_class import class_table
+from graftwork.common.report.data_tables import (
+    covariates_table,
+    frequent,
+    parts_table,
+    proof_table,
+    quarantine_table,
+)
 from graftwork.common.report.decisions import Decisions, decisions_of
+from graftwork.common.report.examples import Example, examples_of, examples_sentence
 from graftwork.common.report.facts import NORMS, Facts, limits_of
+from graftwork.common.report.further import further_of
 from graftwork.common.report.metrics_table import metrics_table
 from graftwork.common.report.mistakes import Mistake, mistakes_of, mistakes_sentence
+from graftwork.common.report.overlap import Overlap, overlap_of
 from graftwork.common.report.repeating import Repeat, repeat_of
-from graftwork.common.report.stamps import leak_sentence, stamps_of
-from graftwork.common.report.tables import Row, Table
+from graftwork.common.report.stamps import leak_sentence, stamps_of, too_few
 from graftwork.common.report.wording import (
     NOT_AVAILABLE,
     count,
@@ -29,6 +37,7 @@ from graftwork.common.report.wording import (
     sentence,
     shortened,
 )
+from graftwork.common.splits import SEEN
 
 __all__ = ["Link", "RunPage"]
 
@@ -63,24 +72,41 @@ class Link:
     title: str
 
 
-SECTIONS = (
+_BEFORE = (
     Link("result", "Result"), Link("asked", "What was asked"), Link("data", "Data"), Link("training", "Training"),
-    Link("discrimination", "Discrimination"), Link("calibration", "Calibration"), Link("decisions", "Decisions"),
-    Link("metrics", "All metrics"), Link("mistakes", "Most confidently wrong"), Link("limits", "Limits"),
-    Link("licences", "Licences"), Link("environment", "Environment"), Link("repeat", "How to repeat it"),
 )  # fmt: skip
+_CLASSIFIED = (
+    Link("discrimination", "Discrimination"), Link("calibration", "Calibration"), Link("decisions", "Decisions"),
+    Link("classes", "By class"), Link("metrics", "All metrics"), Link("further", "Further results"),
+    Link("mistakes", "Most confidently wrong"),
+)  # fmt: skip
+_OUTLINED = (
+    Link("overlap", "Overlap"), Link("classes", "By class"), Link("metrics", "All metrics"),
+    Link("examples", "Best, median and worst"), Link("further", "Further results"),
+)  # fmt: skip
+_AFTER = (
+    Link("limits", "Limits"), Link("licences", "Licences"), Link("environment", "Environment"),
+    Link("repeat", "How to repeat it"),
+)  # fmt: skip
+
+
+def _measured(metric: str, value: float) -> str:
+    """A value with its unit where it has one that is short: `2.812 mm`."""
+    unit = metric_name(metric).unit
+    return f"{score(value)} {unit}" if unit in ("mm", "classes") else score(value)
 
 
 class RunPage:
     """The page of one run. Every attribute is finished text, a table or a figure."""
 
-    sections = SECTIONS
-
     def __init__(self, facts: Facts, *, figures: bool = True) -> None:
         self.facts = facts
         self.title = facts.title
         self.stamps = stamps_of(facts)
-        self.proven = "" if facts.leaks else f"Groups shared between parts: 0 of {number(facts.groups)}."
+        apart = " (train, validation, test)" if SEEN in facts.parts else ""
+        self.proven = (
+            "" if facts.leaks else f"Groups shared between parts{apart}: 0 of {number(facts.groups)}."
+        )
         self.asked = tables.asked_table(facts)
         self.recipe = facts.recipe_text
         self.parts, self.proof = parts_table(facts), proof_table(facts)
@@ -91,10 +117,29 @@ class RunPage:
         self.ledger_table = tables.ledger_table(facts)
         self.curves = charts.training_charts(facts) if figures else []
         self.ledger = charts.ledger_chart(facts) if figures else None
-        self.decided = decisions_of(facts) if figures else Decisions()
-        outcome = outcomes.outcomes_of(facts) if figures else outcomes.Outcomes()
+        self.further = further_of(facts)
+        self.classes = class_table(
+            facts.evaluation, frequent(facts), f"Each class on the {facts.evaluation.part} part"
+        )
+        self.licences = tables.licences_table(facts)
+        drawn = figures and not facts.segments
+        self.decided = decisions_of(facts) if drawn else Decisions()
+        outcome = outcomes.outcomes_of(facts) if drawn else outcomes.Outcomes()
         self.discrimination, self.discrimination_notes = outcome.discrimination, outcome.discrimination_notes
         self.calibration, self.calibration_notes = outcome.calibration, outcome.calibration_notes
+        self.overlap = overlap_of(facts) if figures and facts.segments else Overlap()
+
+    @property
+    def sections(self) -> list[Link]:
+        """The sections that this run has, in the order of the page."""
+        own = _OUTLINED if self.facts.segments else _CLASSIFIED
+        absent = {"further": not self.further, "classes": self.classes is None}
+        return [link for link in (*_BEFORE, *own, *_AFTER) if not absent.get(link.id, False)]
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """The names of these sections."""
+        return frozenset(link.id for link in self.sections)
 
     @property
     def subtitle(self) -> str:
@@ -119,9 +164,13 @@ class RunPage:
         found = interval(result.low, result.high)
         reason = result.reason or "the evaluation gave no reason"
         within = f"95 % interval {found}" if found else f"no interval: {reason}"
-        positives = f" ({number(result.positives)} of them positive)" if result.positives is not None else ""
-        sample = f"{count(result.n, facts.unit)}{positives} of {count(result.groups, facts.group)}."
+        which = f"with {facts.classes[0]}" if facts.segments else "positive"
+        positives = f" ({number(result.positives)} of them {which})" if result.positives is not None else ""
+        of = f" of {count(result.groups, facts.group)}" if facts.unit != facts.group else ""
+        sample = f"{count(result.n, facts.unit)}{positives}{of}."
         name = f"{about.title} of {shortened(result.label, 40)}" if result.label else about.title
+        if result.classes is not None:
+            name += f", mean over {result.classes[0]} of {result.classes[1]} classes,"
         return Headline(name, facts.evaluation.part, score(result.value), within, sample)
 
     @property
@@ -132,7 +181,7 @@ class RunPage:
             if result is not self.facts.headline and not result.label
         ]  # fmt: skip
         return [
-            Tile(metric_name(each.metric).title, score(each.value), interval(each.low, each.high) or
+            Tile(metric_name(each.metric).title, _measured(each.metric, each.value), interval(each.low, each.high) or
                  f"no interval: {each.reason or 'no reason given'}")
             for each in found[:6]
         ]  # fmt: skip
@@ -141,7 +190,7 @@ class RunPage:
     def plain(self) -> list[str]:
         """What the headline means, without a verdict."""
         facts, result = self.facts, self.facts.headline
-        about = metric_name(facts.primary)
+        about = metric_name(facts.primary, exclusive=facts.exclusive)
         said: list[str] = []
         if about.meaning:
             said.append(f"{about.title} is {about.meaning}.")
@@ -153,12 +202,22 @@ class RunPage:
         return said
 
     @property
+    def too_few(self) -> str:
+        """What stands beside the result where the test part has too few groups for any conclusion."""
+        return too_few(self.facts)
+
+    @property
     def proof_sentence(self) -> str:
         """The outcome of counting shared groups."""
         facts = self.facts
         if facts.leaks:
             return f"{leak_sentence(facts)}. A network can recognise a {facts.group} it was trained on."
-        return f"Groups shared between parts: 0 of {number(facts.groups)}. A group is a {facts.group}."
+        return f"{self.proven} A group is a {facts.group}."
+
+    @property
+    def absent(self) -> list[str]:
+        """What the split says of classes that a part lacks."""
+        return [sentence(self.facts.scrub(said)) for said in self.facts.absent]
 
     @property
     def ledger_notes(self) -> list[str]:
@@ -218,7 +277,9 @@ class RunPage:
             if isinstance(line.get("images_per_second"), int | float)
         ]
         if speeds:
-            said.append(f"The last epoch ran at {number(round(speeds[-1]))} {plural(facts.unit)} per second.")
+            said.append(
+                f"The last epoch ran at {number(round(speeds[-1]))} {plural(facts.picture)} per second."
+            )
         return " ".join(said)
 
     @property
@@ -232,19 +293,32 @@ class RunPage:
         return mistakes_of(self.facts)
 
     @property
+    def examples_sentence(self) -> str:
+        """What the outlined pictures are, or that there are none."""
+        return examples_sentence(self.facts)
+
+    @cached_property
+    def examples(self) -> list[Example]:
+        """The outlined pictures with captions."""
+        return examples_of(self.facts)
+
+    @property
     def limits_run(self) -> list[str]:
         """What in this run's own numbers calls for care."""
         facts, said = self.facts, []
         recipe, result = facts.recipe, facts.headline
         said.append("One run with one seed: how much the values change with the seed is not shown here.")
-        if result is not None and result.groups < SMALL:
+        if self.too_few:
+            said.append(self.too_few)
+        elif result is not None and result.groups < SMALL:
             said.append(
                 f"The {facts.evaluation.part} part holds {count(result.groups, facts.group)}: "
                 f"a few {plural(facts.group)} more or less move the values."
             )
         held = int((facts.split.parts == "validation").sum())
         if held < SMALL:
-            said.append(f"Threshold and epoch were chosen on {count(held, f'validation {facts.unit}')} only.")
+            what = "Threshold and epoch were" if facts.evaluation.thresholds else "The epoch was"
+            said.append(f"{what} chosen on {count(held, f'validation {facts.picture}')} only.")
         if (
             facts.best_epoch is not None
             and facts.best_epoch == len(facts.log) == recipe.training.epochs
@@ -274,43 +348,6 @@ class RunPage:
         if not self.facts.card:
             return f"There is no data card of {self.facts.manifest.dataset} here."
         return "The data card has no section on limits."
-
-    @property
-    def licences(self) -> Table:
-        """The licence of weights, data and program."""
-        facts, weights, about = self.facts, self.facts.weights, self.facts.dataset
-        rows: list[tuple[str, str]] = []
-        if not weights or weights.get("source") == "none":
-            rows.append(("pretrained weights", "none used"))
-        else:
-            rows.append(("pretrained weights", str(weights.get("licence") or "not known")))
-            rows.append(
-                (
-                    "their origin",
-                    facts.scrub(str(weights.get("origin") or weights.get("source") or "not known")),
-                )
-            )
-            if weights.get("trained_on"):
-                rows.append(("trained on", facts.scrub(str(weights["trained_on"]))))
-            if weights.get("sha256"):
-                rows.append(("their SHA-256", str(weights["sha256"])))
-        licence = about.licence if about is not None else "not known: the domain is not installed here"
-        if facts.synthetic:
-            licence = (
-                f"synthetic, made by a program; the licence of the set whose layout they have: {licence}"
-            )
-        rows.append(("data", licence))
-        if about is not None:
-            rows.append(("to be cited as", about.citation))
-            if re.search(r"non-?commercial|\bNC\b", about.licence, re.IGNORECASE):
-                rows.append(("note", "Non-commercial data were used: this binds what is trained on them."))
-        rows.append(("graftwork", "Apache-2.0"))
-        columns = (tables.Column("what"), tables.Column("licence"))
-        return Table(
-            "Licences of weights, data and program",
-            columns,
-            tuple(Row(name, (value,)) for name, value in rows),
-        )
 
     @property
     def repeat(self) -> Repeat:

@@ -1,21 +1,24 @@
-"""The warnings across the top of a page: leakage in red, made-up data."""
+"""The warnings across the top of a page: leakage in red, made-up data, labels that are not what they seem."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graftwork.common.report.wording import count, number
+from graftwork.common.report.wording import count, number, plural, sentence
 
 if TYPE_CHECKING:
     from graftwork.common.report.facts import Facts
 
-__all__ = ["Stamp", "leak_sentence", "stamps_of"]
+__all__ = ["CONCLUSIVE", "Stamp", "leak_sentence", "stamps_of", "too_few"]
+
+WEAK = "weak labels:"  # how a loader's note begins that must stand near the result
+CONCLUSIVE = 5  # groups in the test part below which nothing can be concluded
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """A warning across the top; `made_up` is the one about data that are not real."""
+    """A warning across the top; `made_up` are those about data or labels that are not the real ones."""
 
     text: str
     made_up: bool = False
@@ -31,7 +34,7 @@ def leak_sentence(facts: Facts) -> str:
 
 
 def stamps_of(facts: Facts) -> list[Stamp]:
-    """The warnings that a run must carry: leakage (red), made-up data."""
+    """The warnings that a run must carry: leakage (red), made-up data, weak labels."""
     found: list[Stamp] = []
     if facts.leaks:
         found.append(Stamp(f"LEAKAGE: {leak_sentence(facts)}."))
@@ -48,4 +51,19 @@ def stamps_of(facts: Facts) -> list[Stamp]:
                 "SYNTHETIC DATA: made up to try the program. These numbers say nothing about the world.", True
             )
         )
+    for note in facts.manifest.notes:
+        if note.lower().startswith(WEAK):
+            said = sentence(facts.scrub(note[len(WEAK) :].strip()))
+            found.append(Stamp(f"WEAK LABELS: {said[:1].upper()}{said[1:]}", True))
     return found
+
+
+def too_few(facts: Facts) -> str:
+    """What is said where the test part has fewer than five groups; empty where it has more."""
+    groups = facts.evaluation.groups
+    if groups >= CONCLUSIVE:
+        return ""
+    return (
+        f"Only {count(groups, facts.group)} in the {facts.evaluation.part} part: too few to conclude anything. The "
+        f"interval cannot say what other {plural(facts.group)} would give."
+    )

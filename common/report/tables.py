@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,12 @@ from graftwork.common.report.wording import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from graftwork.common.manifest import Target
 
-__all__ = ["Column", "Row", "Table", "asked_table", "environment_table", "ledger_table"]
+__all__ = ["Column", "Row", "Table", "asked_table", "environment_table", "ledger_table", "licences_table"]
+
+
+SOLID = "unet3d"  # the network of volumes, by its name in a recipe
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table. `stacks`: on a narrow screen each row becomes a block of its own."""
+    """A table. `stacks`: on a narrow screen each row becomes a block of its own. `spans`: cells hold a value and its
+    interval, which takes a line of its own where there are many columns."""
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     stacks: bool = False
     notes: tuple[str, ...] = field(default=())
+    spans: bool = False
 
 
 def _pairs(caption: str, rows: Sequence[tuple[str, str]]) -> Table:
@@ -68,11 +74,10 @@ def asked_table(facts: Facts) -> Table:
         origin = "none: random initial values"
     elif weights.get("trained_on"):
         origin += f"; trained on {weights['trained_on']}"
-    parameters = facts.network.get("parameters")
     named = f" ({facts.manifest.dataset})" if facts.dataset is not None else ""
     drawn = {
         "group": f"drawn by {facts.group}, seed {recipe.split_seed}: validation {split.validation:g}, "
-        f"test {split.test:g} of the {plural(facts.unit)}",
+        f"test {split.test:g} of the {plural(facts.picture)}",
         "publisher": "test part as published; "
         + (
             f"validation {split.validation:g} of the rest, drawn by {facts.group}, seed {recipe.split_seed}"
@@ -80,46 +85,118 @@ def asked_table(facts: Facts) -> Table:
             else "validation part as published"
         ),
     }[split.by]
-    image = recipe.image
+    if split.seen:
+        unit = plural(facts.manifest.unit or facts.picture)
+        drawn += (
+            f"; of what is left, {split.seen:g} is kept out in whole {unit} and tested on as the part seen"
+        )
+    targets = [
+        ("target" if place == 0 else "further target", f"{each.name}, {each.kind}: {_classes(each)}")
+        for place, each in enumerate(facts.manifest.targets)
+    ]
+    norm, step = recipe.strategy.norm, "block" if _solid(facts) else facts.picture
     rows = [
         ("recipe", facts.short_name),
         ("dataset", shortened(facts.dataset_title, 160) + named),
-        ("target", f"{facts.manifest.target.name}, {facts.manifest.target.kind}: {_classes(facts)}"),
+        *targets,
         ("strategy", f"{recipe.strategy.name}: {STRATEGIES.get(recipe.strategy.name, '')}"),
-        ("norm layers", f"{recipe.strategy.norm}: {NORMS.get(recipe.strategy.norm, '')}"),
-        (
-            "network",
-            f"{facts.network.get('backbone', recipe.backbone.name)}"
-            + (f", {number(parameters)} parameters" if isinstance(parameters, int) else ""),
-        ),
+        ("norm layers", f"{norm}: {NORMS.get(norm, '')}"),
+        ("network", _network(facts)),
         ("pretrained weights", facts.scrub(origin)),
-        ("input", f"{image.size} × {image.size} px, {image.fit}, {image.interpolation}"),
+        ("input", _input(facts)),
         ("split", drawn),
         (
             "training",
-            f"{count(training.epochs, 'epoch')}, {count(training.batch_size, facts.unit)} a step, "
+            f"{count(training.epochs, 'epoch')}, {count(training.batch_size, step)} a step, "
             f"rate {rate(training.rate)}, {training.schedule} schedule, {training.precision}",
         ),
+        *([] if facts.segments else [("class weights", _class_weights(facts))]),
         ("seed", str(recipe.seed)),
-        (
-            "threshold",
-            "chosen on validation: "
-            + {
-                "youden": "the highest sum of sensitivity and specificity (Youden)",
-                "sensitivity": f"at least {recipe.evaluation.target:g} sensitivity",
-                "specificity": f"at least {recipe.evaluation.target:g} specificity",
-            }[recipe.evaluation.threshold],
-        ),
+        ("decision", _decision(facts)),
         ("protocol", f"{facts.evaluation.protocol}, version {facts.evaluation.version}"),
     ]
     return _pairs("What the recipe asked for", rows)
 
 
-def _classes(facts: Facts) -> str:
-    names = [shortened(name, 40) for name in facts.manifest.target.classes]
-    if facts.manifest.target.kind == "binary":
+def _solid(facts: Facts) -> bool:
+    """Whether the network takes blocks of volumes."""
+    return facts.recipe.backbone.name == SOLID
+
+
+def _network(facts: Facts) -> str:
+    """The network's name, what it is where it outlines, and its size."""
+    name, parameters = (
+        str(facts.network.get("backbone", facts.recipe.backbone.name)),
+        facts.network.get("parameters"),
+    )
+    if _solid(facts):
+        name = f"{name}: a U-Net of three dimensions"
+    elif facts.segments:
+        width = count(facts.recipe.decoder.width, "channel")
+        name += f" as the encoder of a U-Net, whose decoder ends in {width}"
+    return name + (f", {number(parameters)} parameters" if isinstance(parameters, int) else "")
+
+
+def _input(facts: Facts) -> str:
+    recipe = facts.recipe
+    if _solid(facts):
+        volume = recipe.volume
+        return (
+            f"blocks of {' × '.join(map(str, volume.patch))} voxels, {number(volume.patches)} of each volume in an "
+            f"epoch; whole volumes are worked through with an overlap of {volume.overlap:g}"
+        )
+    image = recipe.image
+    return f"{image.size} × {image.size} px, {image.fit}, {image.interpolation}"
+
+
+def _class_weights(facts: Facts) -> str:
+    """What the loss makes of rare classes, with the weights of the first target's rarest and commonest one."""
+    wish, target = facts.recipe.training.class_weights, facts.manifest.target
+    if wish == "none":
+        return "none: each case weighs the same in the loss"
+    text = "balanced: each class weighs the same in the loss, however rare"
+    if target.kind not in ("binary", "multi-class", "ordinal"):
+        return text
+    there = facts.split.train.frame[target.columns[0]].value_counts()
+    there = there[there > 0]
+    if len(there) < 2:
+        return text
+    weight = {str(name): there.sum() / (len(there) * n) for name, n in there.items()}
+    low, high = min(weight, key=lambda name: weight[name]), max(weight, key=lambda name: weight[name])
+    return (
+        f"{text}; from {weight[low]:.3g} ({shortened(low, 40)}) to {weight[high]:.3g} ({shortened(high, 40)})"
+    )
+
+
+def _decision(facts: Facts) -> str:
+    """How a case is given a class."""
+    wish, kind = facts.recipe.evaluation, facts.manifest.target.kind
+    if kind == "segmentation":
+        return (
+            "a voxel is given the class of the highest score"
+            if _solid(facts)
+            else ("a pixel is given the class of the highest score")
+        )
+    if kind in ("multi-class", "ordinal"):
+        return "a case is given the class of the highest score"
+    return (
+        "threshold chosen on validation: "
+        + {
+            "youden": "the highest sum of sensitivity and specificity (Youden)",
+            "sensitivity": f"at least {wish.target:g} sensitivity",
+            "specificity": f"at least {wish.target:g} specificity",
+        }[wish.threshold]
+    )
+
+
+def _classes(target: Target) -> str:
+    names = [shortened(name, 40) for name in target.classes]
+    if target.kind == "binary":
         return f"{names[1]} (positive) or {names[0]}"
-    return listing(names) if len(names) <= 20 else f"{len(names)} classes"
+    if target.kind == "segmentation":
+        return f"{listing(names[1:])} against {names[0]}"
+    said = listing(names) if len(names) <= 20 else f"{len(names)} classes"
+    return f"{said}, in this order" if target.kind == "ordinal" else said
 
 
 def environment_table(facts: Facts) -> Table:
@@ -175,3 +252,37 @@ def ledger_table(facts: Facts) -> Table:
         Column("learning", numeric=True), Column("rate", numeric=True), Column("norm layers"),
     )  # fmt: skip
     return Table("What learned: stages from input to head", columns, tuple(rows), stacks=True)
+
+
+def licences_table(facts: Facts) -> Table:
+    """The licence of weights, data and program."""
+    weights, about = facts.weights, facts.dataset
+    rows: list[tuple[str, str]] = []
+    if not weights or weights.get("source") == "none":
+        rows.append(("pretrained weights", "none used"))
+    else:
+        rows.append(("pretrained weights", str(weights.get("licence") or "not known")))
+        rows.append(
+            (
+                "their origin",
+                facts.scrub(str(weights.get("origin") or weights.get("source") or "not known")),
+            )
+        )
+        if weights.get("trained_on"):
+            rows.append(("trained on", facts.scrub(str(weights["trained_on"]))))
+        if weights.get("sha256"):
+            rows.append(("their SHA-256", str(weights["sha256"])))
+    licence = about.licence if about is not None else "not known: the domain is not installed here"
+    if facts.synthetic:
+        licence = f"synthetic, made by a program; the licence of the set whose layout they have: {licence}"
+    rows.append(("data", licence))
+    if about is not None:
+        rows.append(("to be cited as", about.citation))
+        if re.search(r"non-?commercial|\bNC\b", about.licence, re.IGNORECASE):
+            rows.append(("note", "Non-commercial data were used: this binds what is trained on them."))
+    rows.append(("graftwork", "Apache-2.0"))
+    return Table(
+        "Licences of weights, data and program",
+        (Column("what"), Column("licence")),
+        tuple(Row(name, (value,)) for name, value in rows),
+    )

@@ -39,7 +39,16 @@ class MetricName(NamedTuple):
 
 
 # where the full title of a metric is too long for a column or an axis
-_SHORT = {"auroc": "AUROC", "brier": "Brier score", "ece_top_label": "ECE (top-label)"}
+_SHORT = {
+    "auroc": "AUROC",
+    "brier": "Brier score",
+    "ece_top_label": "ECE (top-label)",
+    "dice": "Dice",
+    "dice_median": "Dice, median",
+    "hausdorff_95": "Hausdorff distance, 95 %",
+    "volume_difference": "Volume difference",
+    "within_one": "Within one class",
+}
 
 
 def metric_name(metric: str, *, exclusive: bool = False) -> MetricName:
@@ -53,7 +62,8 @@ def metric_name(metric: str, *, exclusive: bool = False) -> MetricName:
         return MetricName(metric.replace("_", " ").replace("-", " "), "", "")
     title = _SHORT.get(metric, known.title[:1].upper() + known.title[1:])
     meaning = known.exclusive if exclusive and known.exclusive else known.definition
-    return MetricName(title, meaning, "0 to 2" if metric == "brier" and exclusive else "0 to 1")
+    unit = known.unit
+    return MetricName(title, meaning, "0 to 2" if metric == "brier" and exclusive else unit)
 
 
 def number(value: float | None) -> str:
