@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["allot"]
+__all__ = ["allot", "ranks"]
 
 _PARTS_OF = 10_000  # shares are counted in these, so that sums are whole numbers
 
@@ -28,19 +28,20 @@ def allot(
     Args:
         names: the groups, each once.
         counts: [groups, classes + 1], cases of each class in each group, the last column all its cases.
-        shares: [parts], of all cases, of each class alike; they sum to 1.
+        shares: [parts], of all cases, of each class alike; they sum to 1. The last part is the one that trains.
         seed: another seed, another order of the groups.
 
     Returns:
         [groups], numbers of parts. Each part's share of the cases, and of each class, is met as closely as
-        whole groups allow; a class that stands in enough groups stands in each part. The order of `names` and
-        the history of the process have no say.
+        whole groups allow; a class that stands in enough groups stands in each part. One that does not is kept
+        in the last part first, then in the others in their order: what is not learned cannot be told. The order
+        of `names` and the history of the process have no say.
     """
-    rank = _rank(names, seed)
+    rank = ranks(names, seed)
     return _improve(counts, _fill(counts, rank, shares), rank, shares)
 
 
-def _rank(names: Sequence[str], seed: int) -> NDArray[np.int64]:
+def ranks(names: Sequence[str], seed: int) -> NDArray[np.int64]:
     """The place of each group in the order of SHA-256(seed, name)."""
     digests = b"".join(hashlib.sha256(f"{seed}\0{name}".encode()).digest()[:8] for name in names)
     order = np.argsort(np.frombuffer(digests, dtype=">u8"), kind="stable")
@@ -78,8 +79,8 @@ def _improve(
     """Move or exchange single groups as long as that brings the parts nearer to their shares.
 
     What falls: the squared distance, in cases, of each part from its share of all cases and of each class,
-    and far above these the number of classes that a part lacks. Groups with equal counts are one kind here,
-    which keeps this quick for any number of groups. All numbers are whole, so every machine decides alike.
+    and before these the classes that a part lacks. Groups with equal counts are one kind here, which keeps
+    this quick for any number of groups. All numbers are whole, so every machine decides alike.
     """
     kinds, kind = np.unique(counts, axis=0, return_inverse=True)
     kind = kind.reshape(-1)
@@ -89,11 +90,11 @@ def _improve(
     for _ in range(200 + 4 * len(shares) * counts.shape[1]):
         cases = held @ kinds
         moves = [aim.move(cases, held, *pair) for pair in permutations(range(len(shares)), 2)]
-        gain, one, other, first, second = min(moves)
-        if gain >= 0:
+        *gain, one, other, first, second = min(moves)
+        if gain >= [0, 0]:
             swaps = [aim.swap(cases, held, *pair) for pair in combinations(range(len(shares)), 2)]
-            gain, one, other, first, second = min(swaps)
-        if gain >= 0:
+            *gain, one, other, first, second = min(swaps)
+        if gain >= [0, 0]:
             break
         held[[first, second], one] += [-1, 1]
         if other >= 0:
@@ -104,7 +105,7 @@ def _improve(
 class _Aim:
     """How much nearer to its aim a change brings a division of groups; see `_improve`."""
 
-    _NONE = np.int64(2**62)
+    _NONE = (2**62, 0, -1, -1, -1, -1)
 
     def __init__(
         self, kinds: NDArray[np.int64], counts: NDArray[np.int64], shares: NDArray[np.float64]
@@ -117,15 +118,14 @@ class _Aim:
         # classes count alike, whatever their size; all cases count four times as much as all classes
         classes = len(every) - 1
         self.weight = np.append(16 * every[-1] // (classes * np.maximum(every[:-1], 1)) + 1, 64)
-        self.needed = np.append((self.has_groups(counts) >= len(shares)).astype(np.int64), 1)
+        # [parts, classes + 1], how grave it is that a part lacks a class. Of a class in two groups the last part
+        # asks for one and the first for the other; what trains counts double, and no part is ever left empty
+        groups = (counts[:, :-1] > 0).sum(0)
+        asks = np.append(np.arange(2, len(shares) + 1), 1)
+        self.needed = np.full((len(shares), len(every)), 3 * len(shares) * len(every), dtype=np.int64)
+        self.needed[:, :-1] = groups >= asks[:, None]
+        self.needed[-1, :-1] *= 2
         self.square = (kinds**2) @ self.weight * _PARTS_OF
-        self.lack = np.int64(2**56)
-
-    @staticmethod
-    def has_groups(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """In how many groups each class stands."""
-        groups: NDArray[np.int64] = (counts[:, :-1] > 0).sum(0)
-        return groups
 
     def _slope(self, cases: NDArray[np.int64], first: int, second: int) -> NDArray[np.int64]:
         off = cases * _PARTS_OF - self.wanted
@@ -133,38 +133,43 @@ class _Aim:
         return slope
 
     def _lost(self, cases: NDArray[np.int64], first: int, second: int) -> NDArray[np.int64]:
-        """How many more classes are lacked after one group of each kind has moved."""
-        emptied: NDArray[np.int64] = (self.has & (self.kinds == cases[first])) @ self.needed
-        filled: NDArray[np.int64] = (self.has & (cases[second] == 0)) @ self.needed
+        """How much more is lacked after one group of each kind has moved."""
+        emptied: NDArray[np.int64] = (self.has & (self.kinds == cases[first])) @ self.needed[first]
+        filled: NDArray[np.int64] = (self.has & (cases[second] == 0)) @ self.needed[second]
         return emptied - filled
 
     def move(
         self, cases: NDArray[np.int64], held: NDArray[np.int64], first: int, second: int
-    ) -> tuple[int, int, int, int, int]:
-        """The best move of one group: (change, its kind, -1, from, to)."""
-        change = self.square + self._slope(cases, first, second)
-        change = change + self.lack * self._lost(cases, first, second)
-        change = np.where(held[first] > 0, change, self._NONE)
-        best = int(change.argmin())
-        return int(change[best]), best, -1, first, second
+    ) -> tuple[int, int, int, int, int, int]:
+        """The best move of one group: (change of what is lacked, change, its kind, -1, from, to)."""
+        there = np.flatnonzero(held[first])
+        if not len(there):
+            return self._NONE
+        lost = self._lost(cases, first, second)[there]
+        change = (self.square + self._slope(cases, first, second))[there]
+        least = np.flatnonzero(lost == lost.min())
+        best = int(least[change[least].argmin()])
+        return int(lost[best]), int(change[best]), int(there[best]), -1, first, second
 
     def swap(
         self, cases: NDArray[np.int64], held: NDArray[np.int64], first: int, second: int
-    ) -> tuple[int, int, int, int, int]:
-        """The best exchange: (change, the kind that goes, the kind that comes, from, to)."""
+    ) -> tuple[int, int, int, int, int, int]:
+        """The best exchange that leaves nothing lacking: (0, change, the kind that goes, the one that comes, from,
+        to)."""
         slope = self._slope(cases, first, second)
         go = self._likely(self.square + slope, held[first])
         come = self._likely(self.square - slope, held[second])
         if not len(go) or not len(come):
-            return int(self._NONE), -1, -1, first, second
+            return self._NONE
         mutual = (self.kinds[go] * self.weight) @ self.kinds[come].T
         change = (self.square + slope)[go][:, None] + (self.square - slope)[come] - 2 * mutual * _PARTS_OF
         row, column = np.unravel_index(int(change.argmin()), change.shape)
         one, other = int(go[row]), int(come[column])
         after = cases[[first, second]] + np.outer([-1, 1], self.kinds[one] - self.kinds[other])
-        if (((after == 0) & (cases[[first, second]] > 0)) @ self.needed).any():
-            return int(self._NONE), -1, -1, first, second
-        return int(change[row, column]), one, other, first, second
+        pair = [first, second]
+        if ((after == 0) & (cases[pair] > 0) & (self.needed[pair] > 0)).any():
+            return self._NONE
+        return 0, int(change[row, column]), one, other, first, second
 
     @staticmethod
     def _likely(change: NDArray[np.int64], there: NDArray[np.int64]) -> NDArray[np.int64]:

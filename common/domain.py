@@ -15,7 +15,7 @@ import difflib
 import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -60,6 +60,8 @@ class Dataset:
         protocol: the name, within the domain, of the protocol that it is judged by.
         licence: of the data, as the publisher states it.
         citation: how the data are cited.
+        further: names of further protocols, in the order of a report: of other targets, or of cases put together
+            (the frames of an event).
     """
 
     name: str
@@ -69,6 +71,7 @@ class Dataset:
     protocol: str
     licence: str
     citation: str
+    further: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,13 @@ class Domain:
         name: "my_domain"; also the name of the entry point.
         title: for people.
         datasets: name (without the domain's) to the path of its module, which is imported when asked for. The
-            module offers `DATASET`, `read(root) -> Manifest` and `synthesize(folder, *, cases, seed)`.
+            module offers `DATASET`, `read(root) -> Manifest` and `synthesize(folder, *, cases, seed)`; it may offer
+            `findings(root) -> Iterable[Finding]`, what only this layout can have wrong with it.
         protocols: the path of a module that offers `PROTOCOLS`, a tuple of `Protocol`.
         recipes: the folder of its recipes, `<name>.toml`.
         cards: the folder of its data cards, `<dataset>.md`.
+        formats: files that its people exchange predictions in: name, as `predict --format` takes it, to
+            "module:function"; see `graftwork.common.predicting.formats`.
     """
 
     name: str
@@ -91,9 +97,11 @@ class Domain:
     protocols: str
     recipes: Traversable | Path
     cards: Traversable | Path
+    formats: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "datasets", MappingProxyType(dict(self.datasets)))
+        object.__setattr__(self, "formats", MappingProxyType(dict(self.formats)))
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,14 @@ class LoadedDataset:
     @property
     def protocol(self) -> str:
         """The full name of the protocol that it is judged by, "my_domain/my_dataset"."""
-        own = self.about.protocol
+        return self._full(self.about.protocol)
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The full names of its further protocols."""
+        return tuple(map(self._full, self.about.further))
+
+    def _full(self, own: str) -> str:
         return own if "/" in own else f"{self.domain.name}/{own}"
 
     def read(self, root: str | os.PathLike[str]) -> Manifest:

@@ -10,7 +10,7 @@ import copy
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,8 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "PARTS", "Manifest", "Target"]
 
 PARTS = ("train", "validation", "test")
-KINDS = ("binary", "multi-class", "multi-label")
+KINDS = ("binary", "multi-class", "multi-label", "ordinal", "segmentation")
 _FIXED = ("case", "path", "group", "part")
+_MEASURED = (
+    "truth_",
+    "predicted_",
+    "both_",
+    "hausdorff_",
+    "images",
+)  # columns of a segmentation's predictions
 _METADATA = b"graftwork.manifest"
 _SHOWN = 5  # examples of a fault in a message
 
@@ -36,43 +43,74 @@ class Target:
 
     Attributes:
         name: for people, "diagnosis".
-        kind: "binary" or "multi-class" (one class a case) or "multi-label" (each class yes or no).
-        classes: in the order of a network's outputs; of a binary target (negative, positive).
+        kind: "binary" or "multi-class" (one class a case), "multi-label" (each class yes or no), "ordinal" (one
+            class a case, of classes in an order) or "segmentation" (one class a pixel or voxel).
+        classes: in the order of a network's outputs; of a binary target (negative, positive), of a segmentation
+            (background, ...). Empty in a `DATASET` whose classes only its tables tell; in a manifest never.
+        prefix: what its columns begin with: "" for the first target of a manifest, "count_" for a further one.
+        values: of a segmentation, the value of each class in a mask's file; empty: 0, 1, 2, ...
 
     Raises:
-        DatasetError: too few classes, or one of them twice.
+        DatasetError: too few classes, one of them twice, or values that do not fit.
     """
 
     name: str
-    kind: Literal["binary", "multi-class", "multi-label"]
+    kind: Literal["binary", "multi-class", "multi-label", "ordinal", "segmentation"]
     classes: tuple[str, ...]
+    prefix: str = ""
+    values: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
         where = f"target {self.name!r}"
         if self.kind not in KINDS:
             raise DatasetError(f"kind is one of {', '.join(KINDS)}, not {self.kind!r}", where=where)
+        values = tuple(self.values)
+        if self.kind == "segmentation" and not values:
+            values = tuple(range(len(self.classes)))
+        object.__setattr__(self, "values", values)
         if any(not isinstance(name, str) or not name.strip() for name in self.classes):
             raise DatasetError(f"classes are names, not {self.classes!r}", where=where)
         if len(set(self.classes)) != len(self.classes):
             raise DatasetError(f"a class stands twice in {', '.join(self.classes)}", where=where)
-        least = {"binary": 2, "multi-class": 2, "multi-label": 1}[self.kind]
+        if self.kind == "segmentation" and (
+            len(set(values)) != len(values) or len(values) != len(self.classes)
+        ):
+            raise DatasetError(f"each class has a value of its own, not {values}", where=where)
+        if any(not isinstance(value, int) or value < 0 for value in values):
+            raise DatasetError(f"the values of a mask are whole numbers from 0, not {values}", where=where)
+        if self.prefix and not (self.prefix.endswith("_") and self.prefix[:-1].isidentifier()):
+            raise DatasetError(f"a prefix is a word and '_' at its end, not {self.prefix!r}", where=where)
+        if self.kind != "segmentation" and values:
+            raise DatasetError("only the classes of a segmentation have values", where=where)
+        if not self.classes:
+            return
+        least = 1 if self.kind == "multi-label" else 2
         if len(self.classes) < least or (self.kind == "binary" and len(self.classes) != 2):
             wanted = "two classes (negative, positive)" if self.kind == "binary" else f"at least {least}"
             raise DatasetError(f"{self.kind} takes {wanted}, got {len(self.classes)}", where=where)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The manifest's columns: `target` holds the class by name (NA: unknown); of a multi-label target
-        each `target_<class>` holds 0, 1 or NaN (unknown)."""
+        """The manifest's columns, after the prefix. `target` holds the class by name (NA: unknown); of a
+        multi-label target each `target_<class>` holds 0, 1 or NaN (unknown); of a segmentation `mask` holds the
+        path of the mask's file, POSIX and relative to the root (NA: unknown)."""
         if self.kind == "multi-label":
-            return tuple(f"target_{name}" for name in self.classes)
-        return ("target",)
+            return tuple(f"{self.prefix}target_{name}" for name in self.classes)
+        return (f"{self.prefix}{'mask' if self.kind == 'segmentation' else 'target'}",)
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """The predictions' columns, `score_<class>`, one a class (two that sum to 1 of a binary target)."""
-        return tuple(f"score_{name}" for name in self.classes)
+        """The predictions' columns, after the prefix `score_<class>`, one a class (two that sum to 1 of a binary
+        target); none of a segmentation, whose predictions are masks."""
+        if self.kind == "segmentation":
+            return ()
+        return tuple(f"{self.prefix}score_{name}" for name in self.classes)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a network puts out for it: one a class; of an ordinal target one a step between two."""
+        return len(self.classes) - (self.kind == "ordinal")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +125,13 @@ class Manifest:
         dataset: its name, "my_domain/my_dataset".
         group: what a group is, for people: "patient".
         target: what is to be told.
-        covariates: columns that describe a case and are never an input.
+        covariates: columns that describe a case and are never an input. Of pictures that are slices of a volume,
+            `slice` is the place in it, counted from 0, and `spacing` (if known) the text of three numbers: mm
+            between slices, rows and columns.
         notes: what a reader of a report must know, a sentence each.
+        further: further targets, told by the same network; each has a prefix of its own.
+        unit: the covariate whose equal values belong together within a group: frames of an event, slices of a
+            volume. They stay in one part and may be judged together. Empty: each case is alone.
 
     Raises:
         DatasetError: the table is not so. All faults at once, each with column, value and rows.
@@ -101,11 +144,14 @@ class Manifest:
     target: Target
     covariates: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    further: tuple[Target, ...] = ()
+    unit: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root))
         object.__setattr__(self, "covariates", tuple(self.covariates))
         object.__setattr__(self, "notes", tuple(self.notes))
+        object.__setattr__(self, "further", tuple(self.further))
         object.__setattr__(self, "frame", _valid_frame(self))
 
     def __len__(self) -> int:
@@ -113,6 +159,11 @@ class Manifest:
 
     def __repr__(self) -> str:
         return f"Manifest({self.dataset}: {len(self)} cases, {self.frame['group'].nunique()} groups)"
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """All that is to be told, the first one first."""
+        return (self.target, *self.further)
 
     def file(self, row: int) -> Path:
         """The file of a row (counted from 0)."""
@@ -145,13 +196,10 @@ class Manifest:
         about = {
             "dataset": self.dataset,
             "group": self.group,
-            "target": {
-                "name": self.target.name,
-                "kind": self.target.kind,
-                "classes": list(self.target.classes),
-            },
+            "targets": [asdict(target) for target in self.targets],
             "covariates": list(self.covariates),
             "notes": list(self.notes),
+            "unit": self.unit,
         }
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
         said = json.dumps(about, ensure_ascii=False).encode()
@@ -174,7 +222,8 @@ class Manifest:
             with pq.ParquetFile(path) as file:
                 table = file.read()
             about = json.loads((table.schema.metadata or {})[_METADATA])
-            target = Target(**about["target"])
+            target, *further = (Target(**each) for each in about["targets"])
+            said = {name: about[name] for name in ("dataset", "group", "covariates", "notes", "unit")}
             frame = table.to_pandas()
         except FileNotFoundError as error:
             raise DatasetError("there is no such manifest", where=path) from error
@@ -182,15 +231,7 @@ class Manifest:
             raise DatasetError("a Parquet file, but not a manifest of graftwork", where=path) from error
         except (OSError, pa.ArrowException, ValueError, TypeError) as error:
             raise DatasetError(f"not a readable manifest ({error})", where=path) from error
-        return cls(
-            frame=frame,
-            root=Path(root),
-            dataset=about["dataset"],
-            group=about["group"],
-            target=target,
-            covariates=tuple(about["covariates"]),
-            notes=tuple(about["notes"]),
-        )
+        return cls(frame=frame, root=Path(root), target=target, further=tuple(further), **said)
 
 
 def _valid_frame(manifest: Manifest) -> pd.DataFrame:
@@ -198,25 +239,11 @@ def _valid_frame(manifest: Manifest) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    frame, target = manifest.frame, manifest.target
+    frame, targets = manifest.frame, manifest.targets
     where = f"manifest of {manifest.dataset}"
     if not isinstance(frame, pd.DataFrame):
         raise DatasetError(f"the frame is a pandas DataFrame, not {type(frame).__name__}", where=where)
-    faults: list[str] = []
-    declared = (*_FIXED, *target.columns, *manifest.covariates)
-    twice = sorted({name for name in (*declared, *map(str, frame.columns)) if declared.count(name) > 1})
-    twice += [str(name) for name in frame.columns[frame.columns.duplicated()] if str(name) not in twice]
-    if twice:
-        faults.append(f"column {', '.join(map(repr, twice))} stands twice")
-    missing = [name for name in declared if name != "part" and name not in frame.columns]
-    if missing:
-        faults.append(f"column {', '.join(map(repr, missing))} is missing")
-    undeclared = [str(name) for name in frame.columns if name not in declared]
-    if undeclared:
-        faults.append(f"column {', '.join(map(repr, undeclared))} is neither a target nor a named covariate")
-    reserved = [name for name in manifest.covariates if name.startswith(("target", "score_"))]
-    if reserved:
-        faults.append(f"covariate {', '.join(map(repr, reserved))}: this name is kept for targets and scores")
+    faults = _column_faults(manifest)
     if faults:
         raise _as_error(faults, where)
 
@@ -224,8 +251,8 @@ def _valid_frame(manifest: Manifest) -> pd.DataFrame:
     source = frame.reset_index(drop=True)
     if "part" not in source.columns:
         source["part"] = pd.Series(np.nan, index=source.index, dtype="object")
-    texts = [*_FIXED, *(target.columns if target.kind != "multi-label" else ())]
-    for name in texts:
+    single = [target for target in targets if target.kind != "multi-label"]
+    for name in (*_FIXED, *(column for target in single for column in target.columns)):
         column = source[name]
         plain = column.dtype == _text() or pd.api.types.infer_dtype(column, skipna=True) in (
             "string",
@@ -245,31 +272,85 @@ def _valid_frame(manifest: Manifest) -> pd.DataFrame:
             )
             faults.append(_fault(name, "is valid Unicode", column[broken == True]))  # noqa: E712
     if not faults:
-        for name in ("case", "path", "group"):
+        grouped = result["group"].notna().any()  # a set that tells no group at all is read, and never split
+        for name in ("case", "path", *(["group"] if grouped else [])):
             blank = result[name][result[name].isna() | result[name].isin(["", " "])]
             if len(blank):
                 faults.append(_fault(name, "is never empty", blank))
-        case, path = result["case"], result["path"].fillna("")
+        case = result["case"]
         if (again := case[case.duplicated(keep=False) & case.notna()]).size:
             faults.append(_fault("case", "is unique", again.sort_values(kind="stable")))
-        astray = path.str.contains(r"^/|\\|\x00|(?:^|/)\.\.(?:/|$)", regex=True)
-        if astray.any():
-            faults.append(_fault("path", "is POSIX and relative, without '..'", path[astray]))
+        masks = [target.columns[0] for target in targets if target.kind == "segmentation"]
+        for name in masks:
+            if (blank := result[name][result[name].isin(["", " "])]).size:
+                faults.append(_fault(name, "is a path or NA", blank))
+        for name in ("path", *masks):
+            astray = result[name].fillna("").str.contains(r"^/|\\|\x00|(?:^|/)\.\.(?:/|$)", regex=True)
+            if astray.any():
+                faults.append(_fault(name, "is POSIX and relative, without '..'", result[name][astray]))
         faults += _outside(result["part"], PARTS)
-        if target.kind != "multi-label":
-            faults += _outside(result["target"], target.classes)
-    if target.kind == "multi-label":
-        for name in target.columns:
-            values = pd.to_numeric(source[name], errors="coerce").astype("float64")
-            odd = source[name][source[name].notna() & ~values.isin([0, 1])]
-            if len(odd):
-                faults.append(_fault(name, "is 0, 1 or NaN", odd))
-            result[name] = values
+        for target in single:
+            if target.kind != "segmentation":
+                faults += _outside(result[target.columns[0]], target.classes)
+    for name in (column for target in targets if target.kind == "multi-label" for column in target.columns):
+        values = pd.to_numeric(source[name], errors="coerce").astype("float64")
+        odd = source[name][source[name].notna() & ~values.isin([0, 1])]
+        if len(odd):
+            faults.append(_fault(name, "is 0, 1 or NaN", odd))
+        result[name] = values
     for name in manifest.covariates:
         result[name] = source[name]
+    if manifest.unit and not faults:
+        faults += _unit_faults(result, manifest.unit)
     if faults:
         raise _as_error(faults, where)
     return result
+
+
+def _column_faults(manifest: Manifest) -> list[str]:
+    """What is wrong with the targets that are declared, and with the names of the columns."""
+    frame, targets = manifest.frame, manifest.targets
+    faults = [f"target {target.name!r} has no classes" for target in targets if not target.classes]
+    if targets[0].prefix or not all(target.prefix for target in targets[1:]):
+        faults.append("the first target has no prefix, each further one has one of its own")
+    for what in ("name", "prefix"):
+        given = [str(getattr(target, what)) for target in targets]
+        again = sorted({each for each in given if each and given.count(each) > 1})
+        faults += [f"two targets have the {what} {each!r}" for each in again]
+    declared = (*_FIXED, *(name for target in targets for name in target.columns), *manifest.covariates)
+    twice = sorted({name for name in (*declared, *map(str, frame.columns)) if declared.count(name) > 1})
+    twice += [str(name) for name in frame.columns[frame.columns.duplicated()] if str(name) not in twice]
+    if twice:
+        faults.append(f"column {', '.join(map(repr, twice))} stands twice")
+    missing = [name for name in declared if name != "part" and name not in frame.columns]
+    if missing:
+        faults.append(f"column {', '.join(map(repr, missing))} is missing")
+    undeclared = [str(name) for name in frame.columns if name not in declared]
+    if undeclared:
+        faults.append(f"column {', '.join(map(repr, undeclared))} is neither a target nor a named covariate")
+    kept = tuple(f"{target.prefix}{word}" for target in targets for word in ("target", "score_"))
+    if any(target.kind == "segmentation" for target in targets):
+        kept += _MEASURED
+    reserved = [name for name in manifest.covariates if name.startswith(kept)]
+    if reserved:
+        faults.append(f"covariate {', '.join(map(repr, reserved))}: this name is kept for targets and scores")
+    if manifest.unit and manifest.unit not in manifest.covariates:
+        faults.append(f"the unit {manifest.unit!r} is not one of the covariates")
+    return faults
+
+
+def _unit_faults(frame: pd.DataFrame, unit: str) -> list[str]:
+    blank = frame[unit][frame[unit].isna()]
+    if len(blank):
+        return [_fault(unit, "is never empty, as the unit", blank)]
+    groups = frame.groupby(unit)["group"].nunique()
+    torn = frame[unit][frame[unit].isin(groups.index[groups > 1])]
+    faults = [_fault(unit, "stands in one group alone, as the unit", torn)] if len(torn) else []
+    if "slice" in frame.columns:
+        again = frame["slice"][frame.duplicated([unit, "slice"], keep=False)]
+        if len(again):
+            faults.append(_fault("slice", f"is another in each picture of a {unit}", again))
+    return faults
 
 
 def _text() -> Any:

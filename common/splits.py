@@ -1,37 +1,47 @@
 """Splits: which case trains, which validates, which tests. A group stands in one part, or there is no split.
 
 Where a group goes depends on the seed and on its name alone (SHA-256), then on what the fractions and the
-classes ask for; not on the order of rows, not on a generator, not on the machine.
+classes ask for; not on the order of rows, not on a generator, not on the machine. Of several targets the first
+is stratified by.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from graftwork.common.allotment import allot
 from graftwork.common.errors import DatasetError, LeakError, TableError, UsageError
 from graftwork.common.files import writing
 from graftwork.common.manifest import PARTS, Manifest
+from graftwork.common.stratification import (
+    SEEN,
+    absences,
+    draw_parts,
+    draw_seen,
+    numbered,
+    require_classes,
+    unit_names,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["SharedGroups", "Split", "split"]
+__all__ = ["SEEN", "SharedGroups", "Split", "split"]
 
-_ORDER = ("test", "validation", "train")  # test is drawn first, so it stays when only `validation` changes
 _SHOWN = 5
+
+log = logging.getLogger("graftwork")
 
 
 @dataclass(frozen=True)
 class SharedGroups:
-    """How many groups stand both in the part `first` and in the part `second`, `of` how many in all."""
+    """How many groups (or units) stand both in the part `first` and in the part `second`, `of` how many in all."""
 
     first: str
     second: str
@@ -45,14 +55,16 @@ class Split:
 
     Attributes:
         manifest: the whole set.
-        parts: "train", "validation" or "test", one a row.
+        parts: "train", "validation" or "test", one a row; "seen" for cases of the groups that train, which are
+            set aside to be tested on. They count among the groups of the train part.
         by: "group" or "publisher".
         seed: what was drawn was drawn with it.
         allow_leak: whether groups in two parts are borne, for a study of leakage.
 
     Raises:
         TableError: the parts do not fit the manifest.
-        LeakError: a group stands in two parts and `allow_leak` is not set.
+        DatasetError: the manifest tells no groups.
+        LeakError: a group stands in two parts and `allow_leak` is not set, or a unit both trains and is "seen".
     """
 
     manifest: Manifest
@@ -69,13 +81,16 @@ class Split:
                 f"{len(self.parts)} parts for {len(self.manifest)} cases", where=self.manifest.dataset
             )
         values = np.asarray(self.parts, dtype=object)
-        odd = sorted({repr(value) for value in values[~np.isin(values.astype(str), PARTS)][:_SHOWN]})
+        allowed = (*PARTS, SEEN)
+        odd = sorted({repr(value) for value in values[~np.isin(values.astype(str), allowed)][:_SHOWN]})
         if odd:
-            raise TableError(f"a part is one of {', '.join(PARTS)}, not {', '.join(odd)}", where="part")
+            raise TableError(f"a part is one of {', '.join(allowed)}, not {', '.join(odd)}", where="part")
+        _require_groups(self.manifest)
         index, text = self.manifest.frame.index, self.manifest.frame["case"].dtype
         object.__setattr__(self, "parts", pd.Series(values, index=index, name="part").astype(text))
         if not self.allow_leak:
             _refuse_leak(self)
+        _refuse_unseen(self)
 
     @property
     def train(self) -> Manifest:
@@ -89,14 +104,20 @@ class Split:
     def test(self) -> Manifest:
         return self.manifest.subset(self.rows("test"))
 
+    @property
+    def seen(self) -> Manifest:
+        """Cases that were not learned from, of groups that were; empty where none were asked for."""
+        return self.manifest.subset(self.rows(SEEN))
+
     def rows(self, part: str) -> NDArray[np.int64]:
-        """The rows of a part in the manifest, ascending."""
-        if part not in PARTS:
-            raise UsageError(f"a part is one of {', '.join(PARTS)}", where=repr(part))
+        """The rows of a part (of the three, or "seen") in the manifest, ascending."""
+        if part not in (*PARTS, SEEN):
+            raise UsageError(f"a part is one of {', '.join((*PARTS, SEEN))}", where=repr(part))
         return np.flatnonzero(self.parts.to_numpy() == part)
 
     def proof(self) -> list[SharedGroups]:
-        """For each pair of parts, how many groups stand in both; counted from the table."""
+        """For each pair of the three parts, how many groups stand in both; counted from the table. Those of
+        "seen" count as training groups, which they are."""
         stands = self._stands()
         return [
             SharedGroups(first, second, int((stands[first] & stands[second]).sum()), len(stands["train"]))
@@ -107,6 +128,22 @@ class Split:
     def leaks(self) -> int:
         """How many groups stand in more than one part."""
         return int((self._times() > 1).sum())
+
+    @property
+    def shared_units(self) -> SharedGroups:
+        """How many units (events, volumes; cases where the manifest tells none) both train and are "seen"; always
+        0, counted from the table. `of`: units in either."""
+        codes, names = numbered(unit_names(self.manifest))
+        values = self.parts.to_numpy()
+        train, seen = (
+            np.bincount(codes[values == part], minlength=len(names)) > 0 for part in ("train", SEEN)
+        )
+        return SharedGroups("train", SEEN, int((train & seen).sum()), int((train | seen).sum()))
+
+    @property
+    def absent(self) -> list[str]:
+        """A sentence for each part (of those that have cases) in which classes have no known case."""
+        return absences(self.manifest, self.parts.to_numpy())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `case,group,part` as CSV, one line a case in the manifest's order.
@@ -173,8 +210,8 @@ class Split:
         return times
 
     def _stands(self) -> dict[str, NDArray[np.bool_]]:
-        codes, names = _groups(self.manifest.frame["group"])
-        values = self.parts.to_numpy()
+        codes, names = numbered(self.manifest.frame["group"])
+        values = np.where(self.parts == SEEN, "train", self.parts)
         return {part: np.bincount(codes[values == part], minlength=len(names)) > 0 for part in PARTS}
 
 
@@ -186,8 +223,9 @@ def split(
     seed: int = 0,
     by: Literal["group", "publisher"] = "group",
     allow_leak: bool = False,
+    seen: float = 0.0,
 ) -> Split:
-    """Part a manifest by group.
+    """Part a manifest by group. What the classes of a part lack is logged, and `Split.absent` says it again.
 
     Args:
         manifest: the whole set.
@@ -197,16 +235,19 @@ def split(
             `validation` = 0 keeps the publisher's validation part; above 0 the publisher's train and
             validation parts are pooled and `validation` is the share of that pool that is drawn from it.
         allow_leak: bear groups in two parts, for a study of leakage.
+        seen: share of the training cases that is set aside, as whole units of `manifest.unit`, to be tested on
+            beside the test part: in groups that were learned from. Each group and class keeps cases that train.
 
     Raises:
         UsageError: impossible shares.
-        DatasetError: too few groups, a class too small to stand in each part, no part given by the publisher.
+        DatasetError: no groups or too few, too few classes in a part (of two classes, both stand in each), no
+            part given by the publisher.
         LeakError: the publisher's parts share groups.
     """
     if by not in ("group", "publisher"):
         raise UsageError(f"a split is by group or by publisher, not {by!r}", where="split.by")
     shares = {"validation": validation, "test": test if by == "group" else 0.0}
-    for name, share in shares.items():
+    for name, share in {**shares, "seen": seen}.items():
         if not 0 <= share < 1:
             raise UsageError(f"a share of the cases from 0 to below 1, not {share!r}", where=f"split.{name}")
     if sum(shares.values()) >= 1:
@@ -216,20 +257,26 @@ def split(
     if not len(manifest):
         raise DatasetError("there is no case to split", where=manifest.dataset)
 
-    parts = np.full(len(manifest), "train", dtype=object)
+    _require_groups(manifest)
+
     if by == "group":
-        parts[:] = _drawn(manifest, shares, seed)
-        return Split(manifest, _series(parts, manifest), by, seed, allow_leak)
-    given = manifest.frame["part"]
-    _require_given(manifest, validation == 0)
-    parts[:] = given.to_numpy()
-    # before anything is drawn: what the publisher's own parts share is the news
-    _refuse_leak_of_publisher(manifest, allow_leak)
-    if validation > 0:
-        pool = np.flatnonzero(parts != "test")
-        parts[pool] = _drawn(manifest.subset(pool), {"validation": validation}, seed)
-    _require_classes(manifest, parts)
-    return Split(manifest, _series(parts, manifest), by, seed, allow_leak)
+        parts = draw_parts(manifest, shares, seed)
+    else:
+        _require_given(manifest, validation == 0)
+        parts = manifest.frame["part"].to_numpy(dtype=object, copy=True)
+        # before anything is drawn: what the publisher's own parts share is the news
+        _refuse_leak_of_publisher(manifest, allow_leak)
+        if validation > 0:
+            pool = np.flatnonzero(parts != "test")
+            parts[pool] = draw_parts(manifest.subset(pool), {"validation": validation}, seed)
+    if seen > 0:
+        training = np.flatnonzero(parts == "train")
+        parts[training[draw_seen(manifest.subset(training), seen, seed)]] = SEEN
+    require_classes(manifest, parts)
+    made = Split(manifest, _series(parts, manifest), by, seed, allow_leak)
+    for sentence in made.absent:
+        log.warning("%s: %s", manifest.dataset, sentence)
+    return made
 
 
 def _series(parts: NDArray[np.object_], manifest: Manifest) -> pd.Series:
@@ -238,21 +285,46 @@ def _series(parts: NDArray[np.object_], manifest: Manifest) -> pd.Series:
     return pd.Series(parts, index=manifest.frame.index, name="part")
 
 
-def _groups(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
-    """The number of each row's group, and the groups' names in alphabetical order."""
-    import pandas as pd
-
-    codes, names = pd.factorize(column, sort=True)
-    return codes.astype(np.int64), [str(name) for name in names]
-
-
 # What is refused
+
+
+def _require_groups(manifest: Manifest) -> None:
+    if len(manifest) and manifest.frame["group"].isna().any():
+        raise DatasetError(
+            f"the data tell no {manifest.group} of any case, so no split can keep one {manifest.group} out of two "
+            "parts; pictures of the same would be learned and tested, and the score would flatter",
+            where=manifest.dataset,
+            remedy=f"find out the {manifest.group} of each case and give it to the loader; such a set can be "
+            "predicted on and checked as it is",
+        )
+
+
+def _refuse_unseen(found: Split) -> None:
+    """Cases called "seen" whose group never trains, or whose unit does."""
+    values, frame = found.parts.to_numpy(), found.manifest.frame
+    aside = values == SEEN
+    if not aside.any():
+        return
+    astray = frame["case"][aside & ~frame["group"].isin(frame["group"][values == "train"]).to_numpy()]
+    if len(astray):
+        raise TableError(
+            f"{len(astray)} cases are {SEEN!r} though no case of their group ({found.manifest.group}) trains, such "
+            f"as {astray.iloc[0]!r}",
+            where=found.manifest.dataset,
+        )
+    if (shared := found.shared_units).shared:
+        raise LeakError(
+            f"{shared.shared} of {shared.of} units ({found.manifest.unit or 'case'}) stand both in {shared.first} "
+            f"and in {shared.second}",
+            where=found.manifest.dataset,
+            remedy="split again; the cases of one unit stay together",
+        )
 
 
 def _refuse_leak(found: Split) -> None:
     if not found.leaks:
         return
-    _, names = _groups(found.manifest.frame["group"])
+    _, names = numbered(found.manifest.frame["group"])
     both = found._times() > 1
     pairs = ", ".join(
         f"{each.first} and {each.second} share {each.shared}" for each in found.proof() if each.shared
@@ -297,60 +369,3 @@ def _require_given(manifest: Manifest, validation: bool) -> None:
             where=manifest.dataset,
             remedy="set split.validation above 0 to draw one from the train part, by group",
         )
-
-
-def _require_classes(manifest: Manifest, parts: NDArray[np.object_]) -> None:
-    """Both classes of a binary target stand in each part; of many a publisher may have left some out."""
-    if manifest.target.kind != "binary":
-        return
-    target = manifest.frame["target"].to_numpy()
-    for part in PARTS:
-        absent = [name for name in manifest.target.classes if not (target[parts == part] == name).any()]
-        if absent:
-            raise DatasetError(f"no case of class {absent[0]!r} in the {part} part", where=manifest.dataset)
-
-
-# How groups are drawn
-
-
-def _drawn(manifest: Manifest, shares: Mapping[str, float], seed: int) -> NDArray[np.object_]:
-    """The part of each row. `shares`: of validation and test; what is left trains."""
-    active = [part for part in _ORDER if part == "train" or shares.get(part, 0) > 0]
-    codes, names = _groups(manifest.frame["group"])
-    labels = manifest.target.classes
-    counts, groups_of = _counts(manifest, codes, len(names))
-    if len(active) == 1:
-        return np.full(len(codes), "train", dtype=object)
-    if len(names) < len(active):
-        word = "one group only" if len(names) == 1 else f"{len(names)} groups only"
-        raise DatasetError(
-            f"{word} ({manifest.group} {', '.join(names)}); {', '.join(reversed(active))} need one each",
-            where=manifest.dataset,
-        )
-    small = [f"{label!r} ({groups_of[k]})" for k, label in enumerate(labels) if groups_of[k] < len(active)]
-    # of many labels one may be rare; its metric then says why it is undefined
-    if small and manifest.target.kind != "multi-label":
-        raise DatasetError(
-            f"too few groups ({manifest.group}) to stand in each of {', '.join(reversed(active))}: "
-            f"class {', '.join(small)}",
-            where=manifest.dataset,
-            remedy="leave the class out, or set split.validation or split.test to 0",
-        )
-    wanted = np.array([shares.get(part, 0.0) for part in active[:-1]])
-    chosen = allot(names, counts, np.append(wanted, 1 - wanted.sum()), seed)
-    return np.array(active, dtype=object)[chosen][codes]
-
-
-def _counts(
-    manifest: Manifest, codes: NDArray[np.int64], groups: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Cases of each class in each group [groups, classes + 1], the last column all cases; and in how many
-    groups each class stands. Unknown labels count among all cases alone."""
-    frame, target = manifest.frame, manifest.target
-    counts = np.zeros((groups, len(target.classes) + 1), dtype=np.int64)
-    for k, label in enumerate(target.classes):
-        column = f"target_{label}" if target.kind == "multi-label" else "target"
-        member = (frame[column] == (1 if target.kind == "multi-label" else label)).to_numpy(dtype=bool)
-        counts[:, k] = np.bincount(codes[member], minlength=groups)
-    counts[:, -1] = np.bincount(codes, minlength=groups)
-    return counts, (counts[:, :-1] > 0).sum(0)

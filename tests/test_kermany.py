@@ -11,6 +11,7 @@ from PIL import Image
 
 from graftwork.common.errors import DatasetError, LeakError
 from graftwork.common.splits import split
+from graftwork.common.synthetic import MARKER
 from graftwork.domains.chest_xray import kermany
 
 NAMES = {
@@ -155,9 +156,9 @@ def test_folders_without_pictures_are_told(tmp_path: Path) -> None:
 
 
 def test_the_twin_has_the_quirks_of_the_set(tmp_path: Path) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     kermany.synthesize(tmp_path / "twin", cases=200, seed=3)
-    assert time.perf_counter() - begun < 20  # 1.5 s on an idle core
+    assert time.process_time() - begun < 20  # 1.5 s on an idle core
     manifest = kermany.read(tmp_path / "twin")
     frame = manifest.frame
     assert len(frame) == 200
@@ -202,7 +203,7 @@ def test_the_twin_may_be_written_again_and_is_marked(tmp_path: Path) -> None:
     kermany.synthesize(tmp_path, cases=20, seed=1)
     with pytest.raises(DatasetError, match="holds something else"):
         kermany.synthesize(tmp_path, cases=20, seed=2)
-    assert "SYNTHETIC" in (tmp_path / kermany.MARKER).read_text()
+    assert "SYNTHETIC" in (tmp_path / MARKER).read_text()
     assert kermany.read(tmp_path).notes[0].startswith("synthetic")
-    (tmp_path / kermany.MARKER).unlink()
+    (tmp_path / MARKER).unlink()
     assert not any("synthetic" in note for note in kermany.read(tmp_path).notes)

@@ -233,9 +233,9 @@ def test_half_a_million_rows_take_seconds() -> None:
         }
     )
     big = Manifest(frame, Path("/x"), "d/x", "patient", made_of.target)
-    begun = time.perf_counter()
+    begun = time.process_time()
     made = split(big)
-    assert time.perf_counter() - begun < 15  # 1 s on an idle core
+    assert time.process_time() - begun < 15  # 1 s on an idle core
     assert shares(made)["test"] == pytest.approx(0.2, abs=1e-4)
     assert made.leaks == 0
 

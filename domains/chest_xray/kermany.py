@@ -12,16 +12,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from graftwork.common.domain import Dataset
 from graftwork.common.errors import DatasetError
+from graftwork.common.layouts import find_folder, folders_below, hidden
 from graftwork.common.manifest import Manifest, Target
+from graftwork.common.synthetic import NOTE, begin, generator, is_synthetic
 
-if TYPE_CHECKING:
-    import numpy as np
-
-__all__ = ["DATASET", "MARKER", "read", "synthesize"]
+__all__ = ["DATASET", "read", "synthesize"]
 
 DATASET = Dataset(
     name="chest_xray/kermany",
@@ -37,7 +35,6 @@ DATASET = Dataset(
         "Cell 172:1122-1131, 2018. doi:10.1016/j.cell.2018.02.010"
     ),
 )
-MARKER = "SYNTHETIC.txt"  # lies in a folder that `synthesize` wrote, so that nobody takes it for data
 
 _PARTS = {"train": "train", "val": "validation", "test": "test"}
 _CLASSES = {"NORMAL": "normal", "PNEUMONIA": "pneumonia"}
@@ -63,8 +60,8 @@ def read(root: str | os.PathLike[str]) -> Manifest:
     """The manifest of the set below `root`: file names alone, no pixel is read.
 
     Args:
-        root: the folder that holds `train`, `val` and `test`, or a folder above it (the usual archive unpacks
-            to `chest_xray/chest_xray`). `val` may be missing, other files and folders may lie about.
+        root: the folder that holds `train`, `val` and `test`, or one up to two folders above it (the usual
+            archive unpacks to `chest_xray/chest_xray`). `val` may be missing, other files may lie about.
 
     Returns:
         case `train/NORMAL/IM-0115-0001`, group `IM-0115`, covariate `kind` (bacteria, virus, normal);
@@ -91,10 +88,10 @@ def read(root: str | os.PathLike[str]) -> Manifest:
             where=place,
             remedy="unpack the archive again",
         )
-    return _manifest(place, pictures)
+    return _manifest(Path(root), place, pictures)
 
 
-def _manifest(place: Path, pictures: list[_Picture]) -> Manifest:
+def _manifest(root: Path, place: Path, pictures: list[_Picture]) -> Manifest:
     import pandas as pd
 
     stems = [picture.path.rpartition(".")[0] for picture in pictures]
@@ -120,13 +117,13 @@ def _manifest(place: Path, pictures: list[_Picture]) -> Manifest:
         group=DATASET.group,
         target=DATASET.target,
         covariates=("kind",),
-        notes=tuple(_notes(place, pictures)),
+        notes=tuple(_notes(root, place, pictures)),
     )
 
 
-def _notes(place: Path, pictures: list[_Picture]) -> Iterator[str]:
-    if (place / MARKER).is_file():
-        yield "synthetic: these pictures were drawn by a program, they show nobody and prove nothing"
+def _notes(root: Path, place: Path, pictures: list[_Picture]) -> Iterator[str]:
+    if is_synthetic(root, place):
+        yield NOTE
     yield "patients are read from file names; one personN is one patient whatever the kind (cautious)"
     parts: dict[str, set[str]] = {}
     for picture in pictures:
@@ -139,35 +136,24 @@ def _notes(place: Path, pictures: list[_Picture]) -> Iterator[str]:
 
 
 def _find(root: Path) -> Path:
-    """The folder that holds the parts: `root`, or one below it."""
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "there is no such folder"
-        raise DatasetError(f"{what}; looked for a folder with train, val and test in it", where=root)
-    nested = [root, root / "chest_xray", root / "chest_xray" / "chest_xray"]
-    try:
-        below = sorted(entry for entry in root.iterdir() if entry.is_dir() and not _hidden(entry.name))
-    except OSError as error:
-        raise DatasetError(f"the folder cannot be listed ({error.strerror})", where=root) from error
+    """The folder that holds the parts: `root`, or one up to two folders below it."""
     wanted = [Path(part, label) for part in ("train", "test") for label in _CLASSES]
-    for place in [*nested, *below]:
-        if all((place / folder).is_dir() for folder in wanted):
-            return place
-    places = [*nested, *below]
-    near = next((place for place in places if any((place / part).is_dir() for part in _PARTS)), None)
-    if near is not None:
+    looked_for = f"folders {{{','.join(_PARTS)}}}/{{{','.join(_CLASSES)}}}"
+
+    def whole(place: Path) -> bool:
+        return all((place / folder).is_dir() for folder in wanted)
+
+    try:
+        return find_folder(root, whole, looked_for, "give the folder that holds train, val and test")
+    except DatasetError:
+        places = [root, *folders_below(root)] if root.is_dir() else []
+        near = next((place for place in places if any((place / part).is_dir() for part in _PARTS)), None)
+        if near is None:
+            raise
         missing = ", ".join(str(folder) for folder in wanted if not (near / folder).is_dir())
         raise DatasetError(
-            f"looked for {{train,val,test}}/{{NORMAL,PNEUMONIA}}; missing: {missing}",
-            where=near,
-            remedy="unpack the archive again",
-        )
-    found = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
-    raise DatasetError(
-        "looked for the folders {train,val,test}/{NORMAL,PNEUMONIA}, here and one folder below; "
-        f"found: {found}",
-        where=root,
-        remedy="give the folder that holds train, val and test",
-    )
+            f"looked for {looked_for}; missing: {missing}", where=near, remedy="unpack the archive again"
+        ) from None
 
 
 def _pictures(place: Path, faults: list[str]) -> Iterator[_Picture]:
@@ -183,7 +169,7 @@ def _pictures(place: Path, faults: list[str]) -> Iterator[_Picture]:
                 ) from error
             for entry in entries:
                 stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122 (a Path for each of many files is slow)
-                if _hidden(entry.name) or suffix.lower() not in _SUFFIXES or entry.is_dir():
+                if hidden(entry.name) or suffix.lower() not in _SUFFIXES or entry.is_dir():
                     continue
                 path = f"{folder}/{upper}/{entry.name}"
                 form = _NORMAL if label == "normal" else _PNEUMONIA
@@ -195,11 +181,6 @@ def _pictures(place: Path, faults: list[str]) -> Iterator[_Picture]:
                     continue
                 kind = match["kind"] if label == "pneumonia" else "normal"
                 yield _Picture(path, part, label, match["group"], kind)
-
-
-def _hidden(name: str) -> bool:
-    """Whether it is what file systems and archives leave behind: .DS_Store, ._x.jpeg, __MACOSX."""
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0) -> None:
@@ -223,43 +204,18 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
 
     from graftwork.domains.chest_xray.radiographs import draw
 
-    root = Path(folder)
-    if cases < 16:
-        raise DatasetError(f"cases is at least 16, got {cases}", where=root)
-    note = (
-        "SYNTHETIC. These pictures were drawn by graftwork, to try programs on. They show nobody, and no\n"
-        f"result obtained on them says anything about patients.\ncases={cases} seed={seed}\n"
-    )
-    if root.is_dir() and any(root.iterdir()):
-        marker = root / MARKER
-        if not marker.is_file() or marker.read_text(encoding="utf-8") != note:
-            raise DatasetError(
-                "the folder holds something else", where=root, remedy="name a new or an empty folder"
-            )
-    root.mkdir(parents=True, exist_ok=True)
-    # first, so that not even an interrupted call leaves pictures that could be taken for data
-    (root / MARKER).write_text(note, encoding="utf-8")
+    root = begin(folder, cases=cases, seed=seed, least=16)
     for number, (path, patient, kind) in enumerate(_plan(cases, seed)):
-        pixels = draw(_generator(seed, patient), _generator(seed, path), kind)
+        pixels = draw(generator(DATASET.name, seed, patient), generator(DATASET.name, seed, path), kind)
         picture = Image.fromarray((pixels * 255).astype(np.uint8))
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         (picture.convert("RGB") if number == 3 else picture).save(file, format="JPEG", quality=90)
 
 
-def _generator(seed: int, *words: object) -> np.random.Generator:
-    """A generator for each thing that is drawn, so that nothing depends on the order of drawing."""
-    import hashlib
-
-    import numpy as np
-
-    digest = hashlib.sha256("\0".join(map(str, (DATASET.name, seed, *words))).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
-
-
 def _plan(cases: int, seed: int) -> list[tuple[str, str, str]]:
     """Path, patient (whose anatomy is drawn) and kind of each picture."""
-    chance = _generator(seed, "plan")
+    chance = generator(DATASET.name, seed, "plan")
     test, val = round(0.25 * cases), max(2, round(0.06 * cases))
     counts = {"train": cases - test - val, "val": val, "test": test}
     plan: list[tuple[str, str, str]] = []
