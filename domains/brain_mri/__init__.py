@@ -1,0 +1,21 @@
+"""Magnetic resonance images of the brain."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from graftwork.common.domain import Domain
+
+__all__ = ["DOMAIN"]
+
+DOMAIN = Domain(
+    name="brain_mri",
+    title="Magnetic resonance images of the brain",
+    datasets={
+        "hippocampus_msd": "graftwork.domains.brain_mri.hippocampus_msd",
+        "lgg": "graftwork.domains.brain_mri.lgg",
+    },
+    protocols="graftwork.domains.brain_mri.protocols",
+    recipes=files("graftwork") / "recipes" / "brain_mri",
+    cards=files("graftwork") / "data_cards" / "brain_mri",
+)

@@ -1,0 +1,18 @@
+"""Dermoscopic pictures of skin lesions."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from graftwork.common.domain import Domain
+
+__all__ = ["DOMAIN"]
+
+DOMAIN = Domain(
+    name="dermoscopy",
+    title="Dermoscopic pictures of skin lesions",
+    datasets={"ham10000": "graftwork.domains.dermoscopy.ham10000"},
+    protocols="graftwork.domains.dermoscopy.protocols",
+    recipes=files("graftwork") / "recipes" / "dermoscopy",
+    cards=files("graftwork") / "data_cards" / "dermoscopy",
+)
