@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from graftwork.common.backbones import create_backbone
-from graftwork.common.batches import ImageSource
 from graftwork.common.domain import dataset
 from graftwork.common.features import compute_features
 from graftwork.common.files import file_sha256
+from graftwork.common.sources import ImageSource
 from graftwork.common.transforms import Preprocessing
 from graftwork.common.weights import load_weights
 

@@ -120,7 +120,7 @@ def _about_dataset(name: str) -> Entry:
     from graftwork.common.domain import dataset
 
     about = dataset(name).about
-    classes = ", ".join(about.target.classes)
+    classes = ", ".join(about.target.classes) or "the classes that its table names"
     return Entry("datasets", name, about.title, f"{about.target.kind}: {classes}; grouped by {about.group}")
 
 

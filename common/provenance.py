@@ -41,26 +41,33 @@ LIBRARIES = (
     "pydicom",
     "albumentations",
     "accelerate",
+    "monai",
+    "nibabel",
 )
 
 
 def fingerprints(manifest: Manifest, progress: Progress | None = None) -> pd.DataFrame:
-    """Size, time of change and SHA-256 of each file: columns case, size, mtime_ns, sha256 ("" for a missing one)."""
+    """What identifies each file that a run is begun on: its pictures in the manifest's order, then its masks.
+
+    Returns:
+        columns case, file (relative to the root), size, mtime_ns, sha256 ("" for a missing one).
+    """
     import pandas as pd
 
+    names = ["path", *(target.columns[0] for target in manifest.targets if target.kind == "segmentation")]
+    named = [manifest.frame[["case", name]].set_axis(["case", "file"], axis=1).dropna() for name in names]
+    frame = pd.concat(named, ignore_index=True)
     rows = []
     with Cache() as cache:
-        for row in range(len(manifest)):
+        for done, file in enumerate(frame["file"], 1):
             try:
-                found = cache.fingerprint(manifest.file(row))
+                found = cache.fingerprint(manifest.root / file)
                 rows.append((found.size, found.mtime_ns, found.sha256))
             except OSError:
                 rows.append((-1, -1, ""))  # training or prediction will say so, within the recipe's tolerance
-            if progress is not None and (row % 64 == 0 or row + 1 == len(manifest)):
-                progress("reading files", row + 1, len(manifest))
-    frame = pd.DataFrame(rows, columns=["size", "mtime_ns", "sha256"])
-    frame.insert(0, "case", manifest.frame["case"].to_numpy())
-    return frame
+            if progress is not None and (done % 64 == 0 or done == len(frame)):
+                progress("reading files", done, len(frame))
+    return frame.join(pd.DataFrame(rows, columns=["size", "mtime_ns", "sha256"]))
 
 
 def check_same_rows(then: Manifest, now: Manifest, *, where: Path) -> None:
@@ -84,18 +91,18 @@ def check_same_rows(then: Manifest, now: Manifest, *, where: Path) -> None:
     raise RunError(f"begun on other data: {what}", where=where, remedy="begin a new run with --out elsewhere")
 
 
-def check_unchanged(root: Path, manifest: Manifest, then: pd.DataFrame, *, where: Path) -> None:
-    """Compare the pictures with the `fingerprints` that a run began with; a new time alone is no change.
+def check_unchanged(root: Path, then: pd.DataFrame, *, where: Path) -> None:
+    """Compare the files below `root` with the `fingerprints` that a run began with; a new time alone is no change.
 
     Raises:
         RunError: files are missing or have another content; says which.
     """
     faults: list[str] = []
     with Cache() as cache:
-        for row, (size, mtime, sha256) in enumerate(
-            zip(then["size"], then["mtime_ns"], then["sha256"], strict=True)
+        for name, size, mtime, sha256 in zip(
+            then["file"], then["size"], then["mtime_ns"], then["sha256"], strict=True
         ):
-            file = manifest.file(row)
+            file = root / name
             try:
                 status = file.stat()
                 touched = (status.st_size, status.st_mtime_ns) != (size, mtime)

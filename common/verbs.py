@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from graftwork.common.catalogue import Entry, Kind, Shown, cp, find_recipe, ls, recipe_keys, show
 from graftwork.common.errors import UsageError
+from graftwork.common.predicting import Outcome, merge, predict
 
 if TYPE_CHECKING:
     from graftwork.common.checks import Findings
     from graftwork.common.doctor import Checkup
     from graftwork.common.evaluation.results import Evaluation
     from graftwork.common.runs import Run
+    from graftwork.common.volumes import Regridded
     from graftwork.common.weights import WeightsRecord
 
 __all__ = [
     "Entry",
     "Kind",
+    "Outcome",
     "RunResult",
     "Shown",
     "check",
@@ -33,9 +36,13 @@ __all__ = [
     "doctor",
     "evaluate",
     "find_recipe",
+    "further_evaluations",
     "ls",
+    "merge",
     "pack_weights",
+    "predict",
     "recipe_keys",
+    "regrid",
     "report",
     "resume",
     "run",
@@ -56,6 +63,7 @@ class RunResult:
         folder: of the run.
         report: the page to open.
         evaluation: the numbers, with their intervals.
+        further: those of further parts, protocols and targets.
         already: it was complete before; nothing was done.
     """
 
@@ -63,6 +71,7 @@ class RunResult:
     report: Path
     evaluation: Evaluation
     already: bool = False
+    further: tuple[Evaluation, ...] = ()
 
 
 def doctor() -> Checkup:
@@ -85,8 +94,9 @@ def check(
     """Check a dataset before it is used, and report everything at once.
 
     Files that are missing, damaged or listed nowhere, duplicates, near-duplicates across the publisher's
-    parts, groups that stand in two parts, classes too small to split, impossible values. Every picture is
-    decoded in full; what was found is remembered by content, so a second check is quick.
+    parts, groups that stand in two parts, classes too small to split, impossible values, masks off the grid of
+    their picture or with values that are no class. Every picture is decoded in full; what was found is
+    remembered by content, so a second check is quick.
 
     Args:
         dataset: as `ls datasets` lists it.
@@ -101,10 +111,14 @@ def check(
     from graftwork.common import checks, domain
     from graftwork.common.files import Cache
 
-    manifest = domain.dataset(dataset).read(data)
+    loaded = domain.dataset(dataset)
+    manifest = loaded.read(data)
+    own = getattr(loaded.module, "findings", None)
     chosen: dict[str, Any] = {} if workers is None else {"workers": workers}
     with Cache() as cache:
-        return checks.check(manifest, cache=cache, progress=progress, **chosen)
+        return checks.check(
+            manifest, extra=() if own is None else own(data), cache=cache, progress=progress, **chosen
+        )
 
 
 def run(
@@ -147,6 +161,7 @@ def run(
         seed=asked.split_seed,
         by=asked.split.by,
         allow_leak=asked.split.allow_leak,
+        seen=asked.split.seen,
     )
     with _main_process_first():
         begun = begin_run(out, name, asked, manifest, parts, progress=progress)
@@ -169,7 +184,7 @@ def resume(run: Words, *, progress: Callable[[str, int, int], None] | None = Non
 
     opened = open_run(run)
     if not opened.complete:
-        check_unchanged(opened.data, opened.manifest, opened.files, where=opened.folder)
+        check_unchanged(opened.data, opened.files, where=opened.folder)
     return _carry_out(opened, progress)
 
 
@@ -192,16 +207,20 @@ def _carry_out(run: Run, progress: Callable[[str, int, int], None] | None) -> Ru
         from graftwork.common.pipeline import carry_out
 
         carry_out(run, progress)
-    return RunResult(run.folder, run.folder / "report.html", run.evaluation, already)
+    page, further = run.folder / "report.html", run.further_evaluations
+    return RunResult(run.folder, page, run.evaluation, already, further)
 
 
 def evaluate(run: Words) -> Evaluation:
-    """Judge the predictions of a run again, by its protocol, and write the numbers anew.
+    """Judge the predictions of a run again, by its protocols, and write the numbers anew.
 
     Needs neither the network nor the pictures.
 
     Args:
         run: its folder.
+
+    Returns:
+        the evaluation by its first protocol on the test part; `further_evaluations` has the others.
 
     Raises:
         RunError: not the folder of a run, or it holds no predictions yet.
@@ -211,6 +230,17 @@ def evaluate(run: Words) -> Evaluation:
     opened = open_run(run)
     with opened.writer():
         return opened.judge()
+
+
+def further_evaluations(run: Words) -> tuple[Evaluation, ...]:
+    """What `evaluate` wrote beside the first evaluation: of further parts, protocols and targets.
+
+    Args:
+        run: its folder.
+    """
+    from graftwork.common.evaluation.judging import kept_further
+
+    return kept_further(run)
 
 
 def report(runs: Sequence[Words], out: Words | None = None) -> Path:
@@ -264,6 +294,27 @@ def synthesize(dataset: str, folder: Words, *, cases: int = 60, seed: int = 0) -
     check_writable(target)
     found.synthesize(target, cases=cases, seed=seed)
     return target
+
+
+def regrid(mask: Words, like: Words, out: Words) -> Regridded:
+    """Put a mask on the grid of its image: the nearest voxel in the world, no value is interpolated.
+
+    For a mask whose shape, voxel size or affine differs from its image's, once somebody has looked at both and
+    found that they show the same place. What was done stands in the header of the file that is written; the
+    voxels of each value before and after are told, so that a mask that lost its content is seen.
+
+    Args:
+        mask: a NIfTI file of whole numbers.
+        like: a NIfTI file on the grid that is wanted: the image.
+        out: the file to write, .nii or .nii.gz.
+
+    Raises:
+        ImageError: a file cannot be read, or the mask holds what is not a whole number.
+        UsageError: `out` is one of the two, or no NIfTI file by its name.
+    """
+    from graftwork.common.volumes import regrid as put
+
+    return put(mask, like, out)
 
 
 def schema() -> dict[str, Any]:

@@ -31,7 +31,7 @@ PAGES = [
     *sorted((ROOT / "benchmarks").rglob("*.md")),
 ]
 GUIDE = ROOT / "docs" / "how-to" / "add-a-dataset.md"
-GUIDE_NAMES = ("plants/", "graftwork_plants")  # what exists once the guide was followed
+GUIDE_NAMES = ("plants/", "graftwork_plants", "land_cover/")  # what exists once the guide was followed
 FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

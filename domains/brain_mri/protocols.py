@@ -53,7 +53,7 @@ PROTOCOLS = (
         metrics=("dice", "dice_median", "jaccard", "hausdorff_95", "volume_difference"),
         labels="Every voxel is labelled; both parts occur in every volume.",
         notes=(
-            "The set does not tell which volumes are of one person, and many must be (left and right): parts "
+            "The set does not tell which volumes are of one person, and many probably are (left and right): parts "
             "and resamples are by volume, so figures may be too good and intervals too narrow.",
             "The published values are about these and of the Decathlon's hidden test volumes: no more than "
             "neighbours of values obtained on volumes held out of the training set.",

@@ -25,8 +25,10 @@ _HOMES = {
     "doctor": "verbs",
     "evaluate": "verbs",
     "ls": "verbs",
-    "monai_dicts": "batches",
+    "monai_dicts": "sources",
+    "merge": "verbs",
     "open_run": "runs",
+    "predict": "verbs",
     "read_image": "images",
     "report": "verbs",
     "resume": "verbs",
@@ -34,16 +36,16 @@ _HOMES = {
     "show": "verbs",
     "split": "splits",
     "synthesize": "verbs",
-    "torch_dataset": "batches",
+    "torch_dataset": "sources",
 }
 
 if TYPE_CHECKING:
-    from graftwork.common.batches import monai_dicts as monai_dicts
-    from graftwork.common.batches import torch_dataset as torch_dataset
     from graftwork.common.images import read_image as read_image
     from graftwork.common.manifest import Manifest as Manifest
     from graftwork.common.manifest import Target as Target
     from graftwork.common.runs import open_run as open_run
+    from graftwork.common.sources import monai_dicts as monai_dicts
+    from graftwork.common.sources import torch_dataset as torch_dataset
     from graftwork.common.splits import Split as Split
     from graftwork.common.splits import split as split
     from graftwork.common.verbs import check as check
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from graftwork.common.verbs import doctor as doctor
     from graftwork.common.verbs import evaluate as evaluate
     from graftwork.common.verbs import ls as ls
+    from graftwork.common.verbs import merge as merge
+    from graftwork.common.verbs import predict as predict
     from graftwork.common.verbs import report as report
     from graftwork.common.verbs import resume as resume
     from graftwork.common.verbs import run as run

@@ -15,7 +15,7 @@ import typer
 
 from graftwork import __version__
 from graftwork.common import verbs
-from graftwork.completion import names, overrides_of_a_recipe, recipes_or_files, words
+from graftwork.completion import formats, names, overrides_of_a_recipe, recipes_or_files, words
 from graftwork.terminal import (
     FOUND,
     bars,
@@ -31,7 +31,8 @@ from graftwork.terminal import (
 
 if TYPE_CHECKING:
     from graftwork.common.doctor import Checkup, Place
-    from graftwork.common.evaluation.results import Evaluation
+    from graftwork.common.evaluation.results import Evaluation, Result
+    from graftwork.common.predicting import Outcome
 
 __all__ = ["app", "main"]
 
@@ -99,7 +100,7 @@ def _door(
       graftwork synthesize chest_xray/kermany toy
       graftwork run chest_xray/kermany_linear-probe --data toy training.epochs=3
     \b
-    Exit codes: 0 done; 1 done, and something was found (check, doctor); 2 wrong use or bad input;
+    Exit codes: 0 done; 1 done, and something was found (check, doctor, predict); 2 wrong use or bad input;
     70 a fault of graftwork; 75 stopped by a signal and 130 by Ctrl-C, both to be gone on with.
     """
     settings.traceback = traceback
@@ -300,41 +301,146 @@ def resume(run: RunFolder, as_json: Json = False) -> None:
 def _say_run(done: verbs.RunResult, as_json: bool) -> None:
     if as_json:
         paths = {"folder": str(done.folder), "report": str(done.report), "already": done.already}
-        return say_json({**paths, "evaluation": done.evaluation.to_json()})
+        further = [each.to_json() for each in done.further]
+        return say_json({**paths, "evaluation": done.evaluation.to_json(), "further": further})
     if done.already:
         complain(f"{done.folder} is complete; nothing was left to do")
-    _say_evaluation(done.evaluation)
+    for each in (done.evaluation, *done.further):
+        _say_evaluation(each)
     return say(str(done.report))
 
 
 @_verb(verbs.evaluate, "evaluate runs/chest_xray/kermany_linear-probe/0-1f2e3d4c")
 def evaluate(run: RunFolder, as_json: Json = False) -> None:
-    found = verbs.evaluate(run)
+    found, further = verbs.evaluate(run), verbs.further_evaluations(run)
     if as_json:
-        return say_json(found.to_json())
-    return _say_evaluation(found)
+        say_json({**found.to_json(), "further": [each.to_json() for each in further]})
+    else:
+        for each in (found, *further):
+            _say_evaluation(each)
 
 
 def _say_evaluation(found: Evaluation) -> None:
     rows = [
-        (each.metric, each.label, _number(each.value), _interval(each.low, each.high), each.n, each.reason)
+        (_metric(each.metric), each.label, _number(each.value), _interval(each), each.n, each.reason)
         for each in found.results
     ]
     keep = [0, *(column for column in range(1, 6) if any(row[column] != "" for row in rows))]
     columns = ("metric", "class", "value", f"{100 * found.confidence:g} % interval", "n", "why undefined")
     say(f"{found.part}: {found.n:,} cases, {found.groups:,} groups, by protocol {found.protocol}")
+    of = f"; the target is {found.target}" if found.target else ""
+    say(f"a case is one {found.unit}, a group one {found.group}{of}")
     if found.threshold is not None:
         chosen = f" on {found.threshold.chosen_on}" if found.threshold.chosen_on else ""
         say(f"threshold: {_number(found.threshold.value)}, {found.threshold.rule}{chosen}")
     say_table([columns[column] for column in keep], [[row[column] for column in keep] for row in rows])
 
 
+def _metric(name: str) -> str:
+    """A metric and, where it is a distance, what it is in."""
+    from graftwork.common.evaluation.metric_texts import METRICS
+
+    unit = METRICS[name].unit if name in METRICS else ""
+    return f"{name} ({unit})" if unit == "mm" else name
+
+
 def _number(value: float) -> str:
     return "undefined" if math.isnan(value) else f"{value:.3f}"
 
 
-def _interval(low: float, high: float) -> str:
-    return "" if math.isnan(low) or math.isnan(high) else f"{low:.3f} to {high:.3f}"
+def _interval(found: Result) -> str:
+    undefined = math.isnan(found.low) or math.isnan(found.high)
+    return "" if undefined else f"{found.low:.3f} to {found.high:.3f}"
+
+
+@_verb(
+    verbs.predict,
+    "predict RUN photos --out photos.csv",
+    "predict RUN 'cards/*/DCIM/**/*.JPG' --out cards.parquet --exclude thumbnails",
+    "predict RUN list.csv --root /data --out list.parquet --shard 2/8",
+    "predict RUN volumes --out masks",
+)
+def predict(
+    run: RunFolder,
+    folder: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER",
+            help="All pictures (volumes) below it. Or a list: .csv with a column path, file or filePath; .txt, "
+            "one a line. Or a pattern in quotation marks.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", help="The file to write; of a run that segments, a folder."),
+    ],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="csv, parquet, or one of the domain's; by the end of FILE where left out.",
+            autocompletion=formats,
+        ),
+    ] = "",
+    shard: Annotated[
+        str,
+        typer.Option(
+            "--shard", metavar="I/N", help="The I-th of N shares of the files, by a hash of their paths."
+        ),
+    ] = "",
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="Leave out paths below FOLDER that fit; without a slash, any part of them. May be repeated.",
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root",
+            metavar="DIR",
+            help="Of a list: the folder that paths are relative to; that of the list where left out.",
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 2,
+    as_json: Json = False,
+) -> int:
+    with bars() as move:
+        done = verbs.predict(
+            run, folder, out,
+            format=form, shard=shard, exclude=exclude or (), root=root, workers=workers, progress=move,
+        )  # fmt: skip
+    return _say_outcome(done, as_json)
+
+
+@_verb(verbs.merge, "merge photos.csv", "merge masks")
+def merge(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What was given to `predict` as --out.")],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="csv, parquet, or one of the domain's; that of the shards where left out.",
+            autocompletion=formats,
+        ),
+    ] = "",
+    as_json: Json = False,
+) -> int:
+    return _say_outcome(verbs.merge(file, format=form), as_json)
+
+
+def _say_outcome(done: Outcome, as_json: bool) -> int:
+    if as_json:
+        say_json({**asdict(done), "file": str(done.file)})
+    else:
+        failed = f"; {done.failed:,} could not be read (column failure)" if done.failed else ""
+        complain(f"{done.files:,} files, {done.new:,} of them new{failed}")
+        say(str(done.file))
+    return FOUND if done.failed else 0
 
 
 @_verb(verbs.report, "report RUN", "report runs/chest_xray/kermany_*/0-* --out comparison.html")
@@ -353,6 +459,25 @@ def synthesize(
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds write equal files.")] = 0,
 ) -> None:
     say(str(verbs.synthesize(dataset, folder, cases=cases, seed=seed)))
+
+
+@_verb(verbs.regrid, "regrid mask.nii.gz --like image.nii.gz --out mask_regridded.nii.gz")
+def regrid(
+    mask: Annotated[Path, typer.Argument(metavar="MASK", help="A NIfTI file of whole numbers.")],
+    like: Annotated[Path, typer.Option("--like", metavar="IMAGE", help="A NIfTI file on the grid wanted.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write, .nii or .nii.gz.")],
+    as_json: Json = False,
+) -> None:
+    done = verbs.regrid(mask, like, out)
+    if as_json:
+        return say_json({**asdict(done), "file": str(done.file)})
+    rows = [(value, f"{was:,}", f"{now:,}") for value, (was, now) in done.counts.items()]
+    say_table(("value", "voxels before", "voxels after"), rows)
+    if done.outside:
+        complain(f"{done.outside:,} voxels of {like} lie outside {mask}; they are 0")
+    for each in done.faults or ("the grids were the same",):
+        complain(each)
+    return say(str(done.file))
 
 
 @_verb(verbs.schema, "schema > recipe.schema.json")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from graftwork.common import verbs
 
-__all__ = ["names", "overrides_of_a_recipe", "recipes_or_files", "words"]
+__all__ = ["formats", "names", "overrides_of_a_recipe", "recipes_or_files", "words"]
 
 
 def _starting(words: Sequence[str], incomplete: str) -> list[str]:
@@ -27,6 +27,19 @@ def names(*kinds: str) -> Callable[[str], list[str]]:
         return _starting(list(dict.fromkeys(known)), incomplete)
 
     return complete
+
+
+def formats(incomplete: str) -> list[str]:
+    """The formats of predictions: ours, then those of the domains."""
+    from graftwork.common import domain
+
+    found = ["csv", "parquet"]
+    for name in domain.domains():
+        try:
+            found += domain.domain(name).formats
+        except Exception:  # a broken package is named by the verbs
+            continue
+    return _starting(list(dict.fromkeys(found)), incomplete)
 
 
 def recipes_or_files(incomplete: str) -> list[str]:

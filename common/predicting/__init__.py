@@ -1,0 +1,100 @@
+"""A network over a folder: streaming, resumable, in shards, and only what is new.
+
+`predict` lists the files, sends those that were not predicted yet through the run's network, a portion at a time,
+and puts the rows together into one file; `merge` puts shards together. Nothing slow is imported before there is work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Outcome", "merge", "predict"]
+
+Words = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A file of predictions that is complete.
+
+    Attributes:
+        file: it, or the index of a folder of masks.
+        files: rows in it.
+        failed: rows of files that could not be read.
+        new: files that were predicted now.
+    """
+
+    file: Path
+    files: int
+    failed: int
+    new: int
+
+
+def predict(
+    run: Words,
+    folder: Words,
+    out: Words,
+    *,
+    format: str = "",
+    shard: str = "",
+    exclude: Sequence[str] = (),
+    root: Words | None = None,
+    workers: int = 2,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Outcome:
+    """Say what a run's network sees in the files of a folder, or of a list.
+
+    A row a file, in the order of their paths below the folder: a score a class, the class that is chosen
+    (`predicted`; of two classes by the run's threshold), and why the file could not be read (`failure`). Of a run
+    that segments, the masks, as PNG or NIfTI at the same paths below OUT, and index.csv.
+
+    It streams, so memory does not grow with the folder. It is kept as it goes: killed at any moment, the same
+    command goes on and ends byte-identical to one that was not. Where FILE is there already, only files that are not
+    in it, and those that could not be read, are predicted; a file that changed under its old name is not. With
+    --shard 2/8 a machine does its share, and `graftwork merge FILE` puts the shards together.
+
+    Args:
+        run: its folder.
+        folder: all pictures (or volumes) below it; or a .csv or .txt list of files, a pattern, or one file.
+        out: the file to write, .csv or .parquet; of a run that segments, a folder. FILE.about.json beside it says
+            what made it.
+        format: csv, parquet, or one of the domain's; "" to go by the end of the file's name.
+        shard: "2/8", the second of eight shares; "" for all.
+        exclude: patterns of paths to leave out.
+        root: the folder that paths in a list are relative to; None for that of the list.
+        workers: processes that read pictures.
+        progress: called with (what is being done, files done, files in all).
+
+    Raises:
+        UsageError: no such folder, nothing to predict, or a format that there is not.
+        RunError: the run is not complete, the output cannot be written, or it was made by something else.
+        Interrupted: by a signal; the same call goes on.
+    """
+    from graftwork.common.predicting import work
+
+    return work.predict(
+        run, folder, out,
+        form=format, shard=shard, exclude=exclude, root=root, workers=workers, progress=progress,
+    )  # fmt: skip
+
+
+def merge(file: Words, *, format: str = "") -> Outcome:
+    """Put the shards of `predict --shard` together into one file, or one index of a folder of masks.
+
+    All of them must be there, of one run and one folder. The shards stay, so that they can be gone on with when new
+    files have come.
+
+    Args:
+        file: what was given to `predict` as --out.
+        format: as of `predict`; "" for that which the shards were predicted for.
+
+    Raises:
+        UsageError: there are no shards of it.
+        RunError: some are missing, or of another run; or the file cannot be written.
+    """
+    from graftwork.common.predicting import merging
+
+    return merging.merge(file, form=format)

@@ -1,0 +1,270 @@
+"""Which files are to be predicted: those below a folder, of a list, or that fit a pattern.
+
+A file is known by its path below a root, POSIX and relative, so that names that occur on many memory cards stay apart
+and a folder may be carried elsewhere together with its predictions. The list is the one thing that grows with the
+number of files; it is kept in one block of memory that loading processes share.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import io
+import itertools
+import os
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from graftwork.common.errors import DatasetError, UsageError
+from graftwork.common.layouts import listed, walk
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["LISTS", "Listing", "Shard", "list_files", "shard_of"]
+
+LISTS = (".csv", ".tsv", ".txt")
+"""The ends of names of lists of files."""
+
+COLUMNS = (
+    "path",
+    "file",
+    "filepath",
+    "filename",
+)  # of a list, in small letters; the first that is there counts
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `of` shares of the files, `number` counted from 1. Which share a file is in, its path alone decides."""
+
+    number: int
+    of: int
+
+    def __contains__(self, key: str) -> bool:
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+        return int.from_bytes(digest[:8], "big") % self.of == self.number - 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+def shard_of(text: str) -> Shard:
+    """The shard that "2/8" names.
+
+    Raises:
+        UsageError: it names none.
+    """
+    number, slash, of = text.partition("/")
+    if slash and number.strip().isdecimal() and of.strip().isdecimal() and 1 <= int(number) <= int(of):
+        return Shard(int(number), int(of))
+    raise UsageError(
+        f"{text!r} is no shard",
+        where="--shard",
+        remedy="the second of eight is 2/8; they run from 1/8 to 8/8",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """The files to predict, in the order of their keys.
+
+    Attributes:
+        root: the folder below which they lie.
+        keys: paths below it, POSIX, each once (text).
+        names: the same as the file system has them (bytes), which need not be valid Unicode.
+    """
+
+    root: Path
+    keys: pa.Array
+    names: pa.Array
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def file(self, row: int) -> Path:
+        """The file of a row (counted from 0)."""
+        return self.root / os.fsdecode(self.names[row].as_py())
+
+    def rows(self, rows: NDArray[np.int64]) -> Listing:
+        """Some of them, in order."""
+        return Listing(self.root, self.keys.take(pa.array(rows)), self.names.take(pa.array(rows)))
+
+    def digest(self) -> str:
+        """SHA-256 of the keys, 64 hex digits."""
+        found = hashlib.sha256()
+        for start in range(0, len(self), 4096):
+            for key in self.keys[start : start + 4096].to_pylist():
+                found.update(key.encode() + b"\0")
+        return found.hexdigest()
+
+
+def list_files(
+    source: str | os.PathLike[str],
+    suffixes: Sequence[str],
+    *,
+    exclude: Sequence[str] = (),
+    root: str | os.PathLike[str] | None = None,
+    apart: Path | None = None,
+) -> Listing:
+    """The files that `source` names.
+
+    Args:
+        source: a folder (all below it that end in one of `suffixes`; hidden ones are left out, links to folders are
+            followed once), a list (.csv or .tsv with a column path, file, filePath or filename; .txt, one a line; all
+            that it names, whatever they end in), a pattern such as "cards/*/DCIM/**/*.JPG", or one file.
+        exclude: patterns of paths below the root; one without a slash is held against each part of the path.
+        root: the folder that paths in a list are relative to; default: the folder of the list.
+        apart: a folder whose files are left out, as it holds what is written.
+
+    Raises:
+        UsageError: there is no such folder, list or file, or no file fits.
+        DatasetError: a folder or a list cannot be read, or it names files outside the root.
+    """
+    place = Path(source)
+    if root is not None and not (place.is_file() and place.suffix.lower() in LISTS):
+        raise UsageError("--root goes with a list of files", where=source, remedy="leave it out")
+    if place.is_dir():
+        home, found = place, iter(walk(place, tuple(suffixes)))
+    elif place.is_file() and place.suffix.lower() in LISTS:
+        home, found = _of_list(place, None if root is None else Path(root))
+    elif place.is_file():
+        home, found = place.parent, iter((place.name,))
+    elif glob.has_magic(str(source)):
+        home, found = _of_pattern(str(source), tuple(suffixes))
+    else:
+        raise UsageError(
+            "there is no such folder, list or file",
+            where=source,
+            remedy="give a folder, a .csv or .txt list of files, or a pattern in quotation marks",
+        )
+    home = Path(os.path.abspath(home))  # noqa: PTH100 (resolve would follow links)
+    kept = found if apart is None else _apart(found, home, apart)
+    unique = sorted({name for name in kept if not _excluded(name, exclude)}, key=_text)
+    if not unique:
+        raise UsageError(
+            f"no file to predict; looked for {', '.join(suffixes)}"
+            + (f", less {', '.join(exclude)}" if exclude else ""),
+            where=source,
+            remedy=f"found: {listed(place)}" if place.is_dir() else None,
+        )
+    keys = pa.array(map(_text, unique), pa.large_string())
+    return Listing(home, keys, pa.array(map(os.fsencode, unique), pa.large_binary()))
+
+
+def _text(name: str) -> str:
+    """A name as valid Unicode: bytes of another encoding are written as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _excluded(name: str, patterns: Sequence[str]) -> bool:
+    for pattern in patterns:
+        if "/" in pattern:
+            if fnmatchcase(name, pattern.removeprefix("./")):
+                return True
+        elif any(fnmatchcase(part, pattern) for part in name.split("/")):
+            return True
+    return False
+
+
+def _apart(found: Iterable[str], home: Path, apart: Path) -> Iterator[str]:
+    try:
+        inside = Path(os.path.abspath(apart)).relative_to(home).as_posix()  # noqa: PTH100
+    except ValueError:
+        return iter(found)
+    return (name for name in found if inside != "." and not name.startswith(f"{inside}/"))
+
+
+def _of_pattern(pattern: str, suffixes: tuple[str, ...]) -> tuple[Path, Iterator[str]]:
+    parts = pattern.split("/")
+    fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), parts))
+    home = "/".join(fixed) or ("/" if pattern.startswith("/") else ".")
+    if not Path(home).is_dir():
+        raise UsageError("there is no such folder", where=home, remedy=f"correct the pattern {pattern}")
+    asked = tuple(parts[len(fixed) :])
+    return Path(home), (name for name in walk(Path(home), suffixes) if _fits(tuple(name.split("/")), asked))
+
+
+def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether the parts of a path fit those of a pattern; `**` is any number of folders."""
+    if pattern in ((), ("**",)):
+        return bool(pattern) or not parts
+    if pattern[0] == "**":
+        return any(_fits(parts[start:], pattern[1:]) for start in range(len(parts)))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
+def _of_list(place: Path, root: Path | None) -> tuple[Path, Iterator[str]]:
+    home = Path(os.path.abspath(root or place.parent))  # noqa: PTH100
+    if not home.is_dir():
+        raise UsageError("there is no such folder", where=home, remedy="correct --root")
+    entries = [entry.strip() for entry in _entries(place)]
+    names: list[str] = []
+    outside: list[str] = []
+    addresses: list[str] = []
+    for entry in filter(None, entries):
+        if "://" in entry:
+            addresses.append(entry)
+            continue
+        path = entry.replace("\\", "/") if "\\" in entry and not (home / entry).exists() else entry
+        relative = posixpath.normpath(os.path.relpath(path, home) if path.startswith("/") else path)
+        if relative == ".." or relative.startswith("../"):
+            outside.append(entry)
+        elif relative != ".":
+            names.append(relative)
+    if addresses:
+        raise DatasetError(
+            f"{len(addresses)} entries are addresses, not files: {_few(addresses)}",
+            where=place,
+            remedy="download the files and list these",
+        )
+    if outside:
+        folders = [os.path.abspath(home / entry / "..") for entry in outside]  # noqa: PTH100
+        above = os.path.commonpath([*folders, *([str(home)] if names else [])])
+        raise DatasetError(
+            f"{len(outside)} files lie outside {home}: {_few(outside)}",
+            where=place,
+            remedy=f"say below which folder all of them lie: --root {above}",
+        )
+    return home, iter(names)
+
+
+def _few(words: Sequence[str]) -> str:
+    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    return ", ".join(words[:_SHOWN]) + more
+
+
+def _entries(place: Path) -> list[str]:
+    try:
+        text = place.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"it is not UTF-8 (byte {error.start})", where=place, remedy="save the list as UTF-8"
+        ) from error
+    except OSError as error:
+        raise DatasetError(f"it cannot be read ({error.strerror})", where=place) from error
+    if place.suffix.lower() == ".txt":
+        return text.splitlines()
+    head = text.split("\n", 1)[0]
+    mark: Callable[[str], int] = head.count
+    delimiter = max((",", ";", "\t"), key=mark)
+    table: Any = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    columns = [column.strip() for column in next(table, [])]
+    small = [column.lower() for column in columns]
+    chosen = next((small.index(name) for name in COLUMNS if name in small), None)
+    if chosen is None:
+        raise DatasetError(
+            f"the list has no column path, file, filePath or filename; it has {', '.join(columns) or 'none'}",
+            where=place,
+            remedy="name the column of the files path",
+        )
+    return [row[chosen] for row in table if len(row) > chosen]

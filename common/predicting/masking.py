@@ -1,0 +1,103 @@
+"""The masks of files by a segmenter: one at a time, each written whole at the same relative path as its picture."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from graftwork.common.errors import ImageError, UsageError
+from graftwork.common.masks import write_mask
+from graftwork.common.segmenting import segment_picture
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from graftwork.common.manifest import Target
+    from graftwork.common.predicting.listing import Listing
+    from graftwork.common.volumes import Geometry
+
+__all__ = ["check_names", "mask_name", "masked"]
+
+
+def mask_name(key: str, suffix: str, endings: Sequence[str]) -> str:
+    """The path of a file's mask: its own, with `suffix` in the place of its ending (one of `endings`)."""
+    for ending in sorted(endings, key=len, reverse=True):
+        if key.lower().endswith(ending):
+            return f"{key[: -len(ending)]}{suffix}"
+    return f"{key}{suffix}"
+
+
+def _millilitres(geometry: Geometry) -> float:
+    """The volume of a voxel, ml; of a sheared grid too."""
+    return abs(float(np.linalg.det(geometry.affine[:3, :3]))) / 1000
+
+
+def check_names(listing: Listing, suffix: str, endings: Sequence[str]) -> None:
+    """See that no two files would have one mask.
+
+    Raises:
+        UsageError: names those that would.
+    """
+    owners: dict[str, list[str]] = defaultdict(list)
+    for key in listing.keys.to_pylist():
+        owners[mask_name(key, suffix, endings)].append(key)
+    shared = [keys for keys in owners.values() if len(keys) > 1]
+    if shared:
+        shown = "; ".join(" and ".join(keys) for keys in shared[:3])
+        more = f"; and {len(shared) - 3} more" if len(shared) > 3 else ""
+        raise UsageError(
+            f"files whose masks would have one name: {shown}{more}",
+            where=listing.root,
+            remedy="leave some out with --exclude, or predict them into another folder",
+        )
+
+
+def masked(
+    network: nn.Module,
+    preprocessing: Any,
+    listing: Listing,
+    target: Target,
+    schema: pa.Schema,
+    out: Path,
+    *,
+    suffix: str,
+    endings: Sequence[str],
+    device: torch.device,
+    precision: str = "float32",
+) -> Iterator[pa.Table]:
+    """Write the mask of each file of a listing below `out`, and yield its row: what it holds, or why there is none.
+
+    Args:
+        network: in eval mode, on `device`.
+        suffix: ".png", or ".nii.gz" for volumes. endings: those of pictures.
+
+    Raises:
+        RunError: a mask cannot be written.
+    """
+    for row in range(len(listing)):
+        key = str(listing.keys[row].as_py())
+        name = mask_name(key, suffix, endings)
+        values: dict[str, Any] = {"file": key}
+        try:
+            with (
+                torch.inference_mode(),
+                torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+            ):
+                classes, geometry = segment_picture(network, preprocessing, listing.file(row))
+        except ImageError as error:
+            values["failure"] = f"{error.stage}: {error.reason}"
+        except Exception as error:  # one odd file must not end the work on all others
+            values["failure"] = f"{type(error).__name__}: {error}"
+        else:
+            write_mask(out / name, classes, target.values, geometry)
+            each = 1.0 if geometry is None else _millilitres(geometry)
+            counts = np.bincount(classes.reshape(-1), minlength=len(target.classes))[1:].tolist()
+            volumes = zip(schema.names[2:-1], counts, strict=True)
+            values |= {"mask": name, **{column: round(count * each, 6) for column, count in volumes}}
+        yield pa.Table.from_pylist([{name: values.get(name) for name in schema.names}], schema=schema)

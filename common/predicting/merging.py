@@ -1,0 +1,137 @@
+"""The shards of a prediction put together: all there, all of one network, sorted by file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from graftwork.common.errors import RunError, UsageError
+from graftwork.common.manifest import Target
+from graftwork.common.predicting import Outcome
+from graftwork.common.predicting.formats import choose_format, load_writer
+from graftwork.common.predicting.job import formats_of
+from graftwork.common.predicting.listing import Shard
+from graftwork.common.predicting.place import Place, about_of, check_same
+from graftwork.common.predicting.rows import columns, read_parquet, read_rows, without
+from graftwork.common.predicting.work import INDEX, assemble, table_of
+
+__all__ = ["merge"]
+
+log = logging.getLogger("graftwork")
+
+
+def merge(out: str | os.PathLike[str], *, form: str = "") -> Outcome:
+    """The shards of `out` as one file; see `graftwork.merge`."""
+    wished = Path(os.path.abspath(out))  # noqa: PTH100
+    file = wished / INDEX if wished.is_dir() else wished
+    shards = _shards(file)
+    said = [about_of(shard) for shard in shards]
+    for shard, each in zip(shards[1:], said[1:], strict=True):
+        check_same(each, said[0], where=shard.file, remedy="predict all shards with one run over one folder")
+    if any(each["exclude"] != said[0]["exclude"] for each in said):
+        raise RunError(
+            "the shards left out different files", where=file, remedy="predict all with one --exclude"
+        )
+    if any(each["listed"] != said[0]["listed"] for each in said):
+        counts = [each["listed"]["files"] for each in said]
+        log.warning(
+            "the shards did not see the same files (%d to %d): predict them again for those that came in between",
+            min(counts),
+            max(counts),
+        )
+    about = {**said[0], "shard": "", "merged": len(shards)}
+    targets = tuple(Target(**each) for each in about["targets"])
+    masks = targets[0].kind == "segmentation"
+    formats = {} if masks else formats_of(about["dataset"])
+    chosen = choose_format(file, form or about["wished_as"], formats)
+    writer = load_writer(chosen, formats[chosen]) if chosen in formats else None
+    about["written_as"] = chosen
+    schema = columns(targets, about["unit"])
+    place = Place(file)
+    old = ""
+    if file.exists():
+        then = about_of(place)
+        check_same(then, about, where=file, remedy="move it away")
+        old = str(then["written_as"])
+    with place.open(about):
+        if place.parts():
+            raise RunError(
+                "a prediction without shards is half done here",
+                where=place.partial,
+                remedy="finish it with the same command, or remove this folder",
+            )
+        streams: list[Iterable[pa.Table]] = [read_parquet(shard.file, schema) for shard in shards]
+        if old:  # what was predicted without shards stays
+            names = [table["file"] for shard in shards for table in read_parquet(shard.file, schema)]
+            known = [chunk.cast(pa.large_string()) for name in names for chunk in name.chunks]
+            there = pa.concat_arrays(known) if known else pa.array([], pa.large_string())
+            streams.append(without(read_rows(place.table(old), table_of(old), schema), there))
+        if masks:
+            streams = [_with_masks(stream, file.parent) for stream in streams]
+        outcome = assemble(place, streams, schema, chosen, writer, targets, about)
+        place.clear()
+    return outcome
+
+
+def _shards(file: Path) -> list[Place]:
+    """All shards of a file, in order.
+
+    Raises:
+        UsageError: there are none, or they are of several numbers.
+        RunError: some are missing or half done.
+    """
+    pattern = re.compile(re.escape(file.name) + r"\.shard-(\d+)-of-(\d+)\.parquet")
+    beside = sorted(file.parent.iterdir()) if file.parent.is_dir() else []
+    found: dict[int, set[int]] = {}
+    for entry in beside:
+        if (match := pattern.fullmatch(entry.name)) is not None:
+            found.setdefault(int(match[2]), set()).add(int(match[1]))
+    if not found:
+        raise UsageError(
+            f"there are no shards of it ({file.name}.shard-1-of-8.parquet, ...)",
+            where=file,
+            remedy="predict them with --shard 1/8 to --shard 8/8, all with this file as --out",
+        )
+    if len(found) > 1:
+        numbers = " and ".join(f"of {of}" for of in sorted(found))
+        raise UsageError(
+            f"there are shards {numbers}", where=file, remedy="move away those that do not count"
+        )
+    ((of, numbers_there),) = found.items()
+    missing = [f"{number}/{of}" for number in range(1, of + 1) if number not in numbers_there]
+    places = [Place.of(file, Shard(number, of)) for number in range(1, of + 1)]
+    half = [
+        f"{at}/{of}" for at, place in enumerate(places, 1) if f"{at}/{of}" not in missing and place.parts()
+    ]
+    if missing or half:
+        faults = [f"missing: {', '.join(missing)}"] * bool(missing) + [
+            f"half done: {', '.join(half)}"
+        ] * bool(half)
+        raise RunError(
+            f"not all shards are there; {'; '.join(faults)}",
+            where=file,
+            remedy=f"predict with --shard {(missing + half)[0]}"
+            + (", and so on" if len(missing + half) > 1 else ""),
+        )
+    return places
+
+
+def _with_masks(stream: Iterable[pa.Table], folder: Path) -> Iterator[pa.Table]:
+    for table in stream:
+        lost: list[Any] = [
+            name for name in table["mask"].to_pylist() if name and not (folder / name).is_file()
+        ]
+        if lost:
+            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+            raise RunError(
+                f"masks are missing: {', '.join(lost[:3])}{more}",
+                where=folder,
+                remedy="predict the shards again: what is missing is made anew",
+            )
+        yield table

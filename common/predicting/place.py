@@ -1,0 +1,165 @@
+"""Where predictions lie: the file, what is said about it beside it, and the work that is half done.
+
+`FILE.partial/` holds a table for each few hundred files that were predicted. It is gone once FILE is whole; a
+prediction that was killed goes on behind the last table. `FILE.about.json` says what made FILE, so that nothing of
+another model is ever added to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from graftwork.common.errors import RunError, UsageError
+from graftwork.common.files import check_writable, lock, write_json, writing
+from graftwork.common.predicting.formats import table_beside
+from graftwork.common.predicting.listing import Shard
+from graftwork.common.predicting.rows import read_parquet
+
+__all__ = ["Place", "about_of", "check_same"]
+
+SAME = {  # what must be equal for rows to stand in one file, and what it is called
+    "model_sha256": "the network's tensors",
+    "targets": "the targets",
+    "thresholds": "the thresholds",
+    "preprocessing": "the preprocessing",
+    "folder": "the folder",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """The file of predictions, of a shard or of all, and what lies beside it."""
+
+    file: Path
+
+    @classmethod
+    def of(cls, wished: Path, shard: Shard | None = None) -> Place:
+        """Where the predictions (of a shard) go, for the file that was wished."""
+        if shard is None:
+            return cls(wished)
+        return cls(wished.with_name(f"{wished.name}.shard-{shard.number}-of-{shard.of}.parquet"))
+
+    def table(self, form: str) -> Path:
+        """Where its rows are read back from."""
+        return table_beside(self.file, form)
+
+    @property
+    def about(self) -> Path:
+        """What is said about it."""
+        return self.file.with_name(f"{self.file.name}.about.json")
+
+    @property
+    def partial(self) -> Path:
+        """The folder of work that is half done."""
+        return self.file.with_name(f"{self.file.name}.partial")
+
+    @contextlib.contextmanager
+    def open(self, identity: Mapping[str, Any]) -> Iterator[None]:
+        """Prove that the file can be written, and hold the right to write it.
+
+        Args:
+            identity: what makes the rows; half-done work of another one is refused.
+
+        Raises:
+            UsageError: a folder stands in the way.
+            RunError: it cannot be written, another process is writing it, or what is there is of another model.
+        """
+        if self.file.is_dir():
+            raise UsageError("it is a folder", where=self.file, remedy="name a file in it")
+        check_writable(self.file.parent)
+        check_writable(self.partial)
+        with lock(self.partial / ".lock", "another process is writing these predictions"):
+            plan = self.partial / "plan.json"
+            if plan.is_file() and self.parts():
+                check_same(_json(plan), identity, where=self.partial, remedy="remove it to begin anew")
+            else:
+                write_json(plan, {key: identity[key] for key in SAME})
+            yield
+
+    def parts(self) -> list[list[Path]]:
+        """The tables of half-done work: a list for each time it was gone on with, in order."""
+        found: dict[str, list[Path]] = {}
+        for part in sorted(self.partial.glob("[0-9]*-[0-9]*.parquet")):
+            found.setdefault(part.name.partition("-")[0], []).append(part)
+        return list(found.values())
+
+    def done(self, schema: pa.Schema) -> pa.Array:
+        """The files that are done already, of half-done work.
+
+        Raises:
+            RunError: a table of it is damaged.
+        """
+        names = [
+            table["file"].cast(pa.large_string()).combine_chunks()
+            for session in self.parts()
+            for part in session
+            for table in read_parquet(part, schema)
+        ]
+        return pa.concat_arrays(names) if names else pa.array([], pa.large_string())
+
+    def keep(self, session: int, number: int, table: pa.Table) -> None:
+        """Write a table of half-done work: the `number`th of the `session`th time."""
+        with writing(self.partial / f"{session:06d}-{number:08d}.parquet") as temporary:
+            pq.write_table(table, temporary)
+
+    def clear(self) -> None:
+        """Remove what was half done."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def about_of(place: Place) -> dict[str, Any]:
+    """What is said about a file of predictions.
+
+    Raises:
+        RunError: nothing is said, or it is damaged.
+    """
+    if not place.about.is_file():
+        raise RunError(
+            f"it is there, but {place.about.name} beside it, which says what made it, is not",
+            where=place.file,
+            remedy="name another file with --out, or move this one away",
+        )
+    return _json(place.about)
+
+
+def check_same(
+    then: Mapping[str, Any], now: Mapping[str, Any], *, where: Path, remedy: str, but: Sequence[str] = ()
+) -> None:
+    """Compare what made some rows with what makes others.
+
+    Args:
+        but: what may differ.
+
+    Raises:
+        RunError: says what differs.
+    """
+    different = [key for key in SAME if key not in but and then.get(key) != now.get(key)]
+    if not different:
+        return
+    what = ", ".join(SAME[key] for key in different)
+    if different == ["folder"]:
+        what = f"the folder {then.get('folder')}, now {now.get('folder')}"
+        remedy += (
+            f"; if it is the same folder, moved, write its path as `folder` in {where}.about.json"
+            if where.is_file()
+            else ""
+        )
+    raise RunError(f"made by something else: {what}", where=where, remedy=remedy)
+
+
+def _json(place: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(place.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"damaged: {error}", where=place, remedy="remove it and the predictions beside it"
+        ) from error

@@ -1,0 +1,262 @@
+"""Predictions of a folder from its list to the file: what is left to do, the work in portions, the file at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from signal import Signals as Names
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from graftwork.common.errors import Interrupted, UsageError
+from graftwork.common.files import write_json
+from graftwork.common.predicting import Outcome
+from graftwork.common.predicting.formats import Writer, choose_format, load_writer, write_rows
+from graftwork.common.predicting.job import Job, formats_of, job_of
+from graftwork.common.predicting.listing import Listing, Shard, list_files, shard_of
+from graftwork.common.predicting.place import Place, about_of, check_same
+from graftwork.common.predicting.rows import columns, merged, read_parquet, read_rows, without
+from graftwork.common.runs import open_run
+from graftwork.common.signals import Signals
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from graftwork.common.manifest import Target
+    from graftwork.common.provenance import Progress
+
+__all__ = ["INDEX", "assemble", "predict", "table_of"]
+
+PORTIONS = {"": 256, "pixels": 16, "ml": 1}  # files whose rows are kept together: what a kill costs at most
+INDEX = "index.csv"  # of a folder of masks
+
+
+def predict(
+    run: str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    form: str = "",
+    shard: str = "",
+    exclude: Sequence[str] = (),
+    root: str | os.PathLike[str] | None = None,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> Outcome:
+    """What a run says of the files that `source` names, written to `out`; see `graftwork.predict`."""
+    job = job_of(open_run(run))
+    wished = Path(os.path.abspath(out))  # noqa: PTH100 (the folder may change, links may stay)
+    share = shard_of(shard) if shard else None
+    if job.masks and form:
+        raise UsageError(
+            "masks have one format each, by their pictures", where="--format", remedy="leave it out"
+        )
+    if job.masks and wished.is_file():
+        raise UsageError("it is a file; masks go into a folder", where=wished, remedy="name a folder")
+    target = wished / INDEX if job.masks else wished
+    formats = {} if job.masks else formats_of(job.run.recipe.dataset)
+    chosen = choose_format(target, form, formats)
+    writer = load_writer(chosen, formats[chosen]) if chosen in formats else None
+    listing = list_files(source, job.endings, exclude=exclude, root=root, apart=wished if job.masks else None)
+    if job.masks:
+        from graftwork.common.predicting.masking import check_names
+
+        check_names(listing, job.suffix, job.endings)
+    about = {
+        **job.about,
+        "folder": str(listing.root),
+        "exclude": list(exclude),
+        "listed": {"files": len(listing), "sha256": listing.digest()},
+        "shard": "" if share is None else str(share),
+        "wished_as": chosen,
+        "written_as": chosen if share is None else "parquet",
+    }
+    if share is not None:
+        listing = _share(listing, share)
+        chosen, writer = "parquet", None
+    place = Place.of(target, share)
+    schema = columns(job.targets, job.unit)
+    old = _old(place, about)
+    with place.open(about), Signals(place.partial) as signals:
+        left = _left(job, place, listing, schema, old, wished)
+        if len(left):
+            _work(job, place, left, schema, signals, wished, workers, progress)
+        done = place.done(schema)
+        if old == chosen and not len(done):
+            said = about_of(place)
+            outcome = Outcome(place.file, said["rows"], said["failed"], 0)
+        else:
+            streams: list[Iterable[pa.Table]] = [_rows(session, schema) for session in place.parts()]
+            if old:
+                streams.append(without(read_rows(place.table(old), table_of(old), schema), done))
+            outcome = assemble(place, streams, schema, chosen, writer, job.targets, about)
+        place.clear()
+    return replace(outcome, new=len(left))
+
+
+def _share(listing: Listing, share: Shard) -> Listing:
+    return listing.rows(np.flatnonzero([key in share for key in listing.keys.to_pylist()]))
+
+
+def table_of(form: str) -> str:
+    """The format that rows of a file are read back in."""
+    return "csv" if form == "csv" else "parquet"
+
+
+# What is left to do ----------------------------------------------------------------------------------------
+
+
+def _old(place: Place, about: Mapping[str, Any]) -> str:
+    """The format of the predictions that are there already, "" where there are none.
+
+    Raises:
+        RunError: they were made by something else.
+    """
+    if not place.file.exists():
+        return ""
+    if place.file.is_dir():
+        raise UsageError("it is a folder", where=place.file, remedy="name a file")
+    then = about_of(place)
+    check_same(then, about, where=place.file, remedy="name another file with --out, or move this one away")
+    return str(then["written_as"])
+
+
+def _left(job: Job, place: Place, listing: Listing, schema: pa.Schema, old: str, folder: Path) -> Listing:
+    """The files of a listing that were not predicted yet, or could not be read when they were."""
+    known = [place.done(schema)]
+    if old:
+        for table in read_rows(place.table(old), table_of(old), schema):
+            good = table.filter(pc.is_null(table["failure"]))
+            if job.masks:  # one that was removed is made again
+                good = good.filter(
+                    pa.array([(folder / name).is_file() for name in good["mask"].to_pylist()], pa.bool_())
+                )
+            known.append(good["file"].cast(pa.large_string()).combine_chunks())
+    missing = pc.invert(pc.is_in(listing.keys, pa.concat_arrays([_one(each) for each in known])))
+    return listing.rows(np.flatnonzero(missing.to_numpy(zero_copy_only=False)))
+
+
+def _one(column: Any) -> pa.Array:
+    """A column as one array."""
+    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+
+
+# The work --------------------------------------------------------------------------------------------------
+
+
+def _work(
+    job: Job,
+    place: Place,
+    left: Listing,
+    schema: pa.Schema,
+    signals: Signals,
+    folder: Path,
+    workers: int,
+    progress: Progress | None,
+) -> None:
+    """Predict the files that are left, and keep their rows a portion at a time.
+
+    Raises:
+        Interrupted: by a signal, after the batch at hand was kept.
+    """
+    session, number, count, waiting = len(place.parts()) + 1, 0, 0, []
+    with closing(_tables(job, left, schema, folder, workers)) as tables:
+        for table in tables:
+            waiting.append(table)
+            count += len(table)
+            stop = signals.caught is not None
+            if stop or count == len(left) or sum(map(len, waiting)) >= PORTIONS[job.unit]:
+                number += 1
+                place.keep(session, number, pa.concat_tables(waiting))
+                waiting = []
+            if progress is not None:
+                progress("predicting", count, len(left))
+            if stop and count < len(left):
+                _stop(signals, place)
+
+
+def _stop(signals: Signals, place: Place) -> None:
+    caught = signals.caught or 0
+    raise Interrupted(
+        f"stopped by {Names(caught).name}; what was done is kept",
+        exit_code=Signals.CODES[caught],
+        where=place.partial,
+        remedy="the same command goes on from here",
+    )
+
+
+def _tables(job: Job, left: Listing, schema: pa.Schema, folder: Path, workers: int) -> Generator[pa.Table]:
+    """The rows of the files that are left, in their order; the network is made first."""
+    import torch
+
+    from graftwork.common.networks import restore_network
+
+    network, preprocessing = restore_network(job.run)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(device).eval()
+    precision = job.run.recipe.training.precision
+    if job.masks:
+        from graftwork.common.predicting.masking import masked
+
+        yield from masked(
+            network, preprocessing, left, job.targets[0], schema, folder,
+            suffix=job.suffix, endings=job.endings, device=device, precision=precision,
+        )  # fmt: skip
+        return
+    from graftwork.common.predicting.scoring import scored
+    from graftwork.common.transforms import Preprocessing
+
+    assert isinstance(preprocessing, Preprocessing)
+    bars = {(each["target"], each["class"]): each["value"] for each in job.about["thresholds"]}
+    yield from scored(
+        network, preprocessing, left, job.targets, bars, schema,
+        device=device, precision=precision, workers=workers,
+    )  # fmt: skip
+
+
+# The file --------------------------------------------------------------------------------------------------
+
+
+def _rows(session: Sequence[Path], schema: pa.Schema) -> Iterator[pa.Table]:
+    for part in session:
+        yield from read_parquet(part, schema)
+
+
+def assemble(
+    place: Place,
+    streams: Sequence[Iterable[pa.Table]],
+    schema: pa.Schema,
+    form: str,
+    writer: Writer | None,
+    targets: tuple[Target, ...],
+    about: Mapping[str, Any],
+) -> Outcome:
+    """Write a file from streams of rows, each sorted by file, and beside it what is said about it.
+
+    What is said takes its place first: a file without it would belong to nobody.
+
+    Raises:
+        RunError, GraftworkError: see `write_rows`.
+    """
+    rows = failed = 0
+
+    def flowing() -> Iterator[pa.Table]:
+        nonlocal rows, failed
+        for table in merged(streams):
+            rows += len(table)
+            failed += len(table) - table["failure"].null_count
+            yield table
+
+    def said() -> dict[str, Any]:
+        facts = {**about, "rows": rows, "failed": failed}
+        write_json(place.about, facts)
+        return facts
+
+    write_rows(flowing(), schema, place.file, form, writer, targets, said)
+    return Outcome(place.file, rows, failed, rows)

@@ -1,0 +1,22 @@
+"""Camera-trap photographs."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from graftwork.common.domain import Domain
+
+__all__ = ["DOMAIN"]
+
+DOMAIN = Domain(
+    name="camera_trap",
+    title="Camera-trap photographs",
+    datasets={
+        "coco_camera_traps": "graftwork.domains.camera_trap.coco_camera_traps",
+        "own": "graftwork.domains.camera_trap.own",
+    },
+    protocols="graftwork.domains.camera_trap.protocols",
+    recipes=files("graftwork") / "recipes" / "camera_trap",
+    cards=files("graftwork") / "data_cards" / "camera_trap",
+    formats={"megadetector": "graftwork.domains.camera_trap.megadetector:write"},
+)

@@ -1,0 +1,311 @@
+"""COCO Camera Traps files: found by their content, and their three lists joined by id, never by name."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graftwork.common.errors import DatasetError
+from graftwork.common.layouts import folders_below, hidden, listed
+
+__all__ = ["EMPTIES", "Annotation", "Picture", "Tables", "load"]
+
+EMPTIES = ("empty", "blank", "none")  # names of the category of frames in which nothing is
+_LISTS = ("images", "annotations", "categories")
+_LOOKED_FOR = "one .json file in COCO Camera Traps format (lists images, annotations, categories)"
+_SAMPLE = 50  # pictures that are looked for to tell where they lie
+_SHOWN = 20  # faults of one kind in a message
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A record of the list `images`; what it does not tell is "" or None."""
+
+    id: str
+    path: str
+    width: float | None
+    height: float | None
+    location: str
+    time: str
+    sequence: str
+    number: int | None
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A record of the list `annotations`: ids of picture and category, count ("" unknown), box (x, y, w, h in px)."""
+
+    id: str
+    picture: str
+    category: str
+    count: str
+    box: tuple[float, float, float, float] | None
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A file in this format.
+
+    Attributes:
+        file: the file. root: the folder to which the names of its pictures are relative.
+        missing: how many of the pictures are not there.
+        backslashes: how many names were written with backslashes.
+        pictures: in the file's order, each once. categories: id to name.
+        annotations: of each picture's id; those of pictures that are not listed too.
+    """
+
+    file: Path
+    root: Path
+    missing: int
+    backslashes: int
+    pictures: tuple[Picture, ...]
+    categories: dict[str, str]
+    annotations: dict[str, list[Annotation]]
+
+    def one_name(self) -> dict[str, list[str]]:
+        """Names that several categories bear (capitals aside), to the ids of these."""
+        bearers: dict[str, list[str]] = defaultdict(list)
+        for key, name in self.categories.items():
+            bearers[name.casefold()].append(key)
+        return {self.categories[ids[0]]: ids for ids in bearers.values() if len(ids) > 1}
+
+
+def load(root: str | os.PathLike[str]) -> Tables:
+    """The file below `root` (up to two folders), or beside the folder of pictures that `root` is, or `root` itself.
+
+    Raises:
+        DatasetError: there is none, there are several, it is damaged, or it says something impossible (all of it).
+    """
+    file, document = _find(Path(root))
+    faults: list[str] = []
+    pictures, backslashes = _pictures(document["images"], faults)
+    categories = _categories(document["categories"], faults)
+    annotations = _annotations(document["annotations"], categories, faults)
+    if faults:
+        raise DatasetError(
+            "cannot be used:" + "".join(f"\n  {fault}" for fault in faults),
+            where=file,
+            remedy="correct the file; ids are what joins its lists",
+        )
+    place, missing = _place(Path(root), file, [picture.path for picture in pictures])
+    return Tables(file, place, missing, backslashes, tuple(pictures), categories, annotations)
+
+
+# Finding the file and the pictures
+
+
+def _find(root: Path) -> tuple[Path, dict[str, Any]]:
+    if root.is_file() and root.suffix.lower() == ".json":
+        found, why = _document(root)
+        if found is None:
+            raise DatasetError(f"{why}; looked for {_LOOKED_FOR}", where=root)
+        return root, found
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "there is no such folder"
+        raise DatasetError(f"{what}; looked for {_LOOKED_FOR}", where=root)
+    below = folders_below(root)
+    hits: list[Path] = []
+    others: list[str] = []
+    kept: dict[str, Any] = {}
+    deeper = [folder for start in below for folder in folders_below(start)]
+    for place in (root, *below, *deeper):
+        for file in _jsons(place):
+            document, why = _document(file)
+            if document is None:
+                others.append(f"{file.relative_to(root).as_posix()} ({why})")
+                continue
+            hits.append(file)
+            kept = kept or document
+    if not hits:  # the folder of pictures was given, and the file lies beside it
+        for file in _jsons(root.absolute().parent):
+            document, _ = _document(file)
+            if document is not None and any((root / name).is_file() for name in _sample(_names(document))):
+                hits.append(file)
+                kept = kept or document
+    if len(hits) > 1:
+        names = ", ".join(os.path.relpath(file, root).replace(os.sep, "/") for file in hits)
+        raise DatasetError(
+            f"looked for {_LOOKED_FOR}; found {len(hits)}: {names}",
+            where=root,
+            remedy="give the path of the file that you mean",
+        )
+    if not hits:
+        seen = f" and the files {', '.join(others)}" if others else ""
+        raise DatasetError(
+            f"looked for {_LOOKED_FOR}, here and up to two folders below; found: {listed(root)}{seen}",
+            where=root,
+            remedy="give the folder that holds the .json file, or the file itself",
+        )
+    return hits[0], kept
+
+
+def _jsons(folder: Path) -> list[Path]:
+    try:
+        return sorted(
+            entry
+            for entry in folder.iterdir()
+            if entry.suffix.lower() == ".json" and not hidden(entry.name) and entry.is_file()
+        )
+    except OSError as error:
+        raise DatasetError(f"the folder cannot be listed ({error.strerror})", where=folder) from error
+
+
+def _document(file: Path) -> tuple[dict[str, Any] | None, str]:
+    """The content of a file in this format; else None and why it is not one."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        return None, f"cannot be read: {error.strerror}"
+    except (ValueError, RecursionError) as error:
+        return None, f"not readable as JSON: {error}"
+    if not isinstance(content, dict):
+        return None, "not an object with lists"
+    lacking = [name for name in _LISTS if not isinstance(content.get(name), list)]
+    return (None, f"without the list {' and '.join(lacking)}") if lacking else (content, "")
+
+
+def _names(document: dict[str, Any]) -> list[str]:
+    return [str(each.get("file_name", "")) for each in document["images"] if isinstance(each, dict)]
+
+
+def _sample(names: list[str]) -> list[str]:
+    return [name.replace("\\", "/") for name in names[:: max(1, len(names) // _SAMPLE)] if name]
+
+
+def _place(root: Path, file: Path, names: list[str]) -> tuple[Path, int]:
+    """The folder to which most of the names are relative, and how many of the pictures are not there."""
+    starts = dict.fromkeys([file.parent, *([root] if root.is_dir() else [])])
+    below = [folder for start in starts for folder in folders_below(start)]
+    deeper = [folder for start in below for folder in folders_below(start)]
+    best, most = file.parent, 0
+    for folder in dict.fromkeys([*starts, *below, *deeper]):
+        there = sum((folder / name).is_file() for name in _sample(names))
+        if there > most:
+            best, most = folder, there
+    if not most:
+        return best, len(names)
+    return best, sum(not (best / name).is_file() for name in names)
+
+
+# Its three lists
+
+
+def _pictures(records: list[Any], faults: list[str]) -> tuple[list[Picture], int]:
+    ids: dict[str, Picture] = {}
+    paths: dict[str, str] = {}
+    wrong: dict[str, list[str]] = defaultdict(list)
+    backslashes = 0
+    for number, record in enumerate(records):
+        key = _text(record.get("id")) if isinstance(record, dict) else ""
+        name = record.get("file_name") if isinstance(record, dict) else None
+        if not key or not isinstance(name, str) or not name.strip():
+            wrong["without an id or a file_name"].append(f"number {number}")
+            continue
+        path = name.strip().replace("\\", "/").removeprefix("./")
+        backslashes += "\\" in name
+        if path.startswith("/") or ":" in path.partition("/")[0] or ".." in path.split("/"):
+            wrong["with a file_name that is not below the folder"].append(f"{key} ({name})")
+            continue
+        picture = Picture(
+            id=key,
+            path=path,
+            width=_number(record.get("width")),
+            height=_number(record.get("height")),
+            location=_text(record.get("location")),
+            time=_text(record.get("datetime")) or _text(record.get("date_captured")),
+            sequence=_text(record.get("seq_id")),
+            number=_whole(record.get("frame_num")),
+        )
+        if key in ids:
+            if ids[key].path != path:
+                wrong["whose id stands for several files"].append(f"{key} ({ids[key].path}, {path})")
+            continue
+        if path in paths:
+            wrong["of one file under several ids"].append(f"{path} ({paths[path]}, {key})")
+            continue
+        ids[key], paths[path] = picture, key
+    faults.extend(_counted("image", wrong))
+    return list(ids.values()), backslashes
+
+
+def _categories(records: list[Any], faults: list[str]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    wrong: dict[str, list[str]] = defaultdict(list)
+    for number, record in enumerate(records):
+        key = _text(record.get("id")) if isinstance(record, dict) else ""
+        name = _text(record.get("name")) if isinstance(record, dict) else ""
+        if not key or not name:
+            wrong["without an id or a name"].append(f"number {number}")
+        elif names.get(key, name) != name:
+            wrong["whose id stands for several names"].append(f"{key} ({names[key]}, {name})")
+        else:
+            names[key] = name
+    faults.extend(_counted("category", wrong))
+    return names
+
+
+def _annotations(
+    records: list[Any], categories: dict[str, str], faults: list[str]
+) -> dict[str, list[Annotation]]:
+    of: dict[str, list[Annotation]] = defaultdict(list)
+    wrong: dict[str, list[str]] = defaultdict(list)
+    for number, record in enumerate(records):
+        key = _text(record.get("image_id")) if isinstance(record, dict) else ""
+        category = _text(record.get("category_id")) if isinstance(record, dict) else ""
+        if not key or not category:
+            wrong["without an image_id or a category_id"].append(f"number {number}")
+        elif category not in categories:
+            wrong["of a category that is not listed"].append(
+                f"{_text(record.get('id')) or number} ({category})"
+            )
+        else:
+            box = record.get("bbox")
+            numbers = (
+                [_number(each) for each in box] if isinstance(box, list | tuple) and len(box) == 4 else [None]
+            )
+            corner = tuple(each for each in numbers if each is not None)
+            of[key].append(
+                Annotation(
+                    id=_text(record.get("id")),
+                    picture=key,
+                    category=category,
+                    count=_text(record.get("count")),
+                    box=corner if len(corner) == 4 else None,
+                )
+            )
+    faults.extend(_counted("annotation", wrong))
+    return of
+
+
+def _counted(noun: str, wrong: dict[str, list[str]]) -> Iterator[str]:
+    for what, examples in wrong.items():
+        more = f" and {len(examples) - _SHOWN} more" if len(examples) > _SHOWN else ""
+        one = noun if len(examples) == 1 else "categories" if noun == "category" else f"{noun}s"
+        yield f"{len(examples)} {one} {what}: {', '.join(examples[:_SHOWN])}{more}"
+
+
+def _text(value: object) -> str:
+    """An id, a name or a place as text, however it was written: 33, 33.0 and "33" are one; "" is unknown."""
+    if value is None or isinstance(value, bool | list | dict):
+        return ""
+    if isinstance(value, float):
+        if value != value:
+            return ""
+        return str(int(value)) if value.is_integer() else str(value)
+    return str(value).strip()
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _whole(value: object) -> int | None:
+    try:
+        return int(_text(value))
+    except ValueError:
+        return None

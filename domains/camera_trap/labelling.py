@@ -1,0 +1,239 @@
+"""From what is said about frames to a manifest: species, empty or not, and how many; the same for every loader."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graftwork.common.domain import Dataset
+from graftwork.common.errors import DatasetError
+from graftwork.common.manifest import Manifest, Target
+from graftwork.domains.camera_trap.sequences import Moment, moment, sequences
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["BINS", "EMPTY", "UNPLACED", "Frame", "bin_of", "manifest_of"]
+
+EMPTY = "empty"  # the class of a frame in which nothing is
+BINS = (*map(str, range(1, 11)), "11-50", "51+")  # of counts, as volunteers of Snapshot Serengeti gave them
+UNPLACED = "(location unknown)"  # the group of frames without a location, where others have one
+_LONGEST = 6 * 3600  # seconds that an event may plausibly last
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is known of a picture.
+
+    Attributes:
+        path: POSIX, relative to the root.
+        species: what is in it, each once, by name; empty where nothing is known to be in it.
+        empty: whether it is said to be empty. With neither species nor this, nothing is known of it.
+        location: of the camera; "" unknown. time, sequence, number: as text or "", None where unknown.
+        count: how many animals, as a bin of `BINS`, "" unknown.
+        boxes: how many boxes were drawn in it; None where the set has no boxes.
+        source: who labelled it; "" unknown.
+    """
+
+    path: str
+    species: tuple[str, ...] = ()
+    empty: bool = False
+    location: str = ""
+    time: str = ""
+    sequence: str = ""
+    number: int | None = None
+    count: str = ""
+    boxes: int | None = None
+    source: str = ""
+
+    @property
+    def label(self) -> str | None:
+        """The one class of the frame; None where it is unknown, of two species, or contradictory."""
+        if self.empty:
+            return None if self.species else EMPTY
+        return self.species[0] if len(self.species) == 1 else None
+
+    @property
+    def filled(self) -> str | None:
+        """ "empty" or "animal"; None where it is unknown or contradictory."""
+        if self.empty:
+            return None if self.species else "empty"
+        return "animal" if self.species else None
+
+
+def bin_of(count: str | float) -> str:
+    """The bin of a count, "7" or "11-50"; of text that already is a bin, itself; "" of what is no count above 0."""
+    text = str(count).strip()
+    if text in BINS:
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        return ""
+    if not number >= 1 or not number.is_integer():
+        return ""
+    return str(int(number)) if number <= 10 else "11-50" if number <= 50 else "51+"
+
+
+def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequence[str] = ()) -> Manifest:
+    """The manifest of these frames, in the order of their paths.
+
+    Targets: `species` (of several classes, those that occur; `empty` is one where frames are empty), then, where they
+    can be told, `empty` (empty or animal, prefix `empty_`) and `count` (twelve bins, prefix `count_`). Group: the
+    location; unit: the event.
+
+    Raises:
+        DatasetError: no frames, fewer than two classes, or a table that is not valid.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if not frames:
+        raise DatasetError("the table lists no picture", where=root)
+    frames = sorted(frames, key=lambda frame: frame.path)
+    classes = tuple(sorted({frame.label for frame in frames if frame.label is not None}))
+    if len(classes) < 2:
+        raise DatasetError(
+            f"species takes at least two classes; the frames of one class show: {', '.join(classes) or 'none'}",
+            where=root,
+            remedy="give a set with more than one class (empty frames count as one)",
+        )
+    stems = [_stem(frame.path) for frame in frames]
+    twice = Counter(stems)
+    # two files may differ in their suffix alone; then the suffix tells them apart
+    cases = [stem if twice[stem] == 1 else frame.path for stem, frame in zip(stems, frames, strict=True)]
+    placed = any(frame.location for frame in frames)
+    frames = [replace(each, location=each.location or UNPLACED) if placed else each for each in frames]
+    times = [moment(frame.time) for frame in frames]
+    events = sequences(
+        [
+            # a camera that is not known tells nothing about what belongs together
+            Moment(
+                "" if frame.location == UNPLACED else frame.location, time, case, frame.sequence, frame.number
+            )
+            for frame, time, case in zip(frames, times, cases, strict=True)
+        ]
+    )
+    text = pd.StringDtype(na_value=np.nan)
+    columns: dict[str, pd.Series] = {
+        "case": pd.Series(cases, dtype=text),
+        "path": pd.Series([frame.path for frame in frames], dtype=text),
+        "group": pd.Series([frame.location or None for frame in frames], dtype=text),
+        "target": pd.Series([frame.label for frame in frames], dtype=text),
+    }
+    further = []
+    if {"empty", "animal"} <= {frame.filled for frame in frames}:
+        further.append(Target("empty", "binary", ("empty", "animal"), prefix="empty_"))
+        columns["empty_target"] = pd.Series([frame.filled for frame in frames], dtype=text)
+    counts = [frame.count if frame.filled == "animal" and frame.count else None for frame in frames]
+    if len(set(counts) - {None}) >= 2:
+        further.append(Target("count", "ordinal", BINS, prefix="count_"))
+        columns["count_target"] = pd.Series(counts, dtype=text)
+    columns["event"] = pd.Series(_within_groups(frames, [event for event, _ in events]), dtype=text)
+    columns["datetime"] = pd.Series(
+        [None if each is None else each.isoformat() for each in times], dtype=text
+    )
+    columns["frame_number"] = pd.Series([number for _, number in events], dtype="int64")
+    columns["species_set"] = pd.Series([";".join(frame.species) for frame in frames], dtype=text)
+    covariates = ["event", "datetime", "frame_number", "species_set"]
+    if any(frame.boxes is not None for frame in frames):
+        columns["boxes"] = pd.Series([frame.boxes or 0 for frame in frames], dtype="int64")
+        covariates.append("boxes")
+    if any(frame.source for frame in frames):
+        columns["label_source"] = pd.Series([frame.source or None for frame in frames], dtype=text)
+        covariates.append("label_source")
+    return Manifest(
+        frame=pd.DataFrame(columns),
+        root=root,
+        dataset=about.name,
+        group=about.group,
+        target=Target(about.target.name, about.target.kind, classes),
+        covariates=tuple(covariates),
+        notes=(*notes, *_notes(frames, times, placed)),
+        further=tuple(further),
+        unit="event",
+    )
+
+
+def _within_groups(frames: Sequence[Frame], events: list[str]) -> list[str]:
+    """Events that lie in one group each: an id that also stands on a frame without a location is split there."""
+    places: dict[str, set[str]] = {}
+    for frame, event in zip(frames, events, strict=True):
+        places.setdefault(event, set()).add(frame.location)
+    return [
+        event if len(places[event]) == 1 else f"{frame.location}/{event}"
+        for frame, event in zip(frames, events, strict=True)
+    ]
+
+
+def _notes(frames: Sequence[Frame], times: Sequence[datetime | None], placed: bool) -> Iterator[str]:
+    several = sum(len(frame.species) > 1 and not frame.empty for frame in frames)
+    if several:
+        yield f"{several} of {len(frames)} frames show several species; their species is taken as unknown"
+    contrary = sum(frame.empty and bool(frame.species) for frame in frames)
+    if contrary:
+        yield f"{contrary} frames are called empty and not empty at once; what they show is taken as unknown"
+    silent = sum(not frame.empty and not frame.species for frame in frames)
+    if silent:
+        yield f"{silent} of {len(frames)} frames have no label; what they show is taken as unknown"
+    if any(frame.filled == "empty" for frame in frames):
+        yield "animal means anything but empty: people and vehicles too, where the set has them"
+    full = [frame for frame in frames if frame.filled == "animal"]
+    uncounted = sum(not frame.count for frame in full)
+    if uncounted == len(full):
+        yield "how many animals a frame shows is not told"
+    elif uncounted:
+        yield f"how many animals is known for {len(full) - uncounted} of {len(full)} frames that show any"
+    if not placed:
+        yield "no frame tells its location, so nothing can be split by location"
+    else:
+        lost = sum(frame.location == UNPLACED for frame in frames)
+        if lost:
+            yield f"{lost} frames without a location are taken as one location of their own, {UNPLACED}"
+    unread = sum(bool(frame.time) and time is None for frame, time in zip(frames, times, strict=True))
+    if unread:
+        yield f"{unread} times cannot be read (wanted: year, month, day, hour) and are taken as unknown"
+    given = sum(bool(frame.sequence) for frame in frames)
+    if given:
+        yield from _long(frames, times)
+    if given == len(frames):
+        yield "events are the sequences that the table names"
+    else:
+        some = (
+            ""
+            if given == 0
+            else f"{given} frames belong to the sequences that the table names; of the others, "
+        )
+        timeless = sum(
+            not frame.sequence and (time is None or frame.location in ("", UNPLACED))
+            for frame, time in zip(frames, times, strict=True)
+        )
+        if timeless == len(frames):
+            yield "no frame tells a sequence, or both time and location: each is taken as an event of its own"
+            return
+        built = "events are built from gaps in time of more than 60 s at a location"
+        alone = f"; {timeless} frames without time or location are each alone" if timeless else ""
+        yield f"{some}{built}{alone}"
+
+
+def _long(frames: Sequence[Frame], times: Sequence[datetime | None]) -> Iterator[str]:
+    """A hint where sequences last too long to be what they are called, as if their column numbered something else."""
+    told: dict[tuple[str, str], list[datetime]] = defaultdict(list)
+    for frame, time in zip(frames, times, strict=True):
+        if frame.sequence and time is not None:
+            told[frame.location, frame.sequence].append(time.replace(tzinfo=None))
+    long = [key for key, moments in told.items() if (max(moments) - min(moments)).total_seconds() > _LONGEST]
+    if long:
+        yield (
+            f"{len(long)} sequences last longer than {_LONGEST // 3600} h ({long[0][1]!r} at {long[0][0]}): see "
+            "whether their ids are what they seem; without them, events are built from times"
+        )
+
+
+def _stem(path: str) -> str:
+    head, dot, suffix = path.rpartition(".")
+    return head if dot and "/" not in suffix and head and not head.endswith("/") else path

@@ -1,0 +1,158 @@
+"""By which conventions camera-trap photographs are judged, and what others have published by them."""
+
+from __future__ import annotations
+
+from graftwork.common.evaluation.protocols import Protocol, Published
+from graftwork.domains.camera_trap.labelling import BINS
+
+__all__ = ["PROTOCOLS"]
+
+_WILDS = (
+    "Koh et al., WILDS: A Benchmark of in-the-Wild Distribution Shifts, ICML 2021, table 1, arXiv:2012.07421"
+)
+_SERENGETI = (
+    "Norouzzadeh et al., Automatically identifying, counting, and describing wild animals in camera-trap images "
+    "with deep learning, PNAS 115:E5716-E5725 (2018), abstract, doi:10.1073/pnas.1719367115"
+)
+_LOCATIONS = "Frames of one location share what stands behind the animals, so intervals resample locations."
+_EVENTS = (
+    "An event is the sequence that the set names; where it names none, frames of one location belong together while "
+    "the gap between them is at most 60 s."
+)
+_SPECIES = (
+    "A frame has the one species that is in it, or is empty; frames with several species, with contradictory labels or "
+    "without any are left out and counted."
+)
+_ANIMAL = (
+    "Positive is a frame that is not empty; people and vehicles, where a set has them, count as not empty."
+)
+_COUNTS = (
+    "The number of animals is told in twelve bins: 1 to 10, 11 to 50, 51 and more; a frame is given the bin with the "
+    "largest score. Empty frames and frames whose number is not known are left out and counted."
+)
+_MACRO = (
+    "Macro F1 is the mean over the classes that occur in the truth of the part; a class that is only predicted lowers "
+    "the precision of the others and has no term of its own (as in WILDS)."
+)
+
+PROTOCOLS = (
+    Protocol(
+        name="species",
+        version=1,
+        title="Species in camera-trap frames",
+        source="macro F1 after WILDS iWildCam (Koh et al., ICML 2021)",
+        unit="frame",
+        kind="multi-class",
+        primary="macro_f1",
+        metrics=("macro_f1", "accuracy", "balanced_accuracy", "auroc", "average_precision", "brier"),
+        labels=_SPECIES,
+        notes=(
+            _LOCATIONS,
+            _MACRO,
+            "The published figures are of another set, iWildCam 2020: a yardstick of how much is lost at cameras that "
+            "were not seen in training, not a mark to reach.",
+        ),
+        published=(
+            Published("macro_f1", 0.470, "ResNet-50, iWildCam 2020, cameras seen in training", _WILDS),
+            Published("macro_f1", 0.310, "ResNet-50, iWildCam 2020, cameras not seen in training", _WILDS),
+        ),
+        group="location",
+    ),
+    Protocol(
+        name="species-events",
+        version=1,
+        title="Species in camera-trap events",
+        source="events after Norouzzadeh et al., PNAS 115:E5716 (2018); macro F1 after WILDS iWildCam",
+        unit="event",
+        kind="multi-class",
+        primary="macro_f1",
+        metrics=("macro_f1", "accuracy", "balanced_accuracy", "auroc", "average_precision"),
+        aggregation=_EVENTS,
+        labels=_SPECIES,
+        notes=(
+            _LOCATIONS,
+            _MACRO,
+            "The published figure is of Snapshot Serengeti, events that show animals, with the same cameras in "
+            "training and test.",
+        ),
+        published=(
+            Published(
+                "accuracy", 0.938, "ensemble, Snapshot Serengeti, cameras seen in training", _SERENGETI
+            ),
+        ),
+        group="location",
+        by="event",
+        pooling="mean",
+        rest="empty",
+    ),
+    Protocol(
+        name="empty",
+        version=1,
+        title="Empty or not, in camera-trap frames",
+        source="the filter of empty frames, as MegaDetector is used (Beery et al., 2019, arXiv:1907.06772)",
+        unit="frame",
+        kind="binary",
+        primary="auroc",
+        metrics=("auroc", "average_precision", "sensitivity", "specificity", "balanced_accuracy", "brier"),
+        labels=_ANIMAL,
+        notes=(_LOCATIONS,),
+        group="location",
+        classes=("empty", "animal"),
+        target="empty",
+    ),
+    Protocol(
+        name="empty-events",
+        version=1,
+        title="Empty or not, in camera-trap events",
+        source="the filter of empty frames, as MegaDetector is used (Beery et al., 2019, arXiv:1907.06772)",
+        unit="event",
+        kind="binary",
+        primary="auroc",
+        metrics=("auroc", "average_precision", "sensitivity", "specificity", "balanced_accuracy"),
+        aggregation=_EVENTS,
+        labels=_ANIMAL,
+        notes=(_LOCATIONS,),
+        group="location",
+        classes=("empty", "animal"),
+        target="empty",
+        by="event",
+        pooling="max",
+    ),
+    Protocol(
+        name="count",
+        version=1,
+        title="How many animals, in camera-trap frames",
+        source="bins and the bin beside after Norouzzadeh et al., PNAS 115:E5716 (2018)",
+        unit="frame",
+        kind="ordinal",
+        primary="within_one",
+        metrics=("within_one", "accuracy", "mean_absolute_error"),
+        labels=_COUNTS,
+        notes=(_LOCATIONS, "Differences are in bins, so 11 to 50 is one bin from 10."),
+        group="location",
+        classes=BINS,
+        target="count",
+    ),
+    Protocol(
+        name="count-events",
+        version=1,
+        title="How many animals, in camera-trap events",
+        source="bins and the bin beside after Norouzzadeh et al., PNAS 115:E5716 (2018)",
+        unit="event",
+        kind="ordinal",
+        primary="within_one",
+        metrics=("within_one", "accuracy", "mean_absolute_error"),
+        aggregation=_EVENTS,
+        labels=_COUNTS,
+        notes=(
+            _LOCATIONS,
+            "Differences are in bins, so 11 to 50 is one bin from 10.",
+            "The number of an event is the largest of its frames, not the number of animals that passed.",
+        ),
+        group="location",
+        classes=BINS,
+        target="count",
+        by="event",
+        pooling="max",
+    ),
+)

@@ -1,0 +1,110 @@
+"""Events: the frames that belong together, known by an id or built from gaps in time at a camera.
+
+An event is one passing of an animal, seen in one frame or in a burst of many. Frames of an event are near copies, so
+they stay in one part and are counted once. Where a set does not say what belongs together, a new event begins when
+the gap to the frame before, at the same location, is longer than a minute; a clock bin (all frames of 10:05) would
+cut bursts in two and join strangers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+__all__ = ["GAP", "Moment", "moment", "sequences"]
+
+GAP = 60.0  # seconds; a longer gap between frames of one location begins a new event
+
+# 2012:05:08 19:23:36 as a camera writes it, 2012/05/08 as spreadsheets do; what fromisoformat does not take
+_CLOCK = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:?\d\d")
+_DATE = re.compile(r"(\d{4})[:/](\d{1,2})[:/](\d{1,2})(?=[ T]|$)")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a frame says of its place in time: location ("" where unknown), time, sequence and number in it ("",
+    None where unknown), and its name, which decides among equal times."""
+
+    location: str
+    time: datetime | None
+    name: str
+    sequence: str = ""
+    number: int | None = None
+
+
+def moment(text: str) -> datetime | None:
+    """A time from text, `2012-05-08 19:23:36`, with or without fraction and offset, also with colons or slashes in
+    the date (year first); None where it is none, is a day without a time, or could be read in two ways (05/08/2012)."""
+    said = _DATE.sub(lambda found: f"{found[1]}-{int(found[2]):02d}-{int(found[3]):02d}", text.strip())
+    # 19:23:36.5 has one digit too few for Python 3.11 on some builds, and 19:23:36.123456789 three too many
+    said = re.sub(r"\.(\d+)", lambda found: f".{found[1][:6]:0<6}", said)
+    if not _CLOCK.match(said):
+        return None
+    try:
+        return datetime.fromisoformat(said)
+    except ValueError:
+        return None
+
+
+def sequences(moments: Sequence[Moment], gap: float = GAP) -> list[tuple[str, int]]:
+    """The event of each frame, and its number in it, counted from 1; in the order of `moments`.
+
+    Frames with a sequence id belong to the event of that id; where an id is used at several locations (cameras that
+    count from 1), the location belongs to it. The others are put together by time: at each location, in the order of
+    (time, fraction of a second, name), a new event begins when the gap to the frame before is longer than `gap`
+    seconds. It is named by its location and its first time. Frames without a time or a location are each alone.
+    Numbers that the frames tell are kept where every frame of an event has one of its own.
+    """
+    places: dict[str, set[str]] = defaultdict(set)
+    for each in moments:
+        if each.sequence:
+            places[each.sequence].add(each.location)
+    ambiguous = any(len(found) > 1 for found in places.values())
+
+    events = [""] * len(moments)
+    timed: dict[str, list[int]] = defaultdict(list)
+    for row, each in enumerate(moments):
+        if each.sequence:
+            events[row] = f"{each.location}/{each.sequence}" if ambiguous else each.sequence
+        elif each.time is not None and each.location:
+            timed[each.location].append(row)
+        else:
+            events[row] = each.name
+    for location, rows in timed.items():
+        before: datetime | None = None
+        event = ""
+        for row in sorted(rows, key=lambda row: (_instant(moments[row]), moments[row].name)):
+            now = _instant(moments[row])
+            if before is None or (now - before).total_seconds() > gap:
+                event = f"{location} {_stamp(moments[row])}"
+            events[row] = event
+            before = now
+
+    members: dict[str, list[int]] = defaultdict(list)
+    for row, event in enumerate(events):
+        members[event].append(row)
+    numbers = [0] * len(moments)
+    for rows in members.values():
+        told = [moments[row].number for row in rows]
+        if None not in told and len(set(told)) == len(told):
+            for row in rows:
+                numbers[row] = moments[row].number or 0
+            continue
+        ordered = sorted(rows, key=lambda row: (_instant(moments[row]), moments[row].name))
+        for number, row in enumerate(ordered, start=1):
+            numbers[row] = number
+    return list(zip(events, numbers, strict=True))
+
+
+def _instant(frame: Moment) -> datetime:
+    """For ordering: a time without an offset is taken as it stands, one without a time comes first."""
+    if frame.time is None:
+        return datetime.min.replace(tzinfo=UTC)
+    return frame.time.replace(tzinfo=UTC) if frame.time.tzinfo is None else frame.time.astimezone(UTC)
+
+
+def _stamp(frame: Moment) -> str:
+    return "" if frame.time is None else frame.time.isoformat(sep=" ")

@@ -1,0 +1,270 @@
+"""The loader of one's own camera traps: the column map, tables as spreadsheets write them, Camtrap DP packages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from graftwork.common.errors import DatasetError, GraftworkError, TableError
+from graftwork.common.splits import split
+from graftwork.domains.camera_trap import own
+
+MAP = 'table = "labels.csv"\npath = "path"\nlabel = "label"\ngroup = "place"\n'
+TABLE = "path,label,place\na/1.jpg,fox,A\na/2.jpg,empty,A\nb/1.jpg,deer,B\n"
+
+
+def lay(folder: Path, table: str | bytes = TABLE, columns: str = MAP, name: str = "labels.csv") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(table if isinstance(table, bytes) else table.encode())
+    if columns:
+        (folder / "columns.toml").write_text(columns)
+    return folder
+
+
+def test_the_map_says_what_columns_mean(tmp_path: Path) -> None:
+    table = "path,label,place,when,n,by\na.jpg,fox,A,2021-01-01 10:00:00,2,ann\n"
+    table += "b.jpg,none,A,2021-01-01 10:00:20,,model\n"
+    more = 'time = "when"\ncount = "n"\nsource = "by"\nweak = ["model"]\n'
+    manifest = own.read(lay(tmp_path, table + "c.jpg,deer,B,,11-50,ann\n", MAP + more))
+    frame = manifest.frame
+    assert frame["target"].tolist() == ["fox", "empty", "deer"]
+    assert frame["group"].tolist() == ["A", "A", "B"]
+    assert frame["event"].tolist() == ["A 2021-01-01 10:00:00"] * 2 + ["c"]
+    assert frame["count_target"].fillna("?").tolist() == ["2", "?", "11-50"]
+    assert frame["label_source"].tolist() == ["ann", "model", "ann"]
+    assert any(each.startswith("weak labels: 1 of 3 labels are 'model'") for each in manifest.notes)
+    assert [target.name for target in manifest.targets] == ["species", "empty", "count"]
+
+
+def test_table_and_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
+    lay(tmp_path / "data", columns="")
+    (tmp_path / "data" / "a").mkdir()
+    for name in ("a/1.jpg", "a/2.jpg"):
+        (tmp_path / "data" / name).write_bytes(b"")
+    said = MAP.replace('"labels.csv"', json.dumps(str(tmp_path / "data" / "labels.csv")))
+    (tmp_path / "map").mkdir()
+    (tmp_path / "map" / "columns.toml").write_text(
+        said + f"pictures = {json.dumps(str(tmp_path / 'data'))}\n"
+    )
+    manifest = own.read(tmp_path / "map")
+    assert manifest.root == tmp_path / "data" and manifest.file(0).is_file()
+    assert any("1 of the 3 pictures" in each for each in manifest.notes)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"\xef\xbb\xbf" + TABLE.encode(),
+        TABLE.replace(",", ";").replace("\n", "\r\n").encode(),
+        TABLE.replace(",", "\t").encode(),
+        TABLE.replace("a/", "a\\").replace("b/", ".\\b\\").encode(),
+        TABLE.encode() + b"\n ,,\n",
+    ],
+    ids=["mark", "semicolons", "tabs", "backslashes", "empty lines"],
+)
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, table: bytes) -> None:
+    manifest = own.read(lay(tmp_path, table))
+    assert manifest.frame["path"].tolist() == ["a/1.jpg", "a/2.jpg", "b/1.jpg"]
+    assert manifest.frame["target"].tolist() == ["fox", "empty", "deer"]
+    assert any("backslashes in 3 paths" in each for each in manifest.notes) == (b"\\" in table)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (TABLE.encode("utf-16"), "UTF-16"),
+        (TABLE.replace("fox", "Fähe").encode("latin-1"), "not UTF-8: byte 0xe4 in line 2"),
+        (b"PK\x03\x04rest", "a spreadsheet or an archive"),
+        (b"", "no rows"),
+        (
+            TABLE.encode() + b"c.jpg,fox\nd.jpg,fox,A,more\n",
+            "line 5 has 2 cells, the first line 3\n  line 6 has 4",
+        ),
+        (b"path,label,label,place\na,b,c,d\n", "column 'label' stands twice"),
+    ],
+    ids=["utf-16", "latin-1", "xlsx", "nothing", "ragged", "columns twice"],
+)
+def test_what_is_no_such_table_is_refused_kindly(tmp_path: Path, content: bytes, expected: str) -> None:
+    with pytest.raises(TableError) as caught:
+        own.read(lay(tmp_path, content))
+    assert expected in str(caught.value) and "labels.csv" in str(caught.value)
+
+
+def test_all_faults_of_a_table_at_once_with_their_lines(tmp_path: Path) -> None:
+    rows = [
+        ",fox,A,",  # 2
+        "a.jpg,,A,",
+        "b.jpg,fox,,",
+        "c.jpg,fox,A,few",  # 5
+        "../d.jpg,fox,A,",
+        "/elsewhere/e.jpg,fox,A,",
+        "C:\\f.jpg,fox,A,",  # 8
+        "https://example.org/g.jpg,fox,A,",
+        "h.jpg,fox,A,1",
+        "./h.jpg,deer,B,1",
+    ]
+    table = "path,label,place,n\n" + "\n".join(rows) + "\n"
+    with pytest.raises(TableError) as caught:
+        own.read(lay(tmp_path, table, MAP + 'count = "n"\n'))
+    said = str(caught.value)
+    for fault in (
+        "line 2: path is empty",
+        "line 3: label is empty",
+        "line 4: group is empty",
+        "line 5: count 'few'",
+        "line 6: ../d.jpg leads out",
+        "line 7: /elsewhere/e.jpg is not below",
+        "line 8: C:\\f.jpg is a path of another machine",
+        "line 9: https://example.org/g.jpg is an address",
+        "lines 10, 11: one picture, h.jpg",
+    ):
+        assert fault in said, fault
+
+
+def test_absolute_paths_below_the_pictures_are_made_relative(tmp_path: Path) -> None:
+    table = TABLE.replace("a/1.jpg", str(tmp_path / "a" / "1.jpg"))
+    assert own.read(lay(tmp_path, table)).frame["path"].iloc[0] == "a/1.jpg"
+
+
+def test_a_map_with_faults_lists_them_and_shows_a_whole_one(tmp_path: Path) -> None:
+    with pytest.raises(TableError) as caught:
+        own.read(lay(tmp_path, columns='tabel = "x"\npath = 3\nweak = ["model"]\n'))
+    said = str(caught.value)
+    for fault in (
+        "there is no key 'tabel'; 'table' is meant?",
+        "path is a text, not 3",
+        "label is missing",
+        "weak",
+    ):
+        assert fault in said
+    assert 'group = "location"' in said
+    with pytest.raises(TableError, match=r"column 'place' \(group\) is missing; found: path, label, site"):
+        own.read(lay(tmp_path, TABLE.replace("place", "site")))
+    with pytest.raises(TableError, match="cannot be read"):
+        own.read(lay(tmp_path, columns="path = [\n"))
+    with pytest.raises(DatasetError, match=r"folder; columns\.toml names it"):
+        own.read(lay(tmp_path, columns=MAP + 'pictures = "nowhere"\n'))
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["filepath,species,location", "File Name;scientificName;deploymentID", "IMAGE\tCategory\tStation"],
+)
+def test_usual_names_are_taken_and_said(tmp_path: Path, header: str) -> None:
+    mark = next(each for each in ",;\t" if each in header)
+    rows = TABLE.split("\n", 1)[1].replace(",", mark)
+    manifest = own.read(lay(tmp_path, f"{header}\n{rows}", columns=""))
+    assert manifest.frame["group"].tolist() == ["A", "A", "B"]
+    named = header.split(mark)
+    assert any(
+        f"{named[0]} as path, {named[1]} as label, {named[2]} as group" in each for each in manifest.notes
+    )
+
+
+def test_a_column_called_sequence_is_not_taken_for_an_id(tmp_path: Path) -> None:
+    table = "path,species,location,sequence\na.jpg,fox,A,1 2\nb.jpg,fox,A,2 2\nc.jpg,deer,A,1 2\n"
+    assert own.read(lay(tmp_path, table, columns="")).frame["event"].nunique() == 3
+    times = "path,label,place,when,nth\na.jpg,fox,A,2021-01-01 10:00,1\nb.jpg,deer,A,2021-03-01 10:00,1\n"
+    manifest = own.read(lay(tmp_path, times, MAP + 'time = "when"\nsequence = "nth"\n'))
+    assert any("1 sequences last longer than 6 h ('1' at A)" in each for each in manifest.notes)
+
+
+def test_without_usual_names_the_columns_are_listed_and_a_map_is_shown(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError) as caught:
+        own.read(lay(tmp_path, "bild,tier,ort\na,b,c\n", columns=""))
+    assert "labels.csv with the columns bild, tier, ort" in str(caught.value)
+    assert 'path = "path"' in str(caught.value)
+    lay(tmp_path, TABLE.replace("place", "site"), columns="", name="one.csv")
+    lay(tmp_path, TABLE.replace("place", "site"), columns="", name="two.csv")
+    with pytest.raises(DatasetError, match=r"found 2: one\.csv, two\.csv"):
+        own.read(tmp_path)
+
+
+def test_no_column_of_locations_may_be_said_aloud(tmp_path: Path) -> None:
+    manifest = own.read(lay(tmp_path, columns=MAP.replace('"place"', '""')))
+    assert manifest.frame["group"].isna().all()
+    with pytest.raises(GraftworkError):
+        split(manifest)
+
+
+def test_labels_that_differ_in_capitals_are_noted(tmp_path: Path) -> None:
+    manifest = own.read(lay(tmp_path, TABLE.replace("deer", "Fox")))
+    assert any(
+        "differ in capitals alone are taken as different classes: Fox, fox" in each for each in manifest.notes
+    )
+
+
+# Camtrap DP
+
+
+def package(folder: Path, media: str, observations: str, deployments: str = "d1,L1\nd2,L2\n") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("deployments", "media", "observations")
+    resources = [{"name": name, "path": f"{name}.csv"} for name in names]
+    (folder / "datapackage.json").write_text(json.dumps({"resources": resources}))
+    (folder / "deployments.csv").write_text("deploymentID,locationID\n" + deployments)
+    (folder / "media.csv").write_text("mediaID,deploymentID,timestamp,filePath,fileName\n" + media)
+    head = "deploymentID,mediaID,eventID,eventStart,eventEnd,observationType,scientificName,count\n"
+    (folder / "observations.csv").write_text(head + observations)
+    return folder
+
+
+MEDIA = (
+    "m1,d1,2020-05-30T10:00:00Z,pics/1.jpg,1.jpg\n"
+    "m2,d1,2020-05-30T12:00:05+02:00,pics/2.jpg,2.jpg\n"
+    "m3,d2,2020-05-30T10:00:00Z,https://example.org/file,3.jpg\n"
+    "m4,d2,2020-05-30T15:00:00Z,pics/4.jpg,4.jpg\n"
+)
+OBSERVATIONS = (
+    "d1,,e1,2020-05-30T10:00:00Z,2020-05-30T10:00:10Z,animal,Vulpes vulpes,2\n"
+    "d1,m1,e1,2020-05-30T10:00:00Z,2020-05-30T10:00:00Z,animal,Vulpes vulpes,1\n"
+    "d2,m3,e2,2020-05-30T10:00:00Z,2020-05-30T10:00:00Z,blank,,\n"
+    "d2,m4,e3,2020-05-30T15:00:00Z,2020-05-30T15:00:00Z,human,,3\n"
+)
+
+
+def test_a_package_gives_deployment_event_and_what_was_seen(tmp_path: Path) -> None:
+    manifest = own.read(package(tmp_path, MEDIA, OBSERVATIONS))
+    rows = manifest.frame.set_index("path")
+    assert rows["group"].to_dict() == {
+        "3.jpg": "d2",
+        "pics/1.jpg": "d1",
+        "pics/2.jpg": "d1",
+        "pics/4.jpg": "d2",
+    }
+    assert rows.loc["pics/2.jpg", "target"] == "Vulpes vulpes"  # of its event, by its time
+    assert rows.loc["pics/2.jpg", "event"] == rows.loc["pics/1.jpg", "event"] == "e1"
+    assert rows["target"].to_dict()["3.jpg"] == "empty" and rows["target"].to_dict()["pics/4.jpg"] == "human"
+    assert rows["count_target"].fillna("?").to_dict()["pics/2.jpg"] == "?"  # an event's number is no frame's
+    assert rows["count_target"].to_dict()["pics/1.jpg"] == "1"
+    said = "\n".join(manifest.notes)
+    assert "3 of 4 media have observations of their own" in said and "1 media are named by addresses" in said
+
+
+def test_deployments_that_share_a_place_are_noted(tmp_path: Path) -> None:
+    manifest = own.read(package(tmp_path, MEDIA, OBSERVATIONS, "d1,L1\nd2,L1\n"))
+    assert any("2 deployments share a location" in each for each in manifest.notes)
+
+
+def test_a_package_that_does_not_join_is_refused(tmp_path: Path) -> None:
+    media = MEDIA + "m4,d9,2020-05-30T15:00:00Z,pics/5.jpg,5.jpg\n"
+    with pytest.raises(TableError) as caught:
+        own.read(package(tmp_path, media, OBSERVATIONS + "d2,m8,e3,,,animal,Felis,1\n"))
+    for fault in (
+        "mediaID 'm4' stands twice",
+        "deployment 'd9', which is not listed",
+        "medium 'm8' is not listed",
+    ):
+        assert fault in str(caught.value)
+
+
+def test_the_twin_is_a_table_as_a_spreadsheet_writes_it(tmp_path: Path) -> None:
+    own.synthesize(tmp_path, cases=60, seed=1)
+    assert (tmp_path / "labels.csv").read_bytes().startswith(b"\xef\xbb\xbfFile;")
+    manifest = own.read(tmp_path)
+    assert [target.name for target in manifest.targets] == ["species", "empty", "count"]
+    said = "\n".join(manifest.notes)
+    assert "backslashes in 60 paths" in said and "weak labels: 20 of 60 labels are 'model'" in said
+    assert 15 < manifest.frame["event"].nunique() < 45

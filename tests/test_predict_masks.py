@@ -1,0 +1,202 @@
+"""Masks of a folder: the run's own, on the grid of each picture whichever way its axes run, and whole after a stop."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from small_runs import recipe_file
+
+from graftwork.common.errors import GraftworkError, RunError, UsageError
+from graftwork.common.images import read_size
+from graftwork.common.masks import read_mask
+from graftwork.common.runs import open_run
+from graftwork.common.verbs import merge, predict, run, synthesize
+
+RECIPE = """
+title = "A small run that segments"
+dataset = "brain_mri/{dataset}"
+seed = 3
+
+[backbone]
+name = "{backbone}"
+
+{own}
+
+[decoder]
+width = 4
+
+[strategy]
+name = "scratch"
+
+[training]
+epochs = 1
+batch_size = 2
+rate = 0.01
+workers = 0
+
+[evaluation]
+bootstrap = 50
+"""
+
+
+def trained(folder: Path, dataset: str, backbone: str, cases: int, own: str) -> Path:
+    data = synthesize(f"brain_mri/{dataset}", folder / "set", cases=cases, seed=1)
+    recipe = recipe_file(folder, RECIPE.format(dataset=dataset, backbone=backbone, own=own))
+    return run(recipe, data, folder / "runs").folder
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on volumes."""
+    return trained(
+        tmp_path_factory.mktemp("volumes"), "hippocampus_msd", "unet3d", 10, "[volume]\npatch = [32, 32, 32]"
+    )
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on pictures."""
+    return trained(tmp_path_factory.mktemp("slices"), "lgg", "test_efficientnet", 24, "[image]\nsize = 64")
+
+
+@pytest.fixture
+def images(volumes: Path) -> Path:
+    return open_run(volumes).data / "imagesTr"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()
+    }
+
+
+def test_the_masks_of_volumes_are_those_of_the_run(volumes: Path, images: Path, tmp_path: Path) -> None:
+    done = predict(volumes, images, tmp_path / "masks")
+    assert (done.file, done.failed) == (tmp_path / "masks" / "index.csv", 0)
+    table = pd.read_csv(done.file).set_index("file")
+    opened = open_run(volumes)
+    target = opened.manifest.target
+    own = opened.predictions
+    assert len(own) >= 2
+    for row in own.itertuples():
+        name = Path(str(row.path)).name
+        mask = read_mask(tmp_path / "masks" / table.loc[name, "mask"], target.values)
+        for index, label in enumerate(target.classes[1:], 1):
+            count = int((mask == index).sum())
+            assert count == getattr(row, f"predicted_{label}")
+            voxel = abs(np.linalg.det(nibabel.load(images / name).affine[:3, :3])) / 1000
+            assert table.loc[name, f"ml_{label}"] == pytest.approx(count * voxel, abs=1e-6)
+
+
+def test_the_masks_of_pictures_are_those_of_the_run_in_their_size(slices: Path, tmp_path: Path) -> None:
+    opened = open_run(slices)
+    target, data = opened.manifest.target, opened.data
+    done = predict(slices, data, tmp_path / "masks", exclude=["*_mask.tif"])
+    table = pd.read_csv(done.file).set_index("file")
+    assert done.files == len(table) > 20
+    (foreground,) = target.classes[1:]
+    sums: dict[str, int] = {}
+    frame = opened.manifest.frame
+    for case, path in zip(frame["group"], frame["path"], strict=True):
+        mask = read_mask(tmp_path / "masks" / table.loc[path, "mask"], target.values)
+        assert mask.shape == read_size(data / path)
+        assert int(mask.sum()) == table.loc[path, f"pixels_{foreground}"]
+        sums[case] = sums.get(case, 0) + int(mask.sum())
+    for row in opened.predictions.itertuples():
+        assert sums[str(row.group)] == getattr(row, f"predicted_{foreground}")
+
+
+def test_48_orientations_and_an_oblique_one_have_the_same_mask_in_the_world(
+    volumes: Path, images: Path, tmp_path: Path
+) -> None:
+    first = nibabel.load(sorted(images.glob("h*.nii.gz"))[0])
+    array, affine = np.asarray(first.dataobj), np.diag([1.0, 1.2, 0.9, 1.0])
+    affine[:3, 3] = [-20, 30, 5]
+    straight = nibabel.Nifti1Image(array, affine)
+    folder = tmp_path / "turned"
+    folder.mkdir()
+    names = []
+    for axes in itertools.permutations(range(3)):
+        for flips in itertools.product((1, -1), repeat=3):
+            turned = straight.as_reoriented(np.array(list(zip(axes, flips, strict=True)), float))
+            names.append("".join(nibabel.aff2axcodes(turned.affine)))
+            nibabel.save(turned, folder / f"{names[-1]}.nii.gz")
+    assert len(set(names)) == 48
+    c, s = np.cos(0.3), np.sin(0.3)
+    oblique = np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) @ affine
+    nibabel.save(nibabel.Nifti1Image(array, oblique), folder / "oblique.nii")
+    assert predict(volumes, folder, tmp_path / "masks").failed == 0
+    wanted = np.asarray(nibabel.load(tmp_path / "masks" / "RAS.nii.gz").dataobj)
+    assert len(np.unique(wanted)) > 1
+    for name in (*names, "oblique"):
+        mask = nibabel.load(tmp_path / "masks" / f"{name}.nii.gz")
+        image = nibabel.load(folder / (f"{name}.nii.gz" if name != "oblique" else "oblique.nii"))
+        assert mask.shape == image.shape
+        assert np.array_equal(mask.affine, image.affine)
+        assert np.array_equal(np.asarray(nibabel.as_closest_canonical(mask).dataobj), wanted), name
+
+
+def test_stopped_and_in_shards_the_masks_are_those_of_one_prediction(
+    volumes: Path, images: Path, tmp_path: Path
+) -> None:
+    out, shards = tmp_path / "stopped", tmp_path / "shards"
+    predict(volumes, images, tmp_path / "whole")
+
+    def stop(_: str, count: int, __: int) -> None:
+        if count == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(GraftworkError, match="what was done is kept"):
+        predict(volumes, images, out, progress=stop)
+    assert not (out / "index.csv").exists()
+    assert predict(volumes, images, out).new == 7
+    assert content(out) == content(tmp_path / "whole")
+    name = sorted(file.name for file in out.glob("*.nii.gz"))[3]
+    (out / name).unlink()
+    assert predict(volumes, images, out).new == 1
+    assert content(out) == content(tmp_path / "whole")
+    for number in (1, 2):
+        predict(volumes, images, shards, shard=f"{number}/2")
+    assert merge(shards).files == 10
+    assert (shards / "index.csv").read_bytes() == (out / "index.csv").read_bytes()
+    (shards / name).unlink()
+    with pytest.raises(RunError, match=f"masks are missing: {name}"):
+        merge(shards)
+
+
+def test_a_damaged_volume_has_a_row_and_no_mask(volumes: Path, images: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    (folder / "a").mkdir(parents=True)
+    whole = sorted(images.glob("h*.nii.gz"))[0].read_bytes()
+    (folder / "a" / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (folder / "a" / "x.nii.gz").write_bytes(whole)
+    done = predict(volumes, folder, folder / "masks")
+    assert (done.files, done.failed) == (2, 1)
+    table = pd.read_csv(done.file).set_index("file")
+    assert isinstance(table.loc["a/cut.nii.gz", "failure"], str)
+    assert table.loc["a/cut.nii.gz"].drop("failure").isna().all()
+    assert [file.name for file in (folder / "masks").rglob("*.nii.gz")] == ["x.nii.gz"]
+    assert predict(volumes, folder, folder / "masks").files == 2  # masks below the folder are not its images
+
+
+def test_words_that_do_not_fit_masks_are_refused(volumes: Path, images: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="masks have one format"):
+        predict(volumes, images, tmp_path / "masks", format="csv")
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="masks go into a folder"):
+        predict(volumes, images, tmp_path / "file")
+    twins: Any = tmp_path / "twins"
+    twins.mkdir()
+    for name in ("x.nii", "x.nii.gz"):
+        (twins / name).touch()
+    with pytest.raises(UsageError, match=r"one name: x\.nii and x\.nii\.gz"):
+        predict(volumes, twins, tmp_path / "masks")
+    assert not (tmp_path / "masks").exists()
