@@ -20,7 +20,9 @@ from graftwork.common.architectures import SQUEEZENET, architecture_of, describe
 from graftwork.common.errors import UsageError, WeightsError
 from graftwork.common.weights import Weights
 
-__all__ = ["Backbone", "Stage", "create_backbone"]
+__all__ = ["HEAD", "Backbone", "Stage", "Staged", "create_backbone", "seeded", "stages_of"]
+
+HEAD = "head"  # the stage above the last one of a backbone
 
 _Matcher = dict[str, Any] | Callable[[str], Any]
 
@@ -38,6 +40,45 @@ class Stage:
     name: str
     parameters: tuple[str, ...]
     buffers: tuple[str, ...]
+
+
+class Staged(nn.Module):
+    """A network of which each tensor belongs to a stage: those of its backbone, and `HEAD` for all that stands on it.
+
+    Attributes:
+        stages: names of the backbone's stages from input to output; `HEAD` stands above them.
+    """
+
+    stages: tuple[str, ...]
+
+    def lay_out(self, stages: Iterable[Stage], below: str = "backbone") -> None:
+        """Take note of the stages of the module called `below`; to be called once, when all modules are there."""
+        self.stages = tuple(stage.name for stage in stages)
+        self._below = below
+        self._stage_of = {
+            f"{below}.{tensor}": stage.name
+            for stage in stages
+            for tensor in (*stage.parameters, *stage.buffers)
+        }
+        for name, _ in reversed(
+            list(self.named_modules())
+        ):  # a module belongs to the stage of all its tensors
+            if name.partition(".")[0] == below:
+                within = {stage for key, stage in self._stage_of.items() if key.startswith(f"{name}.")}
+                if len(within) == 1:
+                    self._stage_of[name] = within.pop()
+
+    def stage_of(self, name: str) -> str:
+        """The stage of a parameter, a buffer or a module by its name in this network.
+
+        A module without tensors (dropout, drop-path) belongs to the stage around it; one that holds several
+        stages, to the last.
+        """
+        if name and name.partition(".")[0] != self._below:
+            return HEAD
+        while name and name not in self._stage_of:
+            name = name.rpartition(".")[0]
+        return self._stage_of.get(name, self.stages[-1])
 
 
 class Backbone(nn.Module):
@@ -62,7 +103,7 @@ class Backbone(nn.Module):
         self.mean = mean
         self.std = std
         self.input_size = input_size
-        self.stages = _stages(network)
+        self.stages = stages_of(network)
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled features [B, width] of normalised images [B, 3, H, W]."""
@@ -123,7 +164,7 @@ def create_backbone(name: str, *, weights: Weights | None, seed: int, padding: s
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Initialise on the CPU from `seed`; its global generator is put back as it was, others are untouched."""
     state = torch.get_rng_state()
     try:
@@ -137,7 +178,7 @@ def _seeded(seed: int) -> Iterator[None]:
 def _network(architecture: str, tag: str, padding: str, seed: int) -> nn.Module:
     if padding not in ("", "same"):
         raise UsageError(f"padding is '' or 'same', not '{padding}'", where="backbone.padding")
-    with _seeded(seed):
+    with seeded(seed):
         if architecture == SQUEEZENET:
             if padding:
                 raise _no_padding(architecture)
@@ -219,7 +260,7 @@ def _load_strictly(network: nn.Module, weights: Weights, architecture: str) -> N
     network.load_state_dict(given, strict=True)
 
 
-def _stages(network: nn.Module) -> tuple[Stage, ...]:
+def stages_of(network: nn.Module) -> tuple[Stage, ...]:
     """Group all parameters and buffers by timm's own coarse matcher, with three adjustments.
 
     A convolution after the blocks (`conv_head`) is a stage of its own, where timm adds it to the last block.

@@ -1,4 +1,4 @@
-"""Which cases stand in which batch, and how a case becomes a tensor.
+"""Which cases stand in which batch, and how they are read ahead.
 
 Nothing here has a history: the order of an epoch, the batches and the change made to a picture are hashes of
 (seed, epoch, index). So the batches are the same for any number of workers and processes, and a resumed run
@@ -19,18 +19,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from graftwork.common.errors import ImageError
-from graftwork.common.images import read_image
 from graftwork.common.seeds import seed_of
-from graftwork.common.tasks import encode
-from graftwork.common.transforms import Augment, Preprocessing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graftwork.common.manifest import Manifest
-
-__all__ = ["Batch", "Failure", "ImageSource", "batches", "epoch_plan", "monai_dicts", "torch_dataset"]
+__all__ = ["Batch", "Failure", "batches", "epoch_plan"]
 
 log = logging.getLogger("graftwork")
 
@@ -67,55 +61,6 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-
-class ImageSource(Dataset[tuple[Any, Any]]):
-    """The pictures of a manifest as a map-style torch dataset.
-
-    `source[row]` is `(image, target)`: image float32 [3, size, size], normalised; target as `tasks.encode`.
-    The loop asks with `(epoch, row)`, which seeds the augmentation.
-
-    Raises (on indexing by a plain row):
-        ImageError: the file cannot be read.
-    """
-
-    def __init__(
-        self,
-        manifest: Manifest,
-        preprocessing: Preprocessing,
-        *,
-        augment: Augment | None = None,
-        seed: int = 0,
-    ) -> None:
-        import pyarrow as pa
-
-        self.root = manifest.root
-        # one block of memory that forked workers share, never a list of Python strings
-        self.paths = pa.array(manifest.frame["path"].tolist(), pa.large_string())
-        self.targets = encode(manifest.target, manifest.frame)
-        self.preprocessing = preprocessing
-        self.augment = augment
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, key: int | tuple[int, int]) -> tuple[Any, Any]:
-        if not isinstance(key, tuple):
-            return torch.from_numpy(self.image(int(key))), torch.as_tensor(self.targets[int(key)])
-        epoch, row = key
-        try:
-            return self.image(row, epoch), self.targets[row]
-        except ImageError as error:
-            return Failure(row, error.stage, error.reason), self.targets[row]
-
-    def image(self, row: int, epoch: int = 0) -> NDArray[np.float32]:
-        """The network's input for a row: float32 [3, size, size]. Epoch 0 is without augmentation."""
-        picture = read_image(self.root / self.paths[row].as_py(), cover=self.preprocessing.cover)
-        fitted = self.preprocessing.fitted(picture)
-        if self.augment is not None and epoch:
-            fitted = self.augment(fitted, seed_of(self.seed, "augment", epoch, row))
-        return np.ascontiguousarray(self.preprocessing.normalised(fitted))
 
 
 def _collate(samples: Sequence[tuple[Any, Any]], rows: NDArray[np.int64]) -> Batch:
@@ -200,27 +145,3 @@ def batches(
     rest = _BatchSource(source, plan[done:], epoch)
     for index in range(len(rest)):
         yield rest[index]
-
-
-def torch_dataset(
-    manifest: Manifest,
-    *,
-    size: int = 224,
-    fit: str = "squash",
-    mean: Sequence[float] = (0.5, 0.5, 0.5),
-    std: Sequence[float] = (0.5, 0.5, 0.5),
-) -> ImageSource:
-    """A manifest (or a part of a split) as a torch dataset of `(image [3, size, size] float32, target)`.
-
-    The default mean and std are those of the embedded EfficientNet-Lite weights.
-    """
-    return ImageSource(manifest, Preprocessing(size, fit, "bilinear", tuple(mean), tuple(std)))  # type: ignore[arg-type]
-
-
-def monai_dicts(manifest: Manifest) -> list[dict[str, Any]]:
-    """A manifest as MONAI's dictionaries: `image` (path), `label` (as `tasks.encode`), `case`, `group`."""
-    truth = encode(manifest.target, manifest.frame)
-    return [
-        {"image": str(manifest.file(row)), "label": truth[row], "case": case, "group": group}
-        for row, (case, group) in enumerate(zip(manifest.frame["case"], manifest.frame["group"], strict=True))
-    ]

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from graftwork.common.batches import ImageSource
 from graftwork.common.errors import ImageError
 from graftwork.common.files import swap_folder, write_json
 from graftwork.common.images import read_image
 from graftwork.common.prediction import to_device
+from graftwork.common.sources import ImageSource
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +113,10 @@ def write_mistakes(run: Run, network: Network, source: ImageSource, device: torc
                 continue
             fitted = source.preprocessing.fitted(picture)
             inputs = torch.from_numpy(np.ascontiguousarray(source.preprocessing.normalised(fitted)))[None]
-            wanted = torch.tensor([target.classes.index(mistake.predicted)], device=device)
+            chosen_class = target.classes.index(mistake.predicted)
+            if target.kind == "ordinal":  # what spoke for "more than the class below"
+                chosen_class = max(chosen_class - 1, 0)
+            wanted = torch.tensor([chosen_class], device=device)
             cam = grad_cam(network, to_device(inputs, device), wanted)[0]
             name = f"{len(index) + 1:02d}"
             seen = np.repeat(fitted, 3, axis=2) if fitted.shape[2] == 1 else fitted

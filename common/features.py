@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from graftwork.common.batches import Failure, ImageSource, batches
+from graftwork.common.batches import Failure, batches
 from graftwork.common.errors import GraftworkError
 from graftwork.common.files import cache_folder, hash_of, writing
 from graftwork.common.images import READER_VERSION
+from graftwork.common.sources import ImageSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from typing import Literal
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from graftwork.common.networks import HEAD, Network
+from graftwork.common.backbones import HEAD, Staged
 
 __all__ = ["Norm", "StageMode", "apply", "backbone_is_fixed", "open_parameters", "trainability"]
 
@@ -73,7 +73,7 @@ def backbone_is_fixed(modes: Sequence[Mapping[str, StageMode]]) -> bool:
     )
 
 
-def apply(network: Network, modes: Mapping[str, StageMode]) -> None:
+def apply(network: Staged, modes: Mapping[str, StageMode]) -> None:
     """Set `requires_grad` and the train or eval mode of every module as `modes` says, whatever they were before.
 
     In a stage that does not learn, dropout and drop-path are off, and under `hold` its batch-norm buffers stand still.
@@ -87,7 +87,7 @@ def apply(network: Network, modes: Mapping[str, StageMode]) -> None:
         module.training = moves  # not train(): that would reach down into other stages
 
 
-def open_parameters(network: Network) -> dict[str, list[tuple[str, nn.Parameter, bool]]]:
+def open_parameters(network: Staged) -> dict[str, list[tuple[str, nn.Parameter, bool]]]:
     """All parameters by stage: name, parameter, and whether weight decay spares it (biases and norm layers)."""
     groups: dict[str, list[tuple[str, nn.Parameter, bool]]] = {stage: [] for stage in (*network.stages, HEAD)}
     for name, parameter, is_norm in _parameters(network):

@@ -1,30 +1,40 @@
-"""The network of a run: a backbone, a head on it, and what it must be fed."""
+"""The network of a run: a backbone, what stands on it, and what it must be fed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from graftwork.common.backbones import Backbone, create_backbone
-from graftwork.common.errors import UsageError
+from graftwork.common.backbones import HEAD, Backbone, Staged, create_backbone
+from graftwork.common.errors import RunError, UsageError
 from graftwork.common.heads import LinearHead
+from graftwork.common.manifest import Target
 from graftwork.common.seeds import seed_of
-from graftwork.common.transforms import Preprocessing
-from graftwork.common.weights import WeightsRecord, load_weights
+from graftwork.common.segmenters import UNET3D, Segmenter, VolumeSegmenter
+from graftwork.common.tasks import outputs
+from graftwork.common.transforms import Preprocessing, VolumePreprocessing, preprocessing_from
+from graftwork.common.weights import Weights, WeightsRecord, load_weights
 
 if TYPE_CHECKING:
-    from graftwork.common.manifest import Target
     from graftwork.common.recipe import Recipe
 
-__all__ = ["HEAD", "Network", "build_network", "describe"]
+__all__ = [
+    "HEAD",
+    "AnyNetwork",
+    "AnyPreprocessing",
+    "Network",
+    "build_network",
+    "describe",
+    "restore_network",
+]
 
-HEAD = "head"  # the stage above the last one of the backbone
 
-
-class Network(nn.Module):
-    """A backbone with a head on it.
+class Network(Staged):
+    """A backbone with a head on it: pictures in, logits out.
 
     Attributes:
         stages: names of the backbone's stages from input to output; `HEAD` stands above them.
@@ -34,19 +44,7 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.stages = tuple(stage.name for stage in backbone.stages)
-        self._stage_of = {
-            f"backbone.{tensor}": stage.name
-            for stage in backbone.stages
-            for tensor in (*stage.parameters, *stage.buffers)
-        }
-        for name, _ in reversed(
-            list(self.named_modules())
-        ):  # a module belongs to the stage of all its tensors
-            if name and not name.startswith("head"):
-                within = {stage for key, stage in self._stage_of.items() if key.startswith(f"{name}.")}
-                if len(within) == 1:
-                    self._stage_of[name] = within.pop()
+        self.lay_out(backbone.stages)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits [B, outputs] of images [B, 3, H, W], or of kept features [B, width].
@@ -68,27 +66,35 @@ class Network(nn.Module):
         logits: Tensor = self.head(features)
         return logits
 
-    def stage_of(self, name: str) -> str:
-        """The stage of a parameter, a buffer or a module by its name in this network.
 
-        A module without tensors (dropout, drop-path) belongs to the stage around it; one that holds several
-        stages, to the last.
-        """
-        if name.partition(".")[0] == "head":
-            return HEAD
-        while name and name not in self._stage_of:
-            name = name.rpartition(".")[0]
-        return self._stage_of.get(name, self.stages[-1])
+AnyNetwork: TypeAlias = Network | Segmenter | VolumeSegmenter
+AnyPreprocessing: TypeAlias = Preprocessing | VolumePreprocessing
 
 
-def build_network(recipe: Recipe, target: Target) -> tuple[Network, Preprocessing, WeightsRecord | None]:
-    """The network that a recipe asks for, before training; the preprocessing that its weights need; their record.
+class _Trained(Protocol):
+    """Of a run, what its network is made of again."""
 
-    `scratch` takes no pretrained weights: initialisation is seeded by the recipe, and the record is None.
+    @property
+    def recipe(self) -> Recipe: ...
+    @property
+    def network(self) -> dict[str, Any]: ...
+    @property
+    def folder(self) -> object: ...
+    def saved(self, which: str) -> tuple[Mapping[str, Tensor], Any, Any] | None: ...
+
+
+def build_network(
+    recipe: Recipe, targets: Sequence[Target]
+) -> tuple[AnyNetwork, AnyPreprocessing, WeightsRecord | None]:
+    """The network that a recipe asks for, before training; the preprocessing that it needs; its weights' record.
+
+    A segmentation gets a decoder on the backbone, or the network for volumes; every other target, or several of
+    them, a head. `scratch` takes no pretrained weights: initialisation is seeded by the recipe, and the record is
+    None.
 
     Raises:
         WeightsError: the weights are not to be had as the recipe allows.
-        UsageError: no such backbone, or it does not take pictures of this size.
+        UsageError: no such backbone, or it cannot do what is asked of it.
     """
     asked = recipe.backbone
     weights = None
@@ -102,25 +108,53 @@ def build_network(recipe: Recipe, target: Target) -> tuple[Network, Preprocessin
             std=asked.std,
             padding=asked.padding,
         )
-    backbone = create_backbone(
-        asked.name, weights=weights, seed=seed_of(recipe.seed, "backbone"), padding=asked.padding
-    )
-    head = LinearHead(
-        backbone.width, len(target.classes), recipe.training.dropout, seed_of(recipe.seed, "head")
-    )
+    network = _laid_out(recipe, targets, weights, asked.padding)
+    record = None if weights is None else weights.record
+    if isinstance(network, VolumeSegmenter):
+        x, y, z = recipe.volume.patch
+        return network, VolumePreprocessing((x, y, z), recipe.volume.overlap), record
     preprocessing = Preprocessing(
         recipe.image.size,
         recipe.image.fit,
         recipe.image.interpolation,
-        tuple(asked.mean or backbone.mean),
-        tuple(asked.std or backbone.std),
+        tuple(asked.mean or network.backbone.mean),
+        tuple(asked.std or network.backbone.std),
     )
-    network = Network(backbone, head).to(memory_format=torch.channels_last)
-    return network, preprocessing, None if weights is None else weights.record
+    return network, preprocessing, record
+
+
+def _laid_out(recipe: Recipe, targets: Sequence[Target], weights: Weights | None, padding: str) -> AnyNetwork:
+    """The network with the given weights, or with fresh ones."""
+    asked, dropout = recipe.backbone, recipe.training.dropout
+    segmentation = any(target.kind == "segmentation" for target in targets)
+    if segmentation and len(targets) > 1:
+        raise UsageError(
+            "a network that outlines tells nothing else", where=", ".join(target.name for target in targets)
+        )
+    if asked.name == UNET3D:
+        if not segmentation:
+            raise UsageError(f"{UNET3D} outlines volumes, and classifies nothing", where="backbone.name")
+        seed = seed_of(recipe.seed, "backbone")
+        return VolumeSegmenter(
+            len(targets[0].classes), recipe.decoder.width, recipe.volume.patch, dropout, seed
+        )
+    backbone = create_backbone(
+        asked.name, weights=weights, seed=seed_of(recipe.seed, "backbone"), padding=padding
+    )
+    seed = seed_of(recipe.seed, "head")
+    network: Network | Segmenter
+    if segmentation:
+        network = Segmenter(backbone, len(targets[0].classes), recipe.decoder.width, dropout, seed)
+    else:
+        network = Network(backbone, LinearHead(backbone.width, outputs(targets), dropout, seed))
+    return network.to(memory_format=torch.channels_last)
 
 
 def describe(
-    network: Network, preprocessing: Preprocessing, record: WeightsRecord | None, target: Target
+    network: AnyNetwork,
+    preprocessing: AnyPreprocessing,
+    record: WeightsRecord | None,
+    targets: Sequence[Target],
 ) -> dict[str, Any]:
     """What must travel with the tensors of a network, as JSON: what it is, what it is fed, what its outputs mean."""
     sizes = dict.fromkeys((*network.stages, HEAD), 0)
@@ -130,8 +164,32 @@ def describe(
         "backbone": network.backbone.name,
         "parameters": sum(sizes.values()),
         "stages": [{"name": name, "parameters": number} for name, number in sizes.items()],
-        "kind": target.kind,
-        "classes": list(target.classes),
+        "kind": targets[0].kind,
+        "classes": list(targets[0].classes),
+        "targets": [asdict(target) for target in targets],
         "preprocessing": preprocessing.to_json(),
         "weights": None if record is None else record.to_json(),
     }
+
+
+def restore_network(run: _Trained) -> tuple[AnyNetwork, AnyPreprocessing]:
+    """The network of a run at its best epoch, in eval mode, and the preprocessing that it needs.
+
+    Needs the folder of the run alone: no pretrained weights are looked for.
+
+    Raises:
+        RunError: the run has no best epoch yet, or it is damaged.
+    """
+    saved = run.saved("best")
+    if saved is None:
+        raise RunError(
+            "its network is not there yet",
+            where=run.folder,
+            remedy=f"go on with: graftwork resume {run.folder}",
+        )
+    about = run.network
+    targets = [Target(**each) for each in about["targets"]]
+    padding = run.recipe.backbone.padding or (about["weights"] or {}).get("padding", "")
+    network = _laid_out(run.recipe, targets, None, padding)
+    network.load_state_dict(saved[0], strict=True)
+    return network.eval(), preprocessing_from(about["preprocessing"])

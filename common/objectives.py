@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from graftwork.common.sources import UNKNOWN
 from graftwork.common.tasks import class_weights, losses
 
 if TYPE_CHECKING:
@@ -16,14 +18,14 @@ if TYPE_CHECKING:
     from graftwork.common.manifest import Target
     from graftwork.common.recipe.sections import TrainingSection
 
-__all__ = ["Objective", "objective"]
+__all__ = ["Objective", "objective", "overlap_objective"]
 
 Objective = Callable[[Tensor, Tensor], Tensor]
-"""Logits [B, classes] and truth (as `tasks.encode`) to the loss of each case [B]."""
+"""Logits [B, outputs] and truth (as `tasks.encode`) to the loss of each case [B]."""
 
 
 def objective(
-    target: Target, training: TrainingSection, truth: NDArray[Any], device: torch.device
+    targets: Sequence[Target], training: TrainingSection, truth: NDArray[Any], device: torch.device
 ) -> Objective:
     """The objective of a run.
 
@@ -32,9 +34,40 @@ def objective(
     """
     weights = None
     if training.class_weights == "balanced":
-        weights = torch.from_numpy(class_weights(target, truth)).to(device)
+        weights = [torch.from_numpy(each).to(device) for each in class_weights(targets, truth)]
 
     def minimised(logits: Tensor, wanted: Tensor) -> Tensor:
-        return losses(target, logits.float(), wanted, weights=weights, smoothing=training.label_smoothing)
+        return losses(targets, logits.float(), wanted, weights=weights, smoothing=training.label_smoothing)
+
+    return minimised
+
+
+def overlap_objective(smoothing: float = 0.0) -> Objective:
+    """Of masks: one minus the soft Dice of the foreground's classes, plus the cross-entropy of all.
+
+    The Dice (Milletari et al. 2016) is MONAI's, of each case alone and the mean over its classes; the cross-entropy
+    is the mean over pixels or voxels. The sum is that of `monai.losses.DiceCELoss(include_background=False,
+    to_onehot_y=True, softmax=True)`, for each case. A case without a known mask weighs nothing.
+
+    Args:
+        smoothing: label smoothing of the cross-entropy.
+
+    Returns:
+        logits [B, classes, *size] and classes [B, *size] to [B]; of [B, P, classes, *size] the mean over P blocks.
+    """
+    from monai.losses.dice import DiceLoss
+
+    dice = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, reduction="none")
+
+    def minimised(logits: Tensor, truth: Tensor) -> Tensor:
+        if logits.ndim == 6:  # blocks of volumes
+            each = minimised(logits.flatten(0, 1), truth.flatten(0, 1))
+            return each.reshape(logits.shape[:2]).mean(dim=1)
+        logits, unknown = logits.float(), (truth == UNKNOWN).flatten(1).any(dim=1)
+        wanted = torch.where(truth == UNKNOWN, 0, truth).long()
+        overlap = dice(logits, wanted[:, None]).flatten(1).mean(dim=1)
+        entropy = F.cross_entropy(logits, wanted, reduction="none", label_smoothing=smoothing)
+        found: Tensor = (overlap + entropy.flatten(1).mean(dim=1)) * ~unknown
+        return found
 
     return minimised

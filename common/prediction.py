@@ -1,9 +1,13 @@
-"""A network over rows of a manifest: logits in the order asked for, the same for any number of processes."""
+"""A network over rows of a manifest: logits in the order asked for, the same for any number of processes.
+
+And what all work over rows has in common: what is done about pictures that cannot be read, and about a signal.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -11,6 +15,7 @@ import torch
 
 from graftwork.common.batches import Failure, batches
 from graftwork.common.errors import RunError
+from graftwork.common.runs import State
 from graftwork.common.tasks import probabilities
 
 if TYPE_CHECKING:
@@ -20,12 +25,46 @@ if TYPE_CHECKING:
     from torch import nn
 
     from graftwork.common.manifest import Manifest
+    from graftwork.common.provenance import Progress
+    from graftwork.common.runs import Run
+    from graftwork.common.signals import Signals
 
-__all__ = ["predict_rows", "prediction_table", "shared", "to_device"]
+__all__ = [
+    "Check",
+    "Validation",
+    "check_finite",
+    "heeding",
+    "parts_judged",
+    "predict_rows",
+    "prediction_table",
+    "quarantine",
+    "read_first",
+    "settle",
+    "shared",
+    "to_device",
+]
 
 T = TypeVar("T")
 
+Check = Callable[[int, int], None]
+"""Called with (units done, units in all) between two of them; may raise, to end the work there."""
+
 STEP = 64  # cases that go through the network at once
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a network is worth on the validation part.
+
+    Attributes:
+        loss: mean over the cases; None where none could be read.
+        value: of the metric that chooses the epoch; None where it is undefined.
+        failures: pictures that could not be read.
+    """
+
+    loss: float | None
+    value: float | None
+    failures: list[Failure]
 
 
 def predict_rows(
@@ -36,7 +75,7 @@ def predict_rows(
     accelerator: Accelerator,
     outputs: int,
     workers: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Check | None = None,
 ) -> tuple[NDArray[np.float32], list[Failure]]:
     """Logits of the given rows, computed in eval mode without gradients.
 
@@ -53,10 +92,7 @@ def predict_rows(
     Raises:
         RunError: the network's output is not finite, which must not pass for an unread picture.
     """
-    network.eval()
-    if accelerator.num_processes > 1:  # else each judges with the running statistics of its own last step
-        for buffer in network.buffers():
-            torch.distributed.broadcast(buffer, 0)
+    settle(network, accelerator)
     logits = np.full((len(rows), outputs), np.nan, np.float32)
     mine = np.arange(accelerator.process_index, len(rows), accelerator.num_processes)
     place = {int(rows[index]): index for index in mine}
@@ -71,13 +107,21 @@ def predict_rows(
         for batch in reader:
             failures += batch.failures
             if len(batch):
-                outcome = network(to_device(batch.inputs, accelerator.device)).float().cpu().numpy()
-                _check_finite(outcome)
-                logits[[place[row] for row in batch.rows.tolist()]] = outcome
+                outcome = network(to_device(batch.inputs, accelerator.device)).float().cpu()
+                check_finite(outcome)
+                logits[[place[row] for row in batch.rows.tolist()]] = outcome.numpy()
             done += len(batch) + len(batch.failures)
             if progress is not None:
                 progress(min(done * accelerator.num_processes, len(rows)), len(rows))
     return _gathered(logits, mine, accelerator), shared(failures, accelerator)
+
+
+def settle(network: nn.Module, accelerator: Accelerator) -> None:
+    """Put a network into eval mode, the same one in all processes."""
+    network.eval()
+    if accelerator.num_processes > 1:  # else each judges with the running statistics of its own last step
+        for buffer in network.buffers():
+            torch.distributed.broadcast(buffer, 0)
 
 
 def shared(values: list[T], accelerator: Accelerator) -> list[T]:
@@ -89,8 +133,9 @@ def shared(values: list[T], accelerator: Accelerator) -> list[T]:
     return list(gather_object(values))
 
 
-def _check_finite(outcome: NDArray[np.float32]) -> None:
-    if not np.isfinite(outcome).all():
+def check_finite(outcome: torch.Tensor) -> None:
+    """Raise a RunError where the output of a network is not finite."""
+    if not bool(torch.isfinite(outcome).all()):
         raise RunError(
             "the network's output is not a finite number: its training went astray in this epoch or before",
             where="prediction",
@@ -129,16 +174,74 @@ def prediction_table(
 
     Args:
         parts: the part of each of `rows`.
-        logits: [n, classes] from `predict_rows`.
+        logits: [n, outputs] from `predict_rows`.
     """
     read = ~np.isnan(logits).any(axis=1)
-    scores = probabilities(manifest.target, torch.from_numpy(logits[read]).double()).numpy()
+    scores = probabilities(manifest.targets, torch.from_numpy(logits[read]).double()).numpy()
     frame = manifest.frame.iloc[rows[read]].reset_index(drop=True)
     table = frame[["case", "group"]].assign(part=parts[read], path=frame["path"])
-    for column in manifest.target.columns:
+    for column in (name for target in manifest.targets for name in target.columns):
         table[column] = frame[column]
-    for index, column in enumerate(manifest.target.scores):
+    for index, column in enumerate(name for target in manifest.targets for name in target.scores):
         table[column] = scores[:, index]
     for column in manifest.covariates:
         table[column] = frame[column]
     return table
+
+
+def parts_judged(run: Run) -> list[str]:
+    """The parts that are predicted: validation, test and, where the split has it, seen."""
+    there = set(run.split.parts)
+    return [part for part in ("validation", "test", "seen") if part in there]
+
+
+def heeding(what: str, signals: Signals, progress: Progress | None) -> Check:
+    """Progress of work of which nothing must be written before a signal ends it."""
+
+    def note(done: int, total: int) -> None:
+        signals.check()
+        if progress is not None:
+            progress(what, done, total)
+
+    return note
+
+
+def read_first(run: Run, source: Any, check: Check, size: int = 32) -> None:
+    """Read each picture that will be judged once before hours of training, so that a damaged one ends no long run.
+
+    Args:
+        size: pictures that are read together.
+
+    Raises:
+        RunError: more of them than the recipe bears cannot be read; lists them all.
+    """
+    rows = np.concatenate([run.split.rows(part) for part in parts_judged(run)])
+    plan = [rows[at : at + size] for at in range(0, len(rows), size)]
+    failures: list[Failure] = []
+    with contextlib.closing(batches(source, plan, workers=run.recipe.training.workers)) as reader:
+        for done, batch in enumerate(reader, 1):
+            failures += batch.failures
+            check(min(size * done, len(rows)), len(rows))
+    quarantine(State(), failures, run.recipe.training.tolerance, run)
+
+
+def quarantine(state: State, failures: Sequence[Failure], tolerance: int, run: Run) -> None:
+    """Set unreadable pictures aside with their reason.
+
+    Raises:
+        RunError: there are more than `tolerance`; lists all that were met.
+    """
+    for failure in failures:
+        state.quarantine[str(failure.row)] = [failure.stage, failure.reason]
+    if len(state.quarantine) > tolerance:
+        cases = run.manifest.frame["path"]
+        listed = "".join(
+            f"\n  {cases.iloc[int(row)]} ({stage}): {reason}"
+            for row, (stage, reason) in state.quarantine.items()
+        )
+        raise RunError(
+            f"{len(state.quarantine)} pictures cannot be read, and the recipe bears {tolerance}"
+            f" (training.tolerance){listed}",
+            where=run.folder,
+            remedy="`graftwork check` lists all of them; mend or remove them, or raise training.tolerance",
+        )

@@ -52,6 +52,8 @@ __all__ = ["Run", "State", "Stopwatch", "begin_run", "open_run"]
 
 log = logging.getLogger("graftwork")
 
+RESULTS = ("predictions.parquet", "metrics.json", "further_metrics.json", "report.html", "MODEL_CARD.md")
+
 
 @dataclass
 class State:
@@ -145,7 +147,7 @@ class Run:
 
     @cached_property
     def files(self) -> pd.DataFrame:
-        """The pictures' files when the run began: case, size, mtime_ns, sha256 ("" for a missing one)."""
+        """What `fingerprints` said of every file when the run began: pictures in the manifest's order, then masks."""
         return self._table("files.parquet")
 
     # What happened
@@ -191,6 +193,13 @@ class Run:
         return Evaluation.from_json(self._json("metrics.json"))
 
     @property
+    def further_evaluations(self) -> tuple[Evaluation, ...]:
+        """What else was judged: the part "seen", the dataset's further protocols; see `judging.judge`."""
+        from graftwork.common.evaluation.judging import kept_further
+
+        return kept_further(self.folder)
+
+    @property
     def mistakes(self) -> list[dict[str, Any]]:
         place = self.folder / "mistakes" / "index.json"
         return json.loads(place.read_text("utf-8")) if place.is_file() else []
@@ -198,26 +207,21 @@ class Run:
     @property
     def complete(self) -> bool:
         """Whether everything that the recipe asked for has been done, the report included."""
-        return all(
-            (self.folder / name).is_file() for name in ("metrics.json", "report.html", "MODEL_CARD.md")
-        )
+        wanted = ("metrics.json", "report.html", "MODEL_CARD.md")
+        return all((self.folder / name).is_file() for name in wanted)
 
     # Writing
 
     def judge(self) -> Evaluation:
-        """Turn the predictions into numbers with intervals, by the protocol, and keep them as metrics.json."""
-        from graftwork.common.evaluation import evaluate
+        """Turn the predictions into numbers with intervals: the first protocol's on the test part, which are kept
+        as metrics.json and returned, and beside them what `further_evaluations` has."""
+        from graftwork.common.domain import dataset, protocol
+        from graftwork.common.evaluation.judging import judge, keep
 
-        wish = self.recipe.evaluation
-        found = evaluate(
-            self.predictions,
-            self.manifest.target,
-            self.protocol,
-            threshold=wish.threshold,
-            target_value=wish.target,
-            bootstrap=wish.bootstrap,
-        )
-        write_json(self.folder / "metrics.json", found.to_json())
+        wish, further = self.recipe.evaluation, map(protocol, dataset(self.recipe.dataset).further)
+        how = {"threshold": wish.threshold, "target_value": wish.target, "bootstrap": wish.bootstrap}
+        found, others = judge(self.predictions, self.manifest.targets, self.protocol, further, **how)
+        keep(self.folder, found, others)
         return found
 
     @contextlib.contextmanager
@@ -227,7 +231,7 @@ class Run:
             yield
             return
         with lock(self.folder / ".lock", "another process is working on this run"):
-            for name in ("last", "best", "mistakes"):
+            for name in ("last", "best", "mistakes", "examples"):
                 settle_folder(self.folder / name)
             yield
 
@@ -238,9 +242,8 @@ class Run:
     def write_progress(self, state: State) -> None:
         """Bring log.jsonl, ledger.csv and quarantine.csv to what `state` says (lines after it are dropped)."""
         write_text(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in state.log))
-        self._write_csv(
-            "ledger.csv", ("epoch", "stage", "parameters", "learning", "rate", "norm"), state.ledger
-        )
+        columns = ("epoch", "stage", "parameters", "learning", "rate", "norm")
+        self._write_csv("ledger.csv", columns, state.ledger)
         if state.quarantine:
             cases = self.manifest.frame["case"]
             rows = [
@@ -253,9 +256,10 @@ class Run:
 
     def forget_results(self) -> None:
         """Remove what came of an earlier training, so that it never passes for that of the one under way."""
-        for name in ("predictions.parquet", "metrics.json", "report.html", "MODEL_CARD.md"):
+        for name in RESULTS:
             (self.folder / name).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / "mistakes", ignore_errors=True)
+        for name in ("mistakes", "examples", "masks"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def save(
         self, which: str, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: State
@@ -358,7 +362,7 @@ def begin_run(
             raise RunError("holds another recipe", where=folder, remedy="choose another folder with --out")
         begun = run.manifest_at(manifest.root.absolute())
         check_same_rows(begun, manifest, where=folder)
-        check_unchanged(begun.root, begun, run.files, where=folder)
+        check_unchanged(begun.root, run.files, where=folder)
         if run.data != begun.root:  # moved; never written before it is known to be the same
             with run.writer():
                 run.write_environment(data=str(begun.root))

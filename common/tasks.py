@@ -1,11 +1,14 @@
-"""What is to be learned, as numbers: how a target is encoded, its loss for each case, and the scores of a prediction.
+"""What is to be learned, as numbers: how targets are encoded, their loss for each case, and the scores of a prediction.
 
-A binary target is a multi-class one of two classes: one path for both, and two score columns that sum to one.
+A binary target is a multi-class one of two classes: one path for both, and two score columns that sum to one. An
+ordinal target of K classes is K - 1 questions, "more than this class?" (Frank and Hall 2001), all answered by one
+network (Niu et al. 2016). Several targets lie side by side, in the outputs, in the scores and in the truth.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,38 +21,84 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["class_weights", "encode", "losses", "probabilities"]
+__all__ = ["class_weights", "encode", "losses", "outputs", "probabilities"]
 
 UNKNOWN = -1  # the code of a missing class label; it is never counted as negative
 
 
-def encode(target: Target, frame: pd.DataFrame) -> NDArray[np.int64] | NDArray[np.float32]:
+def outputs(targets: Sequence[Target]) -> int:
+    """How many numbers a classifier of these targets puts out for a case."""
+    return sum(target.outputs for target in targets)
+
+
+def encode(targets: Sequence[Target], frame: pd.DataFrame) -> NDArray[np.int64] | NDArray[np.float32]:
     """The target columns of a manifest's frame as an array.
 
     Returns:
-        binary and multi-class: int64 [n], the index of the class, -1 where unknown;
-        multi-label: float32 [n, classes], 1, 0 or NaN where unknown.
+        one target of exclusive classes (binary, multi-class, ordinal): int64 [n], the index of the class, -1 where
+        unknown; one multi-label target: float32 [n, classes], 1, 0 or NaN where unknown; several targets: float32
+        [n, columns], side by side, exclusive classes in one column each, NaN where unknown.
     """
+    each = [_encoded(target, frame) for target in targets]
+    return each[0] if len(each) == 1 else np.concatenate([_column(codes) for codes in each], axis=1)
+
+
+def _encoded(target: Target, frame: pd.DataFrame) -> NDArray[np.int64] | NDArray[np.float32]:
     if target.kind == "multi-label":
-        return frame[list(target.columns)].to_numpy(dtype=np.float32, na_value=np.nan)
+        return frame[list(target.columns)].to_numpy(dtype=np.float32, na_value=np.nan, copy=True)
     code = {name: index for index, name in enumerate(target.classes)}
-    return np.asarray(frame[target.columns[0]].map(code).fillna(UNKNOWN), np.int64)
+    return np.array(frame[target.columns[0]].map(code).fillna(UNKNOWN), np.int64)
+
+
+def _column(codes: NDArray[Any]) -> NDArray[np.float32]:
+    if codes.ndim == 2:
+        return codes.astype(np.float32)
+    return np.where(codes == UNKNOWN, np.nan, codes).astype(np.float32)[:, None]
 
 
 def losses(
-    target: Target, logits: Tensor, truth: Tensor, *, weights: Tensor | None = None, smoothing: float = 0.0
+    targets: Sequence[Target],
+    logits: Tensor,
+    truth: Tensor,
+    *,
+    weights: Sequence[Tensor] | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
-    """The loss of each case, zero where its label is unknown.
+    """The loss of each case: the mean over its targets, each zero where its label is unknown.
 
     Args:
-        logits: [B, classes].
+        logits: [B, outputs].
         truth: as `encode` gives it.
-        weights: [classes], a factor for each class (binary, multi-class) or each positive (multi-label).
+        weights: for each target [classes], a factor for each class (exclusive) or each positive (multi-label).
         smoothing: label smoothing in 0..1 (Szegedy et al. 2016, section 7).
 
     Returns:
-        [B]; binary and multi-class: cross-entropy; multi-label: the mean binary cross-entropy over known labels.
+        [B]; binary and multi-class: cross-entropy; multi-label and ordinal: the mean binary cross-entropy over
+        known labels, over the questions.
     """
+    if len(targets) == 1:
+        return _losses(targets[0], logits, truth, None if weights is None else weights[0], smoothing)
+    each, at, column = [], 0, 0
+    for place, target in enumerate(targets):
+        wide = target.kind == "multi-label"
+        width = len(target.classes) if wide else 1
+        part = truth[:, column : column + width]
+        known = part if wide else torch.nan_to_num(part[:, 0], nan=float(UNKNOWN)).long()
+        weight = None if weights is None else weights[place]
+        each.append(_losses(target, logits[:, at : at + target.outputs], known, weight, smoothing))
+        at, column = at + target.outputs, column + width
+    return torch.stack(each).mean(dim=0)
+
+
+def _losses(
+    target: Target, logits: Tensor, truth: Tensor, weights: Tensor | None, smoothing: float
+) -> Tensor:
+    if target.kind == "ordinal":
+        steps = torch.arange(target.outputs, device=truth.device)
+        wanted = (truth[:, None] > steps).to(logits.dtype) * (1 - smoothing) + smoothing / 2
+        loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(dim=1)
+        scale = (truth != UNKNOWN).to(loss.dtype)
+        return loss * (scale if weights is None else scale * weights[truth.clamp(min=0)])
     if target.kind != "multi-label":
         return F.cross_entropy(
             logits, truth, weight=weights, ignore_index=UNKNOWN, label_smoothing=smoothing, reduction="none"
@@ -60,22 +109,54 @@ def losses(
     return (each * known).sum(dim=1) / known.sum(dim=1).clamp(min=1)
 
 
-def probabilities(target: Target, logits: Tensor) -> Tensor:
-    """Logits [B, classes] to scores in 0..1: softmax over exclusive classes, else a sigmoid for each label."""
-    return logits.sigmoid() if target.kind == "multi-label" else logits.softmax(dim=1)
+def probabilities(targets: Sequence[Target], logits: Tensor) -> Tensor:
+    """Logits [B, outputs] to scores in 0..1 [B, classes of all targets], in the order of their score columns.
+
+    Softmax over exclusive classes, a sigmoid for each label. Of an ordinal target the probabilities of "more than
+    this class" are made to fall by their running minimum; what each falls by is the score of its class, and the
+    scores sum to 1.
+    """
+    found, at = [], 0
+    for target in targets:
+        found.append(_probabilities(target, logits[:, at : at + target.outputs]))
+        at += target.outputs
+    return torch.cat(found, dim=1)
 
 
-def class_weights(target: Target, truth: NDArray[np.int64] | NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weights [classes] that give each class the same total weight over the known cases of `truth`.
+def _probabilities(target: Target, logits: Tensor) -> Tensor:
+    if target.kind == "multi-label":
+        return logits.sigmoid()
+    if target.kind != "ordinal":
+        return logits.softmax(dim=1)
+    more = torch.cummin(logits.sigmoid(), dim=1).values
+    ends = torch.ones_like(more[:, :1])
+    return torch.cat([ends, more], dim=1) - torch.cat([more, 0 * ends], dim=1)
+
+
+def class_weights(
+    targets: Sequence[Target], truth: NDArray[np.int64] | NDArray[np.float32]
+) -> tuple[NDArray[np.float32], ...]:
+    """For each target weights [classes] that give each class the same total weight over the known cases of `truth`.
 
     Exclusive classes: n / (classes present * n of the class), the `balanced` heuristic of King and Zeng (2001);
     an absent class gets 0. Multi-label: negatives / positives of each label (a factor on its positives).
     """
-    if target.kind == "multi-label":
-        positive, negative = np.nansum(truth == 1, axis=0), np.nansum(truth == 0, axis=0)
-        return np.asarray(negative / np.maximum(positive, 1), np.float32)
-    counts = np.bincount(truth[truth != UNKNOWN].astype(np.int64), minlength=len(target.classes))
+    found, column = [], 0
+    for target in targets:
+        width = len(target.classes) if target.kind == "multi-label" else 1
+        part = truth if len(targets) == 1 else truth[:, column : column + width]
+        column += width
+        if target.kind == "multi-label":
+            positive, negative = np.nansum(part == 1, axis=0), np.nansum(part == 0, axis=0)
+            found.append(np.asarray(negative / np.maximum(positive, 1), np.float32))
+        else:
+            found.append(_balanced(np.nan_to_num(part.ravel(), nan=UNKNOWN), len(target.classes)))
+    return tuple(found)
+
+
+def _balanced(codes: NDArray[Any], classes: int) -> NDArray[np.float32]:
+    counts = np.bincount(codes[codes != UNKNOWN].astype(np.int64), minlength=classes)
     present = counts > 0
-    weights = np.zeros(len(target.classes))
+    weights = np.zeros(classes)
     weights[present] = counts.sum() / (present.sum() * counts[present])
     return weights.astype(np.float32)

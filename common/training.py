@@ -10,18 +10,20 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from graftwork.common.batches import Batch, Failure, batches, epoch_plan
+from graftwork.common.batches import Batch, batches, epoch_plan
 from graftwork.common.errors import RunError, UsageError
-from graftwork.common.evaluation import score
+from graftwork.common.evaluation import METRICS
+from graftwork.common.files import write_json
 from graftwork.common.freezing import StageMode, apply, open_parameters, trainability
+from graftwork.common.networks import AnyNetwork, AnyPreprocessing, build_network, describe
 from graftwork.common.objectives import Objective
-from graftwork.common.prediction import predict_rows, shared, to_device
+from graftwork.common.prediction import Check, Validation, quarantine, shared, to_device
 from graftwork.common.runs import State
 from graftwork.common.seeds import seed_of
 
@@ -29,24 +31,25 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from numpy.typing import NDArray
 
-    from graftwork.common.networks import Network
     from graftwork.common.provenance import Progress
     from graftwork.common.recipe import Recipe
     from graftwork.common.recipe.sections import TrainingSection
     from graftwork.common.runs import Run
     from graftwork.common.signals import Signals
+    from graftwork.common.weights import WeightsRecord
 
-__all__ = ["quarantine", "rate_at", "train"]
+__all__ = ["begin_network", "rate_at", "train"]
 
 log = logging.getLogger("graftwork")
 
 
 def train(
     run: Run,
-    network: Network,
+    network: AnyNetwork,
     source: Any,
     minimise: Objective,
     *,
+    validate: Callable[[Check], Validation],
     primary: str,
     accelerator: Accelerator,
     signals: Signals,
@@ -55,21 +58,22 @@ def train(
     """Train `network` as the run's recipe says, from where the run stands; `last/` and `best/` are kept.
 
     Args:
-        source: pictures or kept features, indexed by (epoch, row of the manifest).
+        source: pictures, volumes or kept features, indexed by (epoch, row of the manifest).
         minimise: logits and truth to the loss of each case.
-        primary: the protocol's metric that chooses the best epoch on validation.
+        validate: judges the network on the validation part; is given what to call between its pictures.
+        primary: the protocol's metric, of which `validate` gives the value: it chooses the best epoch.
 
     Raises:
         Interrupted: a signal came; the step was ended and the state written.
         RunError: the loss is not finite, or more pictures cannot be read than the recipe bears.
     """
     recipe, settings = run.recipe, run.recipe.training
-    rows = {part: run.split.rows(part) for part in ("train", "validation")}
+    rows = run.split.rows("train")
     optimizer = _optimizer(network, settings)
     state = _restore(run, network, optimizer) or State()
     if not state.finished and accelerator.is_main_process:
         run.forget_results()
-    steps = len(epoch_plan(rows["train"], settings.batch_size, seed=recipe.seed, epoch=1))
+    steps = len(epoch_plan(rows, settings.batch_size, seed=recipe.seed, epoch=1))
     opened: set[str] = set()
     learner = network
 
@@ -80,7 +84,7 @@ def train(
         now_open = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
         if now_open != opened:  # DDP must be told anew what it reduces
             opened, learner = now_open, accelerator.prepare_model(accelerator.unwrap_model(learner, False))
-        plan = epoch_plan(rows["train"], settings.batch_size, seed=recipe.seed, epoch=epoch)
+        plan = epoch_plan(rows, settings.batch_size, seed=recipe.seed, epoch=epoch)
         parts = [
             part for batch in plan[state.step :] for part in _parts(batch, settings.accumulate, accelerator)
         ]
@@ -119,35 +123,56 @@ def train(
                     signals.stop()
 
         seconds = time.monotonic() - clock
-        logits, failures = predict_rows(
-            network, source, rows["validation"], accelerator=accelerator,
-            outputs=len(run.manifest.target.classes), workers=settings.workers,
-            progress=lambda *_: _heard(run, network, optimizer, state, accelerator, signals),
-        )  # fmt: skip
+        judged = validate(lambda *_: _heard(run, network, optimizer, state, accelerator, signals))
         _share_quarantine(state, accelerator)
-        quarantine(state, failures, settings.tolerance, run)
-        line = {
+        quarantine(state, judged.failures, settings.tolerance, run)
+        line: dict[str, Any] = {
             "epoch": epoch,
             "steps": steps,
             "train_loss": state.loss_sum / max(state.loss_count, 1),
-            **_judge(run, source, rows["validation"], logits, minimise, primary, accelerator),
+            "validation_loss": judged.loss,
+            "validation": {primary: judged.value},
             "rate": rate_at(settings, epoch - 1 / steps, 1 / steps),
             "seconds": round(seconds, 3),
             "data_wait": round(waited / max(seconds, 1e-9), 4),
             "images_per_second": round(done / max(seconds, 1e-9), 1),
             "quarantined": len(state.quarantine),
         }
-        _advance(state, line, line["validation"][primary], settings)
+        _advance(state, line, judged.value, METRICS[primary].better == "lower", settings)
         state.ledger += _ledger(network, modes, epoch, line["rate"])
         if line["best"]:
             _save(run, "best", network, optimizer, state, accelerator)
         _save(run, "last", network, optimizer, state, accelerator)
-        value = _shown(line["validation"][primary])
+        value = "undefined" if judged.value is None else f"{judged.value:.4f}"
         log.info(
             "epoch %d of %d: loss %.4f, validation %s %s, %.0f %% of the time spent waiting for data",
             epoch, settings.epochs, line["train_loss"], primary, value, 100 * line["data_wait"],
         )  # fmt: skip
     return state
+
+
+def begin_network(
+    run: Run, accelerator: Accelerator
+) -> tuple[AnyNetwork, AnyPreprocessing, WeightsRecord | None]:
+    """The network of a run before its first step, on its device; network.json says what it is.
+
+    Raises:
+        RunError: the pretrained weights are not those that the run began with.
+    """
+    network, preprocessing, record = build_network(run.recipe, run.manifest.targets)
+    then = run.network["weights"] if record is not None and (run.folder / "last").is_dir() else None
+    if record is not None and then is not None and then["sha256"] != record.sha256:
+        raise RunError(
+            f"the pretrained weights ({record.origin}) are not those this run began with ({then['origin']})",
+            where=run.folder,
+            remedy="restore them, or begin a new run with --out elsewhere",
+        )
+    network.to(accelerator.device)
+    if accelerator.is_main_process:
+        write_json(
+            run.folder / "network.json", describe(network, preprocessing, record, run.manifest.targets)
+        )
+    return network, preprocessing, record
 
 
 def rate_at(settings: TrainingSection, at: float, step: float) -> float:
@@ -163,7 +188,7 @@ def rate_at(settings: TrainingSection, at: float, step: float) -> float:
     return settings.rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (at - settings.warmup) / left)))
 
 
-def _modes(recipe: Recipe, network: Network, epoch: int) -> dict[str, StageMode]:
+def _modes(recipe: Recipe, network: AnyNetwork, epoch: int) -> dict[str, StageMode]:
     return trainability(
         recipe.strategy.name, recipe.strategy.norm, network.stages,
         epoch=epoch, backbone_rate=recipe.training.backbone_rate,
@@ -212,7 +237,7 @@ def _backward(
     return float(loss.detach())
 
 
-def _optimizer(network: Network, settings: TrainingSection) -> torch.optim.AdamW:
+def _optimizer(network: AnyNetwork, settings: TrainingSection) -> torch.optim.AdamW:
     """AdamW with two groups a stage: weights, and the biases and norm layers that weight decay spares."""
     groups: list[dict[str, Any]] = []
     for stage, members in open_parameters(network).items():
@@ -229,34 +254,13 @@ def _set_rates(optimizer: torch.optim.Optimizer, modes: Mapping[str, StageMode],
         group["lr"] = rate * modes[group["stage"]].rate
 
 
-def _judge(
-    run: Run,
-    source: Any,
-    rows: NDArray[np.int64],
-    logits: NDArray[np.float32],
-    minimise: Objective,
-    primary: str,
-    accelerator: Accelerator,
-) -> dict[str, Any]:
-    """Validation loss and primary metric; the metric is None where it is undefined."""
-    from graftwork.common.tasks import probabilities
-
-    read = ~np.isnan(logits).any(axis=1)
-    target, truth = run.manifest.target, source.targets[rows[read]]
-    tensor = torch.from_numpy(logits[read])
-    loss = minimise(tensor.to(accelerator.device), torch.from_numpy(truth).to(accelerator.device))
-    scores = probabilities(target, tensor.double()).numpy()
-    value = score(primary, target.kind, target.classes, truth, scores)
-    return {
-        "validation_loss": float(loss.mean()) if len(loss) else None,
-        "validation": {primary: None if math.isnan(value) else value},
-    }
-
-
-def _advance(state: State, line: dict[str, Any], value: float | None, settings: TrainingSection) -> None:
-    """End an epoch: is it the best so far, and is there another one?"""
+def _advance(
+    state: State, line: dict[str, Any], value: float | None, less: bool, settings: TrainingSection
+) -> None:
+    """End an epoch: is it the best so far (`less`: the lower value is better), and is there another one?"""
     ended = state.epoch >= settings.epochs
-    better = value is not None and (state.best_value is None or value > state.best_value)
+    before = state.best_value
+    better = value is not None and (before is None or (value < before if less else value > before))
     if better or (ended and not state.best_epoch):  # a metric that was never defined: the last epoch stands
         state.best_value, state.best_epoch, state.stale = value, state.epoch, 0
     else:
@@ -270,7 +274,7 @@ def _advance(state: State, line: dict[str, Any], value: float | None, settings: 
 
 
 def _ledger(
-    network: Network, modes: Mapping[str, StageMode], epoch: int, rate: float
+    network: AnyNetwork, modes: Mapping[str, StageMode], epoch: int, rate: float
 ) -> list[dict[str, Any]]:
     """What each stage did in an epoch, read off the network and not off the plan."""
     rows = []
@@ -286,28 +290,6 @@ def _ledger(
             }
         )
     return rows
-
-
-def quarantine(state: State, failures: Sequence[Failure], tolerance: int, run: Run) -> None:
-    """Set unreadable pictures aside with their reason.
-
-    Raises:
-        RunError: there are more than `tolerance`; lists all that were met.
-    """
-    for failure in failures:
-        state.quarantine[str(failure.row)] = [failure.stage, failure.reason]
-    if len(state.quarantine) > tolerance:
-        cases = run.manifest.frame["path"]
-        listed = "".join(
-            f"\n  {cases.iloc[int(row)]} ({stage}): {reason}"
-            for row, (stage, reason) in state.quarantine.items()
-        )
-        raise RunError(
-            f"{len(state.quarantine)} pictures cannot be read, and the recipe bears {tolerance}"
-            f" (training.tolerance){listed}",
-            where=run.folder,
-            remedy="`graftwork check` lists all of them; mend or remove them, or raise training.tolerance",
-        )
 
 
 def _check_finite(loss: float, batch: Batch, run: Run, epoch: int, step: int) -> None:
@@ -329,14 +311,10 @@ def _summed(values: tuple[float, float, bool], accelerator: Accelerator) -> tupl
     return loss, count, stop
 
 
-def _shown(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
-
-
 def _save(
     run: Run,
     which: str,
-    network: Network,
+    network: AnyNetwork,
     optimizer: torch.optim.Optimizer,
     state: State,
     accelerator: Accelerator,
@@ -348,7 +326,7 @@ def _save(
     accelerator.wait_for_everyone()
 
 
-def _write(run: Run, which: str, network: Network, optimizer: torch.optim.Optimizer, state: State) -> None:
+def _write(run: Run, which: str, network: AnyNetwork, optimizer: torch.optim.Optimizer, state: State) -> None:
     """Write model, optimiser and state; the tensors of the optimiser are named by their parameters."""
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     moments = {
@@ -363,7 +341,7 @@ def _write(run: Run, which: str, network: Network, optimizer: torch.optim.Optimi
 
 def _heard(
     run: Run,
-    network: Network,
+    network: AnyNetwork,
     optimizer: torch.optim.Optimizer,
     state: State,
     accelerator: Accelerator,
@@ -382,7 +360,7 @@ def _share_quarantine(state: State, accelerator: Accelerator) -> None:
         state.quarantine.update(met)
 
 
-def _restore(run: Run, network: Network, optimizer: torch.optim.Optimizer) -> State | None:
+def _restore(run: Run, network: AnyNetwork, optimizer: torch.optim.Optimizer) -> State | None:
     saved = run.saved("last")
     if saved is None:
         return None

@@ -1,4 +1,4 @@
-"""A picture to the network's input (preprocessing), and the seeded changes made to it in training (augmentation).
+"""A picture or a volume to the network's input (preprocessing), and the seeded changes made in training (augmentation).
 
 Preprocessing is a value that is stored with the run, so that whoever uses the network later feeds it the same.
 """
@@ -6,7 +6,7 @@ Preprocessing is a value that is stored with the run, so that whoever uses the n
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graftwork.common.recipe.sections import AugmentationSection
+    from graftwork.common.volumes import Volume
 
-__all__ = ["Augment", "Preprocessing", "augmenter"]
-
-# (picture [H, W, C] float32 in 0..1, seed) -> the same shape and range
-Augment = Callable[["NDArray[np.float32]", int], "NDArray[np.float32]"]
+__all__ = [
+    "Augment",
+    "Preprocessing",
+    "VolumeAugment",
+    "VolumePreprocessing",
+    "augmenter",
+    "preprocessing_from",
+    "volume_augmenter",
+]
 
 _RESAMPLING = {
     "bilinear": PillowImage.Resampling.BILINEAR,
@@ -71,14 +77,32 @@ class Preprocessing:
         height, width = pixels.shape[:2]
         if self.fit == "squash":
             return _unit(_resize(pixels, size, size, self.interpolation))
-        scale = (min if self.fit == "pad" else max)(size / height, size / width)
-        inner = max(1, round(height * scale)), max(1, round(width * scale))
-        resized = _unit(_resize(pixels, *inner, self.interpolation))
-        top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
+        top, left, *inner = self.window(height, width)
+        resized = _unit(_resize(pixels, inner[0], inner[1], self.interpolation))
         if self.fit == "crop":
             return resized[-top : size - top, -left : size - left]
         canvas = np.zeros((size, size, channels), np.float32)
         canvas[top : top + inner[0], left : left + inner[1]] = resized
+        return canvas
+
+    def window(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Where a picture of this size comes to lie in the input: top, left, height, width; px, of `crop` negative."""
+        if self.fit == "squash":
+            return 0, 0, self.size, self.size
+        scale = (min if self.fit == "pad" else max)(self.size / height, self.size / width)
+        inner = max(1, round(height * scale)), max(1, round(width * scale))
+        return (self.size - inner[0]) // 2, (self.size - inner[1]) // 2, *inner
+
+    def fitted_mask(self, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The mask [H, W] of a picture at the input's size [size, size], by the nearest pixel; bars are background."""
+        top, left, *inner = self.window(*classes.shape)
+        resized = np.asarray(
+            PillowImage.fromarray(classes).resize((inner[1], inner[0]), PillowImage.Resampling.NEAREST)
+        )
+        canvas = np.zeros((self.size, self.size), np.uint8)
+        canvas[max(top, 0) : top + inner[0], max(left, 0) : left + inner[1]] = resized[
+            max(-top, 0) : self.size - top, max(-left, 0) : self.size - left
+        ]
         return canvas
 
     def normalised(self, fitted: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -90,6 +114,53 @@ class Preprocessing:
     def __call__(self, picture: Picture) -> NDArray[np.float32]:
         """Picture to the network's input: float32 [3, size, size], normalised."""
         return self.normalised(self.fitted(picture))
+
+
+@dataclass(frozen=True)
+class VolumePreprocessing:
+    """How a volume becomes the network's input, and how it is worked through.
+
+    Attributes:
+        patch: sides of the blocks that the network sees, voxels: left to right, back to front, foot to head.
+        overlap: of neighbouring blocks, a share of the side.
+        clip: percentiles of the voxels that are not 0, to which they are limited.
+    """
+
+    patch: tuple[int, int, int]
+    overlap: float
+    clip: tuple[float, float] = (0.5, 99.5)
+
+    def to_json(self) -> dict[str, Any]:
+        """The values as JSON-like types."""
+        return {**asdict(self), "patch": list(self.patch), "clip": list(self.clip)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> VolumePreprocessing:
+        """The inverse of `to_json`."""
+        first, second, third = values["patch"]
+        low, high = values["clip"]
+        return cls((first, second, third), values["overlap"], (low, high))
+
+    def __call__(self, volume: Volume) -> NDArray[np.float32]:
+        """A volume to float32 [1, X, Y, Z] in canonical order.
+
+        The voxels that are not 0 are limited to the percentiles `clip` and brought to mean 0 and deviation 1; 0
+        stays 0, as outside the body in many files, and is what the border is filled up with.
+        """
+        array = volume.array
+        inside = array != 0
+        values = array[inside]
+        if not values.size:
+            return array[None].copy()
+        values = np.clip(values, *np.percentile(values, self.clip)).astype(np.float64)
+        result = np.zeros_like(array)
+        result[inside] = (values - values.mean()) / max(float(values.std()), 1e-8)
+        return result[None]
+
+
+def preprocessing_from(values: dict[str, Any]) -> Preprocessing | VolumePreprocessing:
+    """The preprocessing of which `to_json` gave these values."""
+    return (VolumePreprocessing if "patch" in values else Preprocessing).from_json(values)
 
 
 def _unit(pixels: NDArray[Any]) -> NDArray[np.float32]:
@@ -144,10 +215,10 @@ def augmenter(wish: AugmentationSection) -> Augment | None:
                 p=1.0,
             )
         )
-    return _Augmenter(steps)
+    return Augment(steps)
 
 
-class _Augmenter:
+class Augment:
     """A pipeline of albumentations, seeded for each picture; picklable, so that workers may be spawned."""
 
     def __init__(self, steps: Sequence[Any]) -> None:
@@ -156,6 +227,62 @@ class _Augmenter:
         self.pipeline = A.Compose(list(steps))
 
     def __call__(self, picture: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+        """A picture [H, W, C] float32 in 0..1, changed; of the same shape and range."""
         self.pipeline.set_random_seed(seed % 2**32)
         changed: NDArray[np.float32] = self.pipeline(image=np.ascontiguousarray(picture))["image"]
         return np.clip(changed.reshape(picture.shape), 0, 1)
+
+    def both(
+        self, picture: NDArray[np.float32], mask: NDArray[np.uint8], seed: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """A picture, and its mask [H, W] moved alike (by the nearest pixel; what comes in from outside is class 0)."""
+        self.pipeline.set_random_seed(seed % 2**32)
+        changed = self.pipeline(image=np.ascontiguousarray(picture), mask=np.ascontiguousarray(mask))
+        return np.clip(changed["image"].reshape(picture.shape), 0, 1), changed["mask"]
+
+
+def volume_augmenter(wish: AugmentationSection) -> VolumeAugment | None:
+    """The augmentation of volumes that a recipe asks for, or None where it asks for nothing."""
+    return VolumeAugment(wish) if any(wish.model_dump().values()) else None
+
+
+class VolumeAugment:
+    """The changes of a recipe made to a block of a volume, by MONAI, seeded for each block.
+
+    A left-right flip is one along the first axis, an upside-down flip one along the last; rotation is about all
+    three axes. What comes in from outside is 0, in the mask class 0. Brightness is added, as a share of the block's
+    range; contrast is a factor on the block's values about their mean.
+    """
+
+    def __init__(self, wish: AugmentationSection) -> None:
+        self.wish = wish
+
+    def both(
+        self, block: NDArray[np.float32], mask: NDArray[np.uint8], seed: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """A block [1, X, Y, Z], and its mask [X, Y, Z] moved alike (by the nearest voxel)."""
+        from monai.transforms.spatial.dictionary import RandAffined
+
+        wish, random = self.wish, np.random.RandomState(seed % 2**32)
+        flips = random.uniform(size=2) < (wish.horizontal_flip, wish.vertical_flip)
+        brightness, contrast = random.uniform(-1, 1, size=2) * (wish.brightness, wish.contrast)
+        for axis in (axis for axis, flip in zip((0, 2), flips, strict=True) if flip):
+            block, mask = np.flip(block, axis + 1), np.flip(mask, axis)
+        if wish.rotation or wish.zoom or wish.shift:
+            move = RandAffined(
+                ("block", "mask"),
+                prob=1.0,
+                rotate_range=[float(np.deg2rad(wish.rotation))] * 3,
+                scale_range=[wish.zoom] * 3,
+                translate_range=[wish.shift * side for side in mask.shape],
+                mode=("bilinear", "nearest"),
+                padding_mode="zeros",
+            ).set_random_state(state=random)
+            both: Any = {"block": np.ascontiguousarray(block), "mask": mask[None].astype(np.float32)}
+            moved: Any = move(both)
+            block = np.asarray(moved["block"].numpy(), np.float32)
+            mask = np.rint(moved["mask"].numpy()[0]).astype(np.uint8)
+        if brightness or contrast:
+            middle = float(block.mean())
+            block = (block - middle) * (1 + contrast) + middle + brightness * float(np.ptp(block))
+        return np.ascontiguousarray(block, np.float32), np.ascontiguousarray(mask)

@@ -64,7 +64,10 @@ def digests(folder: Path) -> dict[str, str]:
 def forked() -> ForkServerContext:
     """Children that begin with torch imported and no thread started: quick to make, safe to kill."""
     context = multiprocessing.get_context("forkserver")
-    heavy = ["timm", "accelerate", "albumentations", "matplotlib.backends.backend_svg", "pyarrow.parquet"]
+    heavy = [
+        "timm", "accelerate", "albumentations", "matplotlib.backends.backend_svg", "pyarrow.parquet",
+        "monai.losses.dice", "monai.inferers.inferer", "monai.networks.nets.basic_unet",
+    ]  # fmt: skip
     context.set_forkserver_preload(["graftwork.common.pipeline", *heavy])
     return context
 

@@ -11,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from graftwork.common.batches import ImageSource, batches, epoch_plan, monai_dicts, torch_dataset
+from graftwork.common.batches import batches, epoch_plan
 from graftwork.common.errors import ImageError
 from graftwork.common.manifest import Manifest, Target
 from graftwork.common.recipe.sections import AugmentationSection
 from graftwork.common.seeds import seed_of
+from graftwork.common.sources import ImageSource, monai_dicts, torch_dataset
 from graftwork.common.transforms import Preprocessing, augmenter
 
 PREPROCESSING = Preprocessing(32, "squash", "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -57,6 +57,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "split.by": ("split.by=publisher", "split.allow_leak=true"),
     "split.validation": ("split.validation=0.3",),
     "split.test": ("split.test=0.3",),
+    "split.seen": ("split.seen=0.2",),
     "split.seed": ("split.seed=6",),
     "strategy.name": ("strategy.name=linear-probe", "backbone.name=tf_efficientnet_lite0"),
     "strategy.norm": ("strategy.norm=hold", "strategy.name=full", "backbone.name=tf_efficientnet_lite0"),
@@ -84,8 +85,9 @@ COMPANY: dict[str, tuple[str, ...]] = {
     "backbone.std": ("backbone.mean=[0.5, 0.5, 0.5]", "backbone.std=[0.5, 0.5, 0.5]"),
     "split.by": (),
 }
-# keys with a test of their own below
+# keys with a test of their own, below or (of networks that outline) in test_segmenting.py
 APART = {
+    "decoder.width", "volume.patch", "volume.patches", "volume.overlap",
     "title", "dataset", "offline", "backbone.weights", "backbone.file", "split.allow_leak", "training.workers",
     "training.save_steps", "training.tolerance", "evaluation.protocol",
 }  # fmt: skip

@@ -11,11 +11,11 @@ from small_runs import synthetic_data
 
 from graftwork.common import features
 from graftwork.common.backbones import Backbone, create_backbone
-from graftwork.common.batches import ImageSource
 from graftwork.common.domain import dataset
 from graftwork.common.features import FeatureSource, compute_features
 from graftwork.common.files import file_sha256
 from graftwork.common.manifest import Manifest
+from graftwork.common.sources import ImageSource
 from graftwork.common.transforms import Preprocessing
 
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

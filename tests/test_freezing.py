@@ -12,6 +12,7 @@ from graftwork.common.backbones import create_backbone
 from graftwork.common.freezing import apply, backbone_is_fixed, open_parameters, trainability
 from graftwork.common.heads import LinearHead
 from graftwork.common.networks import HEAD, Network
+from graftwork.common.segmenters import Segmenter, VolumeSegmenter
 
 # one small network of each kind: batch norm, layer norm with drop-path, transformer
 FAMILIES = ["test_efficientnet", "test_resnet", "test_convnext", "test_vit"]
@@ -131,3 +132,54 @@ def test_apply_overrules_whatever_was_set_before() -> None:
     apply(other, modes)
     assert [p.requires_grad for p in net.parameters()] == [p.requires_grad for p in other.parameters()]
     assert [m.training for m in net.modules()] == [m.training for m in other.modules()]
+
+
+# networks that outline ----------------------------------------------------------------------------------------
+
+
+def outliner(name: str) -> Segmenter | VolumeSegmenter:
+    if name == "unet3d":
+        return VolumeSegmenter(2, 4, (32, 16, 16), dropout=0.5, seed=0)
+    return Segmenter(create_backbone(name, weights=None, seed=0), 2, width=4, dropout=0.5, seed=0)
+
+
+def outline(net: Segmenter | VolumeSegmenter, modes: dict) -> set[str]:
+    """Names of the tensors that two steps, and a validation between them, have moved."""
+    before = bits(net)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2, weight_decay=0.1)
+    torch.manual_seed(0)
+    shape = (2, 1, 32, 16, 16) if isinstance(net, VolumeSegmenter) else (2, 3, 160, 160)
+    for _ in range(2):
+        apply(net, modes)
+        net(torch.randn(shape)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        net.eval()
+        with torch.inference_mode():
+            net(torch.randn(shape))
+    after = bits(net)
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "unet3d"])
+def test_a_frozen_encoder_stays_bit_identical_under_a_decoder_that_learns(name: str) -> None:
+    net = outliner(name)
+    moved = outline(net, trainability("linear-probe", "hold", net.stages, epoch=1))
+    assert not [tensor for tensor in moved if tensor.startswith("backbone.")]
+    above = {tensor for tensor, _ in net.named_parameters() if not tensor.startswith("backbone.")}
+    assert above <= moved
+    counts = [tensor for tensor in moved if tensor.endswith("running_mean")]
+    assert bool(counts) == (
+        name != "unet3d"
+    )  # batch norm in the decoder of pictures, instance norm in volumes
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "unet3d"])
+def test_an_open_outliner_moves_as_a_whole(name: str) -> None:
+    net = outliner(name)
+    moved = outline(net, trainability("scratch", "train", net.stages, epoch=1))
+    assert {tensor for tensor, _ in net.named_parameters()} <= moved
+    groups = open_parameters(net)
+    assert list(groups) == [*net.stages, HEAD]
+    names = [tensor for members in groups.values() for tensor, _, _ in members]
+    assert sorted(names) == sorted(tensor for tensor, _ in net.named_parameters())

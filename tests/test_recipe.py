@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
+from graftwork.common.domain import dataset
 from graftwork.common.errors import RecipeError
 from graftwork.common.recipe import Recipe, keys, load, schema, to_toml
 from graftwork.common.recipe.keys import found_text, nearest
 from graftwork.common.recipe.toml import key_lines, value_text
+from graftwork.common.recipe.uses import idle_keys, refuse_idle_keys
 
 RECIPES = sorted((Path(__file__).resolve().parent.parent / "recipes").rglob("*.toml"))
 HEAD = 'title = "A trial"\ndataset = "plants/leaves"\n'  # lines 1 and 2
@@ -112,6 +114,10 @@ ONE_FAULT = [
     (SMALL + "[training]\nrate = true\n", "training.rate (line 6): expected a number above 0 and at most 100, found true"),
     (SMALL + "[training]\nrate = 0\n", "training.rate (line 6): expected a number above 0 and at most 100, found 0"),
     (SMALL + "[training]\ndropout = 1\n", "training.dropout (line 6): expected a number at least 0 and below 1, found 1"),
+    (SMALL + "[volume]\npatch = [32, 40, 32]\n", "volume.patch (line 6): expected a list of three multiples of 16 from 16 to 256, found [32, 40, 32]"),
+    (SMALL + "[volume]\npatch = [32, 32]\n", "volume.patch (line 6): expected a list of three multiples of 16 from 16 to 256, found [32, 32]"),
+    (SMALL + "[decoder]\nwidth = 2\n", "decoder.width (line 6): expected a whole number from 4 to 256, found 2"),
+    (SMALL + '[backbone]\nname = "unet3d"\n', 'strategy.name (line 4): expected "scratch" with backbone.name = "unet3d" (no weights are published for it), found "full"'),
     (SMALL + "\n\n[augmentation]\nzoom = 0.95\n", "augmentation.zoom (line 8): expected a number from 0 to 0.9, found 0.95"),
     (SMALL + '[image]\nfit = "squish"\n', 'image.fit (line 6): expected "squash", "pad" or "crop", found "squish"'),
     (SMALL + "[backbone]\nmean = [0.5]\nstd = [1, 1, 1]\n", "backbone.mean (line 6): expected a list of three numbers from 0 to 1, or an empty one, found [0.5]"),
@@ -128,7 +134,7 @@ ONE_FAULT = [
     (SMALL + "[augmentation]\nflip_horizontal = 0.5\n", "augmentation.flip_horizontal (line 6): no such key; did you mean augmentation.horizontal_flip?"),
     ("name = 3\n" + SMALL, "name (line 1): no such key; did you mean backbone.name or strategy.name?"),
     (SMALL + "[trainig]\nepochs = 3\n", "trainig (line 5): no such section; did you mean training?"),
-    (SMALL + "[xyz]\nepochs = 3\n", "xyz (line 5): no such section; the sections are backbone, image, augmentation, split, strategy, training, evaluation"),
+    (SMALL + "[xyz]\nepochs = 3\n", "xyz (line 5): no such section; the sections are backbone, image, decoder, volume, augmentation, split, strategy, training, evaluation"),
     (SMALL + "[image]\nqqqq = 3\n", "image.qqqq (line 6): no such key; there are image.size, image.fit, image.interpolation"),
     ('"\\u0007" = 3\n' + SMALL, '"\\u0007" (line 1): no such key; there are title, dataset, seed, offline'),
     # where a key may hide
@@ -263,7 +269,7 @@ def test_a_section_may_be_overridden_as_a_table() -> None:
         ("training.rate=nan", "training.rate (command line): expected a number above 0 and at most 100, found nan"),
         ("training=3", "training (command line): expected a table of keys, [training], found 3"),
         ("title.x=3", "title.x (command line): no such key; did you mean title?"),
-        ("a.b.c=3", "a.b.c (command line): no such key; the sections are backbone, image, augmentation, split, "
+        ("a.b.c=3", "a.b.c (command line): no such key; the sections are backbone, image, decoder, volume, augmentation, split, "
          "strategy, training, evaluation"),
         ("seed=" + "9" * 5000, None),
     ],
@@ -550,7 +556,7 @@ def test_equal_recipes_have_equal_digests_and_every_key_counts() -> None:
         "strategy.name": "scratch", "strategy.norm": "adapt", "training.batch_size": 64,
         "training.accumulate": 2, "training.schedule": "constant", "training.class_weights": "balanced",
         "training.precision": "bfloat16", "evaluation.protocol": "p", "evaluation.threshold": "sensitivity",
-        "evaluation.target": 0.5, "evaluation.bootstrap": 100, "image.size": 64,
+        "evaluation.target": 0.5, "evaluation.bootstrap": 100, "image.size": 64, "decoder.width": 8, "volume.patch": "[32, 32, 64]",
     }  # fmt: skip
     alongside = {
         "backbone.mean": ["backbone.std=[0.5, 0.5, 0.5]"],
@@ -584,8 +590,12 @@ def test_a_shipped_recipe_is_whole_explicit_and_says_what_to_expect(path: Path) 
     assert "\n# cost: " in head
     assert "\n# expect: " in head
     written = {".".join(key) for key in key_lines(text)}
+    volumes = recipe.backbone.name == "unet3d"
+    segmentation = dataset(recipe.dataset).about.target.kind == "segmentation"
+    idle = idle_keys(segmentation=segmentation, volumes=volumes)
     left_out = {key for key in keys() if key not in written}
-    assert left_out <= {"split.seed", "evaluation.target"}, "a recipe is explicit, even about defaults"
+    assert left_out <= {"split.seed", "evaluation.target", *idle}, "a recipe is explicit, even about defaults"
+    refuse_idle_keys(recipe, segmentation=segmentation, volumes=volumes)
     Draft202012Validator(schema()).validate(tomllib.loads(text))
     assert "hub" not in recipe.backbone.weights, "nothing is fetched unless a user asks for it"
 

@@ -232,16 +232,16 @@ def test_a_signal_is_heard_while_predicting_and_its_seconds_count(
 def test_a_signal_in_the_validation_keeps_the_steps_of_its_epoch(
     data: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from graftwork.common import training
+    from graftwork.common import classifying
 
     wanted = digests(run(recipe, data, tmp_path / "whole", ["training.epochs=2"]).folder)
-    original = training.predict_rows
+    original = classifying.predict_rows
 
     def signalled(*args: Any, **named: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         return original(*args, **named)
 
-    monkeypatch.setattr(training, "predict_rows", signalled)
+    monkeypatch.setattr(classifying, "predict_rows", signalled)
     with pytest.raises(Interrupted):
         run(recipe, data, tmp_path, ["training.epochs=2"])
     monkeypatch.undo()

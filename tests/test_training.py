@@ -16,7 +16,7 @@ from graftwork.common.manifest import Target
 from graftwork.common.objectives import objective
 from graftwork.common.recipe.sections import TrainingSection
 from graftwork.common.runs import open_run
-from graftwork.common.tasks import class_weights, encode, losses, probabilities
+from graftwork.common.tasks import class_weights, encode, losses, outputs, probabilities
 from graftwork.common.training import rate_at
 from graftwork.common.verbs import report, run
 
@@ -153,30 +153,32 @@ def test_two_runs_in_one_process_do_not_disturb_each_other(recipe: Path, data: P
 def test_unknown_labels_weigh_nothing() -> None:
     classes = Target("t", "multi-class", ("a", "b", "c"))
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
-    found = losses(classes, logits, torch.tensor([0, -1, 2, -1]))
+    found = losses([classes], logits, torch.tensor([0, -1, 2, -1]))
     assert found[1] == found[3] == 0
     assert found[0] == pytest.approx(-math.log(logits.softmax(1)[0, 0]), abs=1e-6)
     labels = Target("t", "multi-label", ("a", "b"))
     truth = torch.tensor([[1.0, math.nan], [math.nan, math.nan]])
-    found = losses(labels, torch.tensor([[0.0, 9.0], [5.0, 5.0]]), truth)
+    found = losses([labels], torch.tensor([[0.0, 9.0], [5.0, 5.0]]), truth)
     assert found.tolist() == pytest.approx([math.log(2), 0.0])
     assert not torch.isnan(found).any()
 
 
 def test_scores_sum_to_one_or_stand_alone() -> None:
     logits = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(probabilities(Target("t", "binary", ("n", "y")), logits).sum(1), torch.ones(5))
-    assert torch.allclose(probabilities(Target("t", "multi-label", ("n", "y")), logits), logits.sigmoid())
+    assert torch.allclose(probabilities([Target("t", "binary", ("n", "y"))], logits).sum(1), torch.ones(5))
+    assert torch.allclose(probabilities([Target("t", "multi-label", ("n", "y"))], logits), logits.sigmoid())
 
 
 def test_balanced_weights_give_each_class_the_same_say() -> None:
     target = Target("t", "multi-class", ("a", "b", "c"))
     truth = np.array([0] * 6 + [1] * 2 + [-1])
-    weights = class_weights(target, truth)
+    (weights,) = class_weights([target], truth)
     assert weights.tolist() == pytest.approx([8 / 12, 2.0, 0.0])
-    labels = class_weights(Target("t", "multi-label", ("a",)), np.array([[1.0], [0.0], [0.0], [math.nan]]))
+    (labels,) = class_weights(
+        [Target("t", "multi-label", ("a",))], np.array([[1.0], [0.0], [0.0], [math.nan]])
+    )
     assert labels.tolist() == [2.0]
-    minimise = objective(target, TrainingSection(class_weights="balanced"), truth, torch.device("cpu"))
+    minimise = objective([target], TrainingSection(class_weights="balanced"), truth, torch.device("cpu"))
     logits = torch.zeros(2, 3)
     each = minimise(logits, torch.tensor([0, 1]))
     assert (each[1] / each[0]).item() == pytest.approx(3.0)
@@ -186,4 +188,87 @@ def test_targets_are_encoded_in_the_order_of_the_classes() -> None:
     import pandas as pd
 
     frame = pd.DataFrame({"target": ["yes", None, "no"]})
-    assert encode(Target("t", "binary", ("no", "yes")), frame).tolist() == [1, -1, 0]
+    assert encode([Target("t", "binary", ("no", "yes"))], frame).tolist() == [1, -1, 0]
+
+
+BINS = Target("count", "ordinal", ("1", "2", "3", "more"), prefix="count_")
+KINDS = Target("kind", "multi-class", ("a", "b", "c"))
+LABELS = Target("marks", "multi-label", ("x", "y"), prefix="mark_")
+
+
+def test_an_ordinal_target_asks_whether_it_is_more_than_each_class() -> None:
+    logits = torch.tensor([[0.3, -0.4, 1.1], [2.0, 0.0, -2.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    found = losses([BINS], logits, torch.tensor([2, 0, -1]))
+    more = logits.sigmoid()
+    first = (
+        -(more[0, 0].log() + more[0, 1].log() + (1 - more[0, 2]).log()) / 3
+    )  # class 2 is more than 0 and 1
+    second = -(1 - more[1]).log().sum() / 3
+    assert found.tolist() == pytest.approx([float(first), float(second), 0.0])
+    weights = [torch.tensor([3.0, 1.0, 0.5, 1.0], dtype=torch.float64)]
+    weighed = losses([BINS], logits, torch.tensor([2, 0, -1]), weights=weights)
+    assert weighed.tolist() == pytest.approx([0.5 * float(first), 3 * float(second), 0.0])
+
+
+def test_ordinal_scores_sum_to_one_though_the_answers_contradict_each_other() -> None:
+    logits = torch.randn(200, 3, generator=torch.Generator().manual_seed(0)).double() * 5
+    scores = probabilities([BINS], logits)
+    assert scores.shape == (200, 4)
+    assert (scores >= 0).all()
+    assert torch.allclose(scores.sum(1), torch.ones(200, dtype=torch.float64))
+    assert torch.allclose(scores[:, 0], 1 - logits.sigmoid()[:, 0])
+    agreed = torch.tensor([[3.0, 0.0, -3.0]], dtype=torch.float64)
+    assert probabilities([BINS], agreed)[0, 1] == pytest.approx(float(agreed[0, 0].sigmoid() - 0.5))
+
+
+def test_several_targets_lie_side_by_side() -> None:
+    import pandas as pd
+
+    targets = (KINDS, BINS, LABELS)
+    frame = pd.DataFrame(
+        {
+            "target": ["b", None], "count_target": ["more", "1"],
+            "mark_target_x": [1.0, math.nan], "mark_target_y": [0.0, 1.0],
+        }
+    )  # fmt: skip
+    truth = encode(targets, frame)
+    np.testing.assert_array_equal(truth, np.array([[1, 3, 1, 0], [np.nan, 0, np.nan, 1]], np.float32))
+    logits = torch.randn(2, outputs(targets), generator=torch.Generator().manual_seed(1))
+    assert logits.shape == (2, 3 + 3 + 2)
+    parts, at = [], 0
+    for target in targets:
+        alone = torch.from_numpy(encode([target], frame))
+        parts.append(losses([target], logits[:, at : at + target.outputs], alone, smoothing=0.1))
+        at += target.outputs
+    assert torch.allclose(
+        losses(targets, logits, torch.from_numpy(truth), smoothing=0.1), sum(parts) / len(targets)
+    )
+    assert parts[0][1] == 0  # unknown
+    scores = probabilities(targets, logits)
+    assert scores.shape[1] == sum(len(target.scores) for target in targets)
+    assert torch.allclose(scores[:, 3:7], probabilities([BINS], logits[:, 3:6]))
+    weights = class_weights(targets, truth)
+    assert [len(each) for each in weights] == [3, 4, 2]
+    assert weights[1].tolist() == pytest.approx([1.0, 0.0, 0.0, 1.0])
+
+
+def test_a_table_of_predictions_holds_every_target(tmp_path: Path) -> None:
+    import pandas as pd
+
+    from graftwork.common.manifest import Manifest
+    from graftwork.common.prediction import prediction_table
+
+    frame = pd.DataFrame(
+        {
+            "case": ["p", "q"], "path": ["p.png", "q.png"], "group": ["g", "g"],
+            "target": ["a", "c"], "count_target": ["1", None], "event": ["e", "e"],
+        }
+    )  # fmt: skip
+    manifest = Manifest(frame, tmp_path, "x/y", "place", KINDS, ("event",), further=(BINS,), unit="event")
+    logits = np.array([[1, 2, 3, 0, 0, 0], [np.nan] * 6], np.float32)
+    table = prediction_table(manifest, np.arange(2), np.array(["test", "test"]), logits)
+    assert list(table) == [
+        "case", "group", "part", "path", "target", "count_target", *KINDS.scores, *BINS.scores, "event",
+    ]  # fmt: skip
+    assert len(table) == 1  # of the other the picture could not be read
+    assert table[list(BINS.scores)].to_numpy() == pytest.approx(np.array([[0.5, 0, 0, 0.5]]))

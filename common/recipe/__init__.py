@@ -23,12 +23,14 @@ from graftwork.common.recipe.sections import (
     SEEDS,
     AugmentationSection,
     BackboneSection,
+    DecoderSection,
     EvaluationSection,
     ImageSection,
     Section,
     SplitSection,
     StrategySection,
     TrainingSection,
+    VolumeSection,
     key,
 )
 from graftwork.common.recipe.toml import key_lines, parse, value_text
@@ -67,6 +69,8 @@ class Recipe(Section):
     offline: bool = key("Forbid every use of the network.", False)
     backbone: BackboneSection = Field(default_factory=BackboneSection)
     image: ImageSection = Field(default_factory=ImageSection)
+    decoder: DecoderSection = Field(default_factory=DecoderSection)
+    volume: VolumeSection = Field(default_factory=VolumeSection)
     augmentation: AugmentationSection = Field(default_factory=AugmentationSection)
     split: SplitSection = Field(default_factory=SplitSection)
     strategy: StrategySection
@@ -299,6 +303,12 @@ def _contradictions(given: dict[str, Any], faulty: Container[str]) -> list[tuple
         "found {0}",
         "strategy.norm",
         "strategy.name",
+    )
+    expect(
+        lambda name, backbone: backbone != "unet3d" or name == "scratch",
+        'expected "scratch" with backbone.name = "unet3d" (no weights are published for it), found {0}',
+        "strategy.name",
+        "backbone.name",
     )
     expect(
         lambda parts, batch: batch % parts == 0,

@@ -17,12 +17,14 @@ __all__ = [
     "SEED_EXPECTED",
     "AugmentationSection",
     "BackboneSection",
+    "DecoderSection",
     "EvaluationSection",
     "ImageSection",
     "Section",
     "SplitSection",
     "StrategySection",
     "TrainingSection",
+    "VolumeSection",
     "key",
 ]
 
@@ -51,6 +53,12 @@ def _three_or_none(value: tuple[float, ...]) -> tuple[float, ...]:
     return value
 
 
+def _three_sides(value: tuple[int, ...]) -> tuple[int, ...]:
+    if len(value) != 3 or any(side % 16 or not 16 <= side <= 256 for side in value):
+        raise ValueError("three multiples of 16 from 16 to 256")
+    return value
+
+
 def _three(description: str) -> Any:
     shapes: JsonDict = {"anyOf": [{"maxItems": 0}, {"minItems": 3, "maxItems": 3}]}
     extra: JsonDict = {**shapes, "x-unit": "share of the full range"}
@@ -71,6 +79,7 @@ Sources = Annotated[
 ]
 Means = Annotated[tuple[Mean, ...], BeforeValidator(_as_tuple), AfterValidator(_three_or_none)]
 Deviations = Annotated[tuple[Deviation, ...], BeforeValidator(_as_tuple), AfterValidator(_three_or_none)]
+Sides = Annotated[tuple[int, ...], BeforeValidator(_as_tuple), AfterValidator(_three_sides)]
 SEEDS = 2**32 - 1  # what every generator in use takes
 SEED_EXPECTED = f"a whole number from 0 to {SEEDS}"
 
@@ -133,6 +142,41 @@ class AugmentationSection(Section):
     contrast: Fraction = key("Largest change of contrast.", 0.0, unit="share of the contrast")
 
 
+class DecoderSection(Section):
+    """What stands on the encoder of a network that outlines; pictures are classified without one."""
+
+    width: int = key(
+        "Channels of the decoder's last stage; each deeper one has twice as many, 256 at most.",
+        16,
+        ge=4,
+        le=256,
+        unit="channels",
+    )
+
+
+class VolumeSection(Section):
+    """How volumes are learned from and worked through; pictures of two dimensions have no use for it."""
+
+    patch: Sides = Field(
+        default=(32, 48, 32),
+        description="Sides of the block that the network sees: left to right, back to front, foot to head.",
+        json_schema_extra={
+            "minItems": 3,
+            "maxItems": 3,
+            "x-unit": "voxels",
+            "x-expected": "a list of three multiples of 16 from 16 to 256",
+        },
+    )
+    patches: int = key("Blocks drawn from each volume in an epoch.", 2, ge=1, le=1000, unit="blocks")
+    overlap: float = key(
+        "Overlap of neighbouring blocks when a whole volume is worked through.",
+        0.5,
+        ge=0,
+        le=0.9,
+        unit="share of the side",
+    )
+
+
 class SplitSection(Section):
     """Which cases are learned from, chosen on and tested on; groups stay whole."""
 
@@ -148,6 +192,14 @@ class SplitSection(Section):
         unit="share of the cases",
     )
     test: float = key("Test part; not used with `publisher`.", 0.2, ge=0, lt=1, unit="share of the cases")
+    seen: float = key(
+        "Part kept out of the training groups to be tested on beside the test part, for data whose groups are "
+        "met again (a camera's place); frames of one event stay together. 0: none.",
+        0.0,
+        ge=0,
+        lt=1,
+        unit="share of the training cases",
+    )
     seed: Annotated[int, Field(ge=0, le=SEEDS)] | SkipJsonSchema[None] = Field(
         default=None, description="Seed of the split; absent: `seed`.", json_schema_extra=_optional_seed
     )
