@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources.abc import Traversable
@@ -28,6 +28,7 @@ from graftwork.common.manifest import Manifest, Target
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from graftwork.common.checks.findings import Finding
     from graftwork.common.evaluation.protocols import Protocol
 
 __all__ = [
@@ -143,6 +144,12 @@ class LoadedDataset:
             DatasetError: what was looked for, where, and what was found.
         """
         return cast("Callable[[Any], Manifest]", self.module.read)(root)
+
+    def findings(self, root: str | os.PathLike[str]) -> Iterable[Finding]:
+        """What only this layout can have wrong with it, where its module looks for that."""
+        return cast("Callable[[Any], Iterable[Finding]]", getattr(self.module, "findings", lambda _: ()))(
+            root
+        )
 
     def synthesize(self, folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0) -> None:
         """Write a small made-up set in the published layout, in which there is something to learn."""

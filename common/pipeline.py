@@ -17,13 +17,11 @@ from graftwork.common.classifying import Classifying
 from graftwork.common.errors import RunError
 from graftwork.common.files import write_text
 from graftwork.common.provenance import library_versions
-from graftwork.common.recipe.uses import refuse_idle_keys
 from graftwork.common.report import model_card, report
 from graftwork.common.runs import Stopwatch
 from graftwork.common.segmenting import Segmenting
 from graftwork.common.signals import Signals
 from graftwork.common.training import train
-from graftwork.common.volumes import is_volume
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -41,17 +39,13 @@ def carry_out(run: Run, progress: Progress | None = None) -> None:
 
     Raises:
         Interrupted: a signal came; all that was done is kept.
-        UsageError: the recipe asks for what its data have no use for.
         RunError, WeightsError, ImageError: see `train`, `load_weights`.
     """
-    kind = run.manifest.target.kind
-    volumes = any(is_volume(path) for path in run.manifest.frame["path"])
-    refuse_idle_keys(run.recipe, segmentation=kind == "segmentation", volumes=volumes)
     accelerator = _accelerator(run)
     main = accelerator.is_main_process
     with run.writer(main), Signals(run.folder) as signals, Stopwatch(run, main) as clock:
         accelerator.wait_for_everyone()  # the folder is settled: now all may read where the run stands
-        doing = Segmenting if kind == "segmentation" else Classifying
+        doing = Segmenting if run.manifest.target.kind == "segmentation" else Classifying
         task = doing(run, accelerator, signals, progress)
         clock.store()
         train(

@@ -113,12 +113,9 @@ def check(
 
     loaded = domain.dataset(dataset)
     manifest = loaded.read(data)
-    own = getattr(loaded.module, "findings", None)
     chosen: dict[str, Any] = {} if workers is None else {"workers": workers}
     with Cache() as cache:
-        return checks.check(
-            manifest, extra=() if own is None else own(data), cache=cache, progress=progress, **chosen
-        )
+        return checks.check(manifest, extra=loaded.findings(data), cache=cache, progress=progress, **chosen)
 
 
 def run(
@@ -145,15 +142,23 @@ def run(
 
     Raises:
         RecipeError: all faults of the recipe and the overrides at once.
+        UsageError: the recipe sets what its data have no use for.
         DatasetError, LeakError, WeightsError, RunError: before or during the work; says what to do.
         Interrupted: by a signal; the same call goes on.
     """
     from graftwork.common.domain import dataset
+    from graftwork.common.recipe.uses import refuse_idle_keys
     from graftwork.common.runs import begin_run
     from graftwork.common.splits import split
+    from graftwork.common.volumes import is_volume
 
     name, asked = find_recipe(recipe, (*overrides, "split.allow_leak=true") if allow_leak else overrides)
     manifest = dataset(asked.dataset).read(data)
+    refuse_idle_keys(
+        asked,
+        segmentation=manifest.target.kind == "segmentation",
+        volumes=any(is_volume(path) for path in manifest.frame["path"]),
+    )
     parts = split(
         manifest,
         validation=asked.split.validation,

@@ -22,7 +22,9 @@ TWINS = {
 }
 STUDIES = [
     block
-    for block in re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    for block in re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
     if "import split" in block or "split," in block
 ]
 
