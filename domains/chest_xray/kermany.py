@@ -202,7 +202,7 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
     import numpy as np
     from PIL import Image
 
-    from graftwork.domains.chest_xray.radiographs import draw
+    from graftwork.domains.chest_xray.drawings import draw
 
     root = begin(folder, cases=cases, seed=seed, least=16)
     for number, (path, patient, kind) in enumerate(_plan(cases, seed)):

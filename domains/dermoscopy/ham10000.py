@@ -272,7 +272,7 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
     import numpy as np
     from PIL import Image
 
-    from graftwork.domains.dermoscopy.lesions import draw
+    from graftwork.domains.dermoscopy.drawings import draw
 
     root = begin(folder, cases=cases, seed=seed, least=42)
     rows = list(_plan(cases, seed))
