@@ -101,7 +101,9 @@ def write_mistakes(run: Run, network: Network, source: ImageSource, device: torc
     target = run.manifest.target
     rows: dict[Any, int] = {case: row for row, case in enumerate(run.manifest.frame["case"])}
     index: list[dict[str, Any]] = []
-    chosen = run.evaluation.threshold
+    judged = run.evaluation
+    # a threshold of another target says nothing of this one
+    chosen = judged.threshold if judged.target in ("", target.name) else None
     wrong = confident_mistakes(run.predictions, target, threshold=None if chosen is None else chosen.value)
     network.eval()
     with swap_folder(run.folder / "mistakes") as folder:

@@ -124,7 +124,7 @@ class Segmenting:
         for at, unit, pictures, failed in self._worked_through(units, check, losses):
             failures += failed
             if pictures:
-                rows.append((at, self._row(unit, pictures, distances)))
+                rows.append((at, self._row(unit, pictures, distances, whole=not failed)))
         rows = sorted(shared(rows, self.accelerator), key=lambda pair: pair[0])
         losses = shared(losses, self.accelerator)
         failures = shared(failures, self.accelerator)
@@ -160,7 +160,7 @@ class Segmenting:
             for picture in pictures:
                 self._write(picture)
             if pictures:
-                rows.append((at, self._row(unit, pictures, True)))
+                rows.append((at, self._row(unit, pictures, True, whole=not failed)))
         rows = sorted(shared(rows, self.accelerator), key=lambda pair: pair[0])
         failures = shared(failures, self.accelerator)
         if main:
@@ -227,8 +227,13 @@ class Segmenting:
         like = read_geometry(file) if volume else None
         write_mask(place, picture.predicted, manifest.target.values, like)
 
-    def _row(self, unit: Unit, pictures: Sequence[_Outlined], distances: bool) -> dict[str, Any]:
-        """What a unit's table row holds: who it is, the counts, the distances, and the covariates that are constant."""
+    def _row(
+        self, unit: Unit, pictures: Sequence[_Outlined], distances: bool, *, whole: bool
+    ) -> dict[str, Any]:
+        """What a unit's table row holds: who it is, the counts, the distances, and the covariates that are constant.
+
+        `whole`: every picture of it could be read; else its truth is not known, as where a mask is missing.
+        """
         frame = self.run.manifest.frame.iloc[[picture.row for picture in pictures]]
         first = frame.iloc[0]
         spacing, same = self._spacing(frame), len({picture.truth.shape for picture in pictures}) == 1
@@ -236,7 +241,7 @@ class Segmenting:
             _stacked([getattr(picture, which) for picture in pictures], same)
             for which in ("truth", "predicted")
         )
-        known = not (truth == UNKNOWN).any()
+        known = whole and not (truth == UNKNOWN).any()
         found: dict[str, Any] = measure(
             truth if known else np.zeros_like(truth), predicted, self.classes,
             _sides(spacing, truth.ndim) if distances and same else None,

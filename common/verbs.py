@@ -146,14 +146,16 @@ def run(
         DatasetError, LeakError, WeightsError, RunError: before or during the work; says what to do.
         Interrupted: by a signal; the same call goes on.
     """
-    from graftwork.common.domain import dataset
+    from graftwork.common.domain import dataset, protocol
     from graftwork.common.recipe.uses import refuse_idle_keys
     from graftwork.common.runs import begin_run
     from graftwork.common.splits import split
     from graftwork.common.volumes import is_volume
 
     name, asked = find_recipe(recipe, (*overrides, "split.allow_leak=true") if allow_leak else overrides)
-    manifest = dataset(asked.dataset).read(data)
+    found = dataset(asked.dataset)
+    protocol(asked.evaluation.protocol or found.protocol)  # one that there is not is refused before any work
+    manifest = found.read(data)
     refuse_idle_keys(
         asked,
         segmentation=manifest.target.kind == "segmentation",

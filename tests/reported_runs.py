@@ -21,7 +21,7 @@ from graftwork.common.recipe import load, to_toml
 from graftwork.common.runs import Run, open_run
 from graftwork.common.splits import Split
 
-__all__ = ["COUNTS", "EVENTS", "FRAMES", "OUTLINES", "camera_run", "outlined_run"]
+__all__ = ["COUNTS", "EMPTY", "EVENTS", "FRAMES", "OUTLINES", "camera_run", "outlined_run"]
 
 Bytes = npt.NDArray[np.uint8]
 OUTLINES = Protocol(
@@ -39,6 +39,10 @@ EVENTS = Protocol(
 COUNTS = Protocol(
     "counts", 1, "made up", "nobody", "frame", "ordinal", "within_one",
     ("within_one", "mean_absolute_error", "accuracy"), group="location", target="count",
+)  # fmt: skip
+EMPTY = Protocol(
+    "empty", 1, "made up", "nobody", "frame", "binary", "auroc",
+    ("auroc", "average_precision", "sensitivity", "specificity"), group="location", target="empty",
 )  # fmt: skip
 
 
@@ -232,11 +236,21 @@ def _volume(
     return [(found[0], found[1])]
 
 
-def camera_run(folder: Path, *, seen: bool = True, locations: int = 12, notes: tuple[str, ...] = ()) -> Run:
-    """A run with frames in events at locations, a class and a count, judged by frame and event."""
+def camera_run(
+    folder: Path,
+    *,
+    seen: bool = True,
+    locations: int = 12,
+    notes: tuple[str, ...] = (),
+    asked: Sequence[Protocol] = (FRAMES, EVENTS, COUNTS),
+) -> Run:
+    """A run with frames in events at locations, a class and a count, judged by what is `asked`, the first one first;
+    with a third target, empty or not, where that is asked for."""
     folder.mkdir(parents=True)
     first = Target("species", "multi-class", ("nothing", "hare", "marten", "rare thing"))
     count = Target("count", "ordinal", ("0", "1", "2", "3 or more"), prefix="count_")
+    empty = Target("empty", "binary", ("animal", "no animal"), prefix="empty_")
+    further = (count, empty) if EMPTY in asked else (count,)
     draw = np.random.default_rng(3)
     rows = []
     for location in range(locations):
@@ -255,6 +269,8 @@ def camera_run(folder: Path, *, seen: bool = True, locations: int = 12, notes: t
                 )  # fmt: skip
     frame = pd.DataFrame(rows)
     parts = frame.pop("part")
+    if empty in further:
+        frame["empty_target"] = np.where(frame["target"] == "nothing", "no animal", "animal")
     manifest = Manifest(
         frame,
         Path("/data/secret/camera"),
@@ -263,7 +279,7 @@ def camera_run(folder: Path, *, seen: bool = True, locations: int = 12, notes: t
         first,
         ("event",),
         notes,
-        (count,),
+        further,
         "event",
     )
     recipe = (
@@ -290,4 +306,4 @@ def camera_run(folder: Path, *, seen: bool = True, locations: int = 12, notes: t
         logits[np.arange(len(table)), place] += skill
         scores = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
         table[list(target.scores)] = scores
-    return _judged(folder, table[table["part"] != "train"].reset_index(drop=True), FRAMES, (EVENTS, COUNTS))
+    return _judged(folder, table[table["part"] != "train"].reset_index(drop=True), asked[0], asked[1:])

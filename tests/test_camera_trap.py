@@ -271,6 +271,54 @@ def test_findings_name_what_only_this_format_can_have_wrong(tmp_path: Path) -> N
     assert kinds == ["1 names that several categories bear"]
 
 
+def test_locations_that_are_spelt_alike_are_noted_and_found(tmp_path: Path) -> None:
+    images = [
+        image(key, f"{key}.jpg", location=place) for key, place in enumerate([1, "01", 1.0, "A", "a ", "b"])
+    ]
+    lay(tmp_path / "s.json", images, [note(key, 1 + key % 2) for key in range(6)])
+    manifest = coco.read(tmp_path)
+    assert manifest.frame["group"].tolist() == ["1", "01", "1", "A", "a", "b"]
+    assert any("different groups: 01, 1; A, a; where" in each and "leak" in each for each in manifest.notes)
+    found = [each for each in coco.findings(tmp_path) if "names of locations" in each.what]
+    assert [(each.kind, each.severity, each.count) for each in found] == [("contradiction", "warning", 2)]
+
+
+def test_numbers_beyond_all_bounds_and_broken_text_are_refused_kindly(tmp_path: Path) -> None:
+    images = [
+        image(0, "\ud800.jpg"),
+        {**image(1, "b.jpg"), "width": 10**400},
+        image(2, "c.jpg", frame_num=10**30),
+        image(3, "d.jpg", frame_num=str(10**30)),
+        image(4, "e.jpg"),
+    ]
+    lay(tmp_path / "s.json", images, [note(4, 1, bbox=[0, 0, -(10**400), 5])])
+    with pytest.raises(DatasetError) as caught:
+        coco.read(tmp_path)
+    said = str(caught.value)
+    assert "1 image with a file_name that is broken text: 0 (\\ud800.jpg)" in said
+    assert "3 images with a number beyond 64 bits: 1 (width), 2 (frame_num), 3 (frame_num)" in said
+    assert "1 annotation with a number beyond 64 bits" in said
+    said.encode("utf-8")
+
+
+def test_broken_text_elsewhere_and_counts_that_are_none_stop_nothing(tmp_path: Path) -> None:
+    images = [
+        image(key, f"{key}.jpg", location="\ud800", seq_id="\udfff", datetime="\ud800") for key in range(4)
+    ]
+    annotations = [
+        note(0, 1, count="²"),
+        note(1, 2, count="9" * 5000),
+        note(2, 1, count="²"),
+        note(3, 1, count=2),
+    ]
+    annotations += [note(2, 2, count="9" * 5000), note(3, 2, count=3)]
+    lay(tmp_path / "s.json", images, annotations)
+    manifest = coco.read(tmp_path)
+    assert manifest.frame["group"].unique().tolist() == ["\\ud800"]
+    assert manifest.frame.to_csv().encode("utf-8") and "\n".join(manifest.notes).encode("utf-8")
+    assert "how many animals is known for 1 of 4 frames that show any" in manifest.notes
+
+
 def test_the_twin_has_the_quirks_that_it_promises(tmp_path: Path) -> None:
     coco.synthesize(tmp_path, cases=120, seed=3)
     manifest = coco.read(tmp_path)

@@ -196,6 +196,86 @@ def test_labels_that_differ_in_capitals_are_noted(tmp_path: Path) -> None:
     )
 
 
+def test_bursts_hold_together_as_a_spreadsheet_writes_their_times(tmp_path: Path) -> None:
+    rows = [
+        f"{place}{burst}_{frame}.jpg,{'fox' if burst else 'deer'},{place},"
+        f"2012/5/{burst + 1} {7 + burst}:23:{10 + frame}"
+        for place in "AB"
+        for burst in range(4)
+        for frame in range(5)
+    ]
+    table = "path,label,place,when\n" + "\n".join(rows) + "\n"
+    manifest = own.read(lay(tmp_path, table, MAP + 'time = "when"\n'))
+    frame = manifest.frame
+    assert frame["event"].nunique() == 8 and frame["event"].nunique() == frame["case"].str[:2].nunique()
+    assert not any("cannot be read" in each for each in manifest.notes)
+
+
+def test_times_that_cannot_be_read_are_shown_and_what_follows_is_said(tmp_path: Path) -> None:
+    table = "path,label,place,when,id\na.jpg,fox,A,08.05.2012 9:23,\nb.jpg,deer,A,NA,\nc.jpg,fox,A,noon,s\n"
+    more = 'time = "when"\nsequence = "id"\n'
+    said = "\n".join(own.read(lay(tmp_path, table, MAP + more)).notes)
+    assert "2 times cannot be read, such as '08.05.2012 9:23'" in said
+    assert "the 1 of them without a sequence stand alone" in said and "`seen`) may be torn" in said
+    said = "\n".join(own.read(lay(tmp_path, table.replace("9:23,", "9:23,r"), MAP + more)).notes)
+    assert "2 times cannot be read" in said and "torn" not in said
+
+
+@pytest.mark.parametrize("marker", ["NA", "N/A", "NULL", "NaN", "n/a"])
+def test_markers_of_what_is_missing_are_no_names(tmp_path: Path, marker: str) -> None:
+    more = 'time = "when"\nsequence = "id"\ncount = "n"\n'
+    head = "path,label,place,when,id,n\n"
+    table = head + f"a.jpg,fox,A,{marker},{marker},{marker}\nb.jpg,deer,A,{marker},{marker},2\n"
+    manifest = own.read(lay(tmp_path / "read", table + "c.jpg,fox,B,,,1\n", MAP + more))
+    assert manifest.frame["event"].tolist() == ["a", "b", "c"]
+    assert manifest.frame["datetime"].isna().all()
+    assert manifest.frame["count_target"].fillna("?").tolist() == ["?", "2", "1"]
+    assert f"5 cells that say {marker} were read as empty" in manifest.notes
+    assert not any("times cannot be read" in each for each in manifest.notes)
+    faulty = TABLE + f"c.jpg,{marker},A\nd.jpg,fox,{marker}\n"
+    with pytest.raises(TableError) as caught:
+        own.read(lay(tmp_path / "refused", faulty))
+    assert f"line 5: label is empty (it says {marker!r})" in str(caught.value)
+    assert f"line 6: group is empty (it says {marker!r})" in str(caught.value)
+
+
+@pytest.mark.parametrize("marker", ["NA", ""])
+def test_a_label_that_the_map_calls_empty_is_no_marker(tmp_path: Path, marker: str) -> None:
+    table = TABLE + f"c.jpg,{marker},A\n"
+    frame = own.read(lay(tmp_path, table, MAP + f'empty = ["empty", "{marker}"]\n')).frame
+    assert frame.set_index("path")["target"].to_dict()["c.jpg"] == "empty"
+
+
+def test_locations_that_are_spelt_alike_are_noted_and_found(tmp_path: Path) -> None:
+    places = ["Site 1", "site 1", "Site  1", "1", "01", "1.0", "10", "1.5", "Site 2"]
+    rows = [f"{row}.jpg,{'fox' if row % 2 else 'deer'},{place}" for row, place in enumerate(places)]
+    lay(tmp_path / "alike", "path,label,place\n" + "\n".join(rows) + "\n")
+    manifest = own.read(tmp_path / "alike")
+    assert manifest.frame["group"].nunique() == 9
+    note = next(each for each in manifest.notes if "count as different groups" in each)
+    assert "groups: 01, 1, 1.0; Site  1, Site 1, site 1; where" in note and "leak" in note
+    (found,) = own.findings(tmp_path / "alike")
+    assert (found.kind, found.severity, found.where, found.count) == (
+        "contradiction",
+        "warning",
+        "labels.csv",
+        2,
+    )
+    assert "different groups" in found.what and "leak" in found.remedy
+    assert found.examples == ("'01', '1', '1.0'", "'Site  1', 'Site 1', 'site 1'")
+    lay(tmp_path / "sound")
+    assert list(own.findings(tmp_path / "sound")) == []
+    assert not any("different groups" in each for each in own.read(tmp_path / "sound").notes)
+
+
+@pytest.mark.parametrize("mark", [";", "|", "\t"])
+def test_a_first_line_that_tells_the_separator_is_no_row(tmp_path: Path, mark: str) -> None:
+    table = f"\ufeffsep={mark}\r\n" + TABLE.replace(",", mark).replace("\n", "\r\n")
+    assert own.read(lay(tmp_path, table)).frame["target"].tolist() == ["fox", "empty", "deer"]
+    with pytest.raises(TableError, match="line 6: label is empty"):  # lines are counted as an editor does
+        own.read(lay(tmp_path, table + f"c.jpg{mark}{mark}A\r\n"))
+
+
 # Camtrap DP
 
 
@@ -241,6 +321,39 @@ def test_a_package_gives_deployment_event_and_what_was_seen(tmp_path: Path) -> N
     assert rows["count_target"].to_dict()["pics/1.jpg"] == "1"
     said = "\n".join(manifest.notes)
     assert "3 of 4 media have observations of their own" in said and "1 media are named by addresses" in said
+
+
+def test_observations_without_an_id_join_by_deployment_and_time(tmp_path: Path) -> None:
+    observations = (
+        "d1,,,2020-05-30T09:59:00Z,2020-05-30T10:00:02Z,animal,Vulpes vulpes,1\n"
+        "d1,,,2020-05-30T10:00:04Z,2020-05-30T10:01:00Z,blank,,\n"
+        "d2,,NA,2020-05-30T09:00:00Z,2020-05-30T11:00:00Z,animal,Vulpes vulpes,1\n"
+        "d2,NA,,2020-05-30T09:30:00Z,2020-05-30T10:30:00Z,animal,Meles meles,1\n"  # both while m3 was taken
+        "d2,,,2020-05-30T14:00:00Z,2020-05-30T14:01:00Z,animal,Lepus,1\n"  # nothing was taken then
+        "d2,,,,,animal,Felis,1\n"
+    )
+    manifest = own.read(package(tmp_path, MEDIA, observations))
+    rows = manifest.frame.set_index("path")
+    assert rows["target"].fillna("?").to_dict() == {
+        "3.jpg": "?",
+        "pics/1.jpg": "Vulpes vulpes",
+        "pics/2.jpg": "empty",
+        "pics/4.jpg": "?",
+    }
+    assert rows["species_set"].to_dict()["3.jpg"] == "Meles meles;Vulpes vulpes"
+    assert rows["event"].nunique() == 4
+    said = "\n".join(manifest.notes)
+    assert "2 observations that name neither a medium nor an event are ignored" in said
+    assert "NA" not in said
+
+
+def test_markers_in_a_package_are_no_names(tmp_path: Path) -> None:
+    observations = (
+        "d1,m1,NA,NA,NA,animal,Vulpes vulpes,NA\nd1,m2,NA,,,animal,NA,2\nd2,m3,NULL,,,blank,NA,NA\n"
+    )
+    frame = own.read(package(tmp_path, MEDIA, observations)).frame.set_index("path")
+    assert frame["target"].fillna("?").to_dict()["pics/2.jpg"] == "?"
+    assert not frame["event"].str.contains("NA|NULL").any()
 
 
 def test_deployments_that_share_a_place_are_noted(tmp_path: Path) -> None:

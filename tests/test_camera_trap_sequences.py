@@ -87,6 +87,14 @@ def test_told_numbers_are_kept_where_each_frame_has_its_own() -> None:
         ("2012/5/8 19:23:36", datetime(2012, 5, 8, 19, 23, 36)),
         ("2012-05-08T19:23:36.25", datetime(2012, 5, 8, 19, 23, 36, 250000)),
         ("2012-05-08 19:23", datetime(2012, 5, 8, 19, 23)),
+        ("2012/05/08 9:23:36", datetime(2012, 5, 8, 9, 23, 36)),
+        ("2012-5-8 10:00:00", datetime(2012, 5, 8, 10)),
+        ("2012/5/8 9:23", datetime(2012, 5, 8, 9, 23)),
+        ("2012:5:8T9:23:36.5", datetime(2012, 5, 8, 9, 23, 36, 500000)),
+        ("2012-05-08 01:00:00 PM", datetime(2012, 5, 8, 13)),
+        ("2012/5/8 9:23 am", datetime(2012, 5, 8, 9, 23)),
+        ("2012-05-08 12:05:00 a.m.", datetime(2012, 5, 8, 0, 5)),
+        ("2012-05-08 12:05:00\u202fPM", datetime(2012, 5, 8, 12, 5)),
     ],
 )
 def test_times_as_they_are_written(text: str, expected: datetime) -> None:
@@ -94,7 +102,20 @@ def test_times_as_they_are_written(text: str, expected: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "2012-05-08", "05/08/2012 19:23", "0000-00-00 00:00:00", "noon", "20120508"]
+    "text",
+    [
+        "",
+        "2012-05-08",
+        "05/08/2012 19:23",
+        "0000-00-00 00:00:00",
+        "noon",
+        "20120508",
+        "5/8/2012 9:23",
+        "2012-5-8",
+        "2012-13-8 9:23",
+        "2012-05-08 13:00 PM",
+        "2012-05-08 0:30 AM",
+    ],
 )
 def test_what_is_no_time_or_two_is_unknown(text: str) -> None:
     assert moment(text) is None

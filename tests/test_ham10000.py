@@ -89,6 +89,15 @@ def test_a_copy_is_read_once_and_found(copy: Path) -> None:
     assert ham10000.read(copy).frame["path"].str.startswith("HAM10000_images").all()  # the one less deep
 
 
+def test_a_second_table_is_found_and_one_that_differs_is_an_error(copy: Path) -> None:
+    (copy / "old").mkdir()
+    text = (copy / TABLE).read_text()
+    (copy / "old" / TABLE).write_text(text)
+    assert [(each.kind, each.severity) for each in ham10000.findings(copy)] == [("copy", "warning")]
+    (copy / "old" / TABLE).write_text(text.replace(",mel,", ",nv,"))
+    assert [(each.kind, each.severity) for each in ham10000.findings(copy)] == [("contradiction", "error")]
+
+
 def test_rows_without_a_picture_are_left_out_and_said(copy: Path) -> None:
     gone = sorted((copy / "HAM10000_images_part_1").iterdir())[:3]
     for file in gone:

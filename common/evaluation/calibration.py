@@ -169,8 +169,8 @@ class Reliability:
         n: [bins], cases in each bin.
         predicted, observed: [bins], mean probability and share of positives; NaN in an empty bin.
         low, high: [bins], pointwise limits of `observed`; NaN where over 5 % of replicates leave it empty.
-        ece, ece_low, ece_high: class-1 expected calibration error over these bins. Resampling adds noise to
-            an absolute difference, so the interval can lie above a small `ece`.
+        ece, ece_low, ece_high: expected calibration error over these bins. Resampling adds noise to an absolute
+            difference, so the interval can lie above a small `ece`.
         variant: what the ECE is, in words. method: of the intervals. reason: why there are none, or empty.
     """
 
@@ -199,10 +199,12 @@ def reliability(
     seed: int = 0,
     confidence: float = 0.95,
     group: str = "group",
+    variant: Variant = "class-1",
 ) -> Reliability:
     """The reliability curve of probabilities of the positive class, with pointwise bands by group bootstrap.
 
-    For several classes give whether the class decided for is right as `y` and its probability as `p`.
+    For several classes give whether the class decided for is right as `y`, its probability as `p`, and
+    "top-label" as the `variant`, by which the error is called.
 
     Args:
         y: [n], 0 or 1. p: [n], 0..1. groups: [n]. bins: of equal width, right-closed.
@@ -243,7 +245,7 @@ def reliability(
         ece_low=ece_low,
         ece_high=ece_high,
         groups=count,
-        variant=f"class-1 ECE, {bins} equal-width bins, right-closed (l, u], 0 in the first",
+        variant=f"{variant} ECE, {bins} equal-width bins, right-closed (l, u], 0 in the first",
         method=method,
         reason=reason,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ __all__ = ["Cases", "Question", "TargetLike", "read_cases", "read_predictions"]
 
 _TEXT = ("case", "group", "part", "path", "target")
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "<NA>", "null", "NULL")
+# What is a number whatever it looks like; all else is text, and a number only where nothing is lost by it.
+_MEASURED = re.compile(r"(?:^|_)(?:score|truth|predicted|both|hausdorff_95|target)_")
 _OVERSHOOT = 1e-6  # a mean of float32 probabilities may pass 1 by rounding; more is no probability
 _SUM = 0.01  # probabilities rounded to a few digits still sum to 1 within this
 
@@ -201,13 +204,13 @@ def _csv(place: Path) -> pd.DataFrame:
         raise TableError(f"the column {', '.join(twice)} stands twice", where=place)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
-        return pd.read_csv(
+        frame = pd.read_csv(
             place,
             sep=separator,
             names=header,
             header=0,
             index_col=False,
-            dtype={name: str for name in header if name in _TEXT or name.endswith("_target")},
+            dtype={name: str for name in header if not _MEASURED.search(name)},
             keep_default_na=False,
             na_values=list(_MISSING),
             # every digit of a number counts; later versions read them all of their own accord
@@ -216,6 +219,22 @@ def _csv(place: Path) -> pd.DataFrame:
             low_memory=False,
             skipinitialspace=True,
         )
+    for name in frame.columns:
+        if name not in _TEXT and not name.endswith("_target") and not _MEASURED.search(name):
+            frame[name] = _as_numbers(frame[name])
+    return frame
+
+
+def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
+    """A column of text as numbers, where all of it is plain numbers and no two of them would become one: 001 and 1
+    are two names of events."""
+    import pandas as pd
+
+    known = column.dropna()
+    if not len(known) or not known.str.fullmatch(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?").all():
+        return column
+    numbers = pd.to_numeric(column)
+    return numbers if numbers.nunique() == known.nunique() else column
 
 
 def _version(text: str) -> tuple[int, ...]:

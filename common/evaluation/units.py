@@ -42,7 +42,7 @@ def put_together(
 
     The truth of a unit. Binary and each label: positive where any case is; negative where all are known to be.
     Ordinal: the largest known. Exclusive classes: the one that occurs; with `rest`, the one other than it that
-    occurs, and `rest` where all cases are known to be it. Several classes in one unit: unknown.
+    occurs, and `rest` where all cases are it. Several classes in one unit, or a case that is not known: unknown.
 
     The scores. `mean`: of its cases. `max`: binary and labels: the largest; exclusive classes: the largest of
     each, made to sum to 1; ordinal: those of the case with the highest expected class (of equals the first).
@@ -93,6 +93,8 @@ def _truth(
             occurring += here
             found[here] = k
     found[occurring > 1] = UNKNOWN
+    if kind != "binary":  # there one positive is enough, whatever the others are
+        found[unknown] = UNKNOWN
     return found, int((occurring > 1).sum())
 
 

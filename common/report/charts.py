@@ -60,6 +60,17 @@ def loss_words(facts: Facts) -> tuple[str, str]:
     return "The mean of a case, in nats.", "nats"
 
 
+def _carried(facts: Facts) -> str:
+    """What the loss of validation has from the recipe: it is the training loss, of pictures that are not augmented."""
+    asked = facts.recipe.training
+    weighted = asked.class_weights != "none" and not facts.segments  # masks are not weighted by class
+    carried = [
+        *(["class weights"] if weighted else []),
+        *(["label smoothing"] if asked.label_smoothing else []),
+    ]
+    return f", with the same {listing(carried)} as the training loss" if carried else ""
+
+
 def _range(line: Line) -> str:
     known = line.y[np.isfinite(line.y)]
     if not len(known):
@@ -92,8 +103,8 @@ def training_charts(facts: Facts) -> list[Shown]:
                 alt=f"Loss over {epochs}: training {_range(train)}, validation {_range(held)}.{marked}",
             ),
             "Loss.",
-            f"{said} Training: while the epoch runs, as the recipe augments and weights cases. "
-            "Validation: after the epoch, as it is.",
+            f"{said} Training: while the epoch runs, the pictures as the recipe augments them. "
+            f"Validation: after the epoch, the pictures as they are{_carried(facts)}.",
         )
     ]
     if np.isfinite(followed.y).any():

@@ -187,7 +187,7 @@ class ComparisonPage:
             if facts.segments:
                 continue
             classes = [one for one in classes_of(facts) if one.defined]
-            if facts.manifest.target.kind != "binary" or not classes:
+            if facts.target.kind != "binary" or not classes:
                 left_out.append(label)
             elif len(lines) < CURVES:
                 name, style = self._style(place)
@@ -343,16 +343,19 @@ def _refuse_other_targets(runs: Sequence[Facts]) -> None:
     """Runs that tell different things have no common number.
 
     Raises:
-        UsageError: they differ in the kind or the classes of their target.
+        UsageError: they differ in the kind or the classes of the target that they are judged by.
     """
-    asked: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    asked: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for facts in runs:
-        target = facts.manifest.target
-        asked.setdefault((target.kind, target.classes), []).append(f"{facts.short_name}/{facts.folder.name}")
+        # first targets may differ in name, as between datasets; a further one is told from them by its name
+        name = f"{shortened(facts.target.name, 40)}, " if facts.judges_further else ""
+        asked.setdefault((name, facts.target.kind, facts.target.classes), []).append(
+            f"{facts.short_name}/{facts.folder.name}"
+        )
     if len(asked) > 1:
         said = "; ".join(
-            f"{listing(names[:3])}{' and others' if len(names) > 3 else ''}: {kind} of {_named_classes(classes)}"
-            for (kind, classes), names in asked.items()
+            f"{listing(names[:3])}{' and others' if len(names) > 3 else ''}: {of}{kind} of {_named_classes(classes)}"
+            for (of, kind, classes), names in asked.items()
         )
         raise UsageError(
             f"runs of different targets cannot be compared ({said})",
@@ -373,6 +376,6 @@ def _tested(facts: Facts) -> tuple[str, str]:
     counts = [f"truth_{name}" for name in facts.classes]
     truth = [
         [None if value != value else str(value) for value in frame[name]]
-        for name in (counts if facts.segments else facts.manifest.target.columns)
+        for name in (counts if facts.segments else facts.target.columns)
     ]
     return hash_of(frame["case"].astype(str).tolist()), hash_of(truth)

@@ -95,8 +95,8 @@ def _class_rows(facts: Facts, target: Target, frames: Sequence[pd.DataFrame], *,
 
 
 def frequent(facts: Facts, target: Target | None = None) -> list[str]:
-    """The classes that tables name, in the order of the target: all, or the most frequent where there are many."""
-    target, frame = target or facts.manifest.target, facts.manifest.frame
+    """The classes of a target (the judged one) that tables name, in its order: all, or the most frequent of many."""
+    target, frame = target or facts.target, facts.manifest.frame
     if target.kind == "segmentation":
         return list(target.classes[1:])
     if target.kind == "multi-label":
@@ -113,7 +113,7 @@ def frequent(facts: Facts, target: Target | None = None) -> list[str]:
 
 def left_out(facts: Facts) -> tuple[str, ...]:
     """What a table says where it does not name every class."""
-    classes = len(facts.manifest.target.classes)
+    classes = len(facts.target.classes)
     if classes <= CLASSES or facts.segments:
         return ()
     return (

@@ -70,11 +70,12 @@ def decisions_of(facts: Facts) -> Decisions:
 
 
 def _decisions(facts: Facts, found: Decisions) -> None:
-    target, part = facts.manifest.target, facts.evaluation.part
+    target, part = facts.target, facts.evaluation.part
     if target.kind == "multi-label":
         found.table = _decision_table(facts, classes_of(facts))
         return
-    frame = facts.predictions[(facts.predictions["part"] == part) & facts.predictions["target"].notna()]
+    (column,) = target.columns
+    frame = facts.predictions[(facts.predictions["part"] == part) & facts.predictions[column].notna()]
     if target.kind == "binary":
         threshold = facts.evaluation.threshold
         if threshold is None or not math.isfinite(threshold.value):
@@ -100,7 +101,7 @@ def _decisions(facts: Facts, found: Decisions) -> None:
         found.notes.append(f"No confusion matrix: no {facts.picture} of the {part} part has a known label.")
         return
     index = {name: place for place, name in enumerate(target.classes)}
-    truth = np.array([index[name] for name in frame["target"]], dtype=np.int64)
+    truth = np.array([index[name] for name in frame[column]], dtype=np.int64)
     counts = confusion(truth, decided, target.classes)
     notes = [how]
     if target.kind == "ordinal":
@@ -113,7 +114,7 @@ def _decisions(facts: Facts, found: Decisions) -> None:
 
 
 def _laid_out(facts: Facts, counts: NDArray[np.int64], caption: str, how: Sequence[str]) -> Confusion:
-    names = tuple(shortened(name, 28) for name in facts.manifest.target.classes)
+    names = tuple(shortened(name, 28) for name in facts.target.classes)
     rows = []
     for place, (name, row) in enumerate(zip(names, counts.tolist(), strict=True)):
         total = sum(row)

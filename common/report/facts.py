@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from graftwork.common.domain import Dataset
     from graftwork.common.evaluation import Evaluation, Protocol, Result
-    from graftwork.common.manifest import Manifest
+    from graftwork.common.manifest import Manifest, Target
     from graftwork.common.runs import Run
     from graftwork.common.splits import SharedGroups, Split
 
@@ -108,6 +108,28 @@ class Facts:
         return "slice" if "slice" in self.manifest.covariates else "image"
 
     @property
+    def target(self) -> Target:
+        """The target that the headline is of: the first, or a further one that the protocol asks for.
+
+        Raises:
+            RunError: the manifest has no such target.
+        """
+        name = self.evaluation.target
+        for target in self.manifest.targets:
+            if name in ("", target.name):
+                return target
+        raise RunError(
+            f"it judges the target {name!r}, which the run does not have",
+            where=self.folder / "metrics.json",
+            remedy="make it again with `graftwork evaluate`",
+        )
+
+    @property
+    def judges_further(self) -> bool:
+        """Whether the headline is of another target than the first."""
+        return self.target != self.manifest.target
+
+    @property
     def segments(self) -> bool:
         """Whether the first target says what each pixel or voxel is."""
         return self.manifest.target.kind == "segmentation"
@@ -115,12 +137,12 @@ class Facts:
     @property
     def exclusive(self) -> bool:
         """Whether a case has one of several classes, which changes what some metrics are."""
-        return self.manifest.target.kind in EXCLUSIVE
+        return self.target.kind in EXCLUSIVE
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes that have numbers: all, or without the background."""
-        return self.manifest.target.classes[1:] if self.segments else self.manifest.target.classes
+        """The classes that have numbers: all of the judged target, or without the background."""
+        return self.target.classes[1:] if self.segments else self.target.classes
 
     @property
     def parts(self) -> tuple[str, ...]:

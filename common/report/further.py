@@ -34,14 +34,14 @@ class FurtherTarget:
 
 
 def further_of(facts: Facts) -> list[FurtherTarget]:
-    """The evaluations beside the headline by target, the first one's with the headline's own column before them."""
+    """The evaluations beside the headline by target; those of the headline's target with its own column before them."""
     found = []
     for place, target in enumerate(facts.manifest.targets):
         names = ("", target.name) if place == 0 else (target.name,)
         evaluations = [each for each in facts.further if each.target in names]
         if not evaluations:
             continue
-        if place == 0:
+        if target == facts.target:
             evaluations = [facts.evaluation, *evaluations]
         found.append(_of_target(facts, target, evaluations))
     return found

@@ -34,6 +34,9 @@ class Mistake:
 def mistakes_sentence(facts: Facts) -> str:
     """What the pictures are, or that there are none."""
     n = len(facts.mistakes)
+    if facts.judges_further:
+        first = shortened(facts.manifest.target.name, 60)
+        return f"Left out: the pictures that the run kept are of its first target, {first}."
     if not n:
         return (
             f"None: the run kept no wrong {facts.picture} of the test part "
@@ -53,7 +56,7 @@ def mistakes_sentence(facts: Facts) -> str:
 def mistakes_of(facts: Facts) -> list[Mistake]:
     """The pictures with captions, as many as the page has room for."""
     room, found = PICTURES, []
-    for entry in facts.mistakes:
+    for entry in () if facts.judges_further else facts.mistakes:
         picture, cam = (picture_uri(facts.folder / "mistakes", entry.get(key)) for key in ("picture", "cam"))
         fits = len(picture) + len(cam) <= room
         room -= len(picture) + len(cam) if fits else 0

@@ -43,21 +43,21 @@ class OneClass:
 
 def classes_of(facts: Facts) -> list[OneClass]:
     """Each class against the rest; of a binary target the positive class alone. Cases with unknown label are out."""
-    target, evaluation = facts.manifest.target, facts.evaluation
+    target, evaluation = facts.target, facts.evaluation
     frame = facts.predictions[facts.predictions["part"] == evaluation.part]
     thresholds = {threshold.label: threshold for threshold in evaluation.thresholds}
     found: list[OneClass] = []
     for place, name in enumerate(target.classes):
         if target.kind == "binary" and place == 0:
             continue
-        column = frame[f"target_{name}"] if target.kind == "multi-label" else frame["target"]
+        column = frame[target.columns[place if target.kind == "multi-label" else 0]]
         known = column.notna().to_numpy()
         truth = (column[known] == (1 if target.kind == "multi-label" else name)).to_numpy(dtype=bool)
         found.append(
             OneClass(
                 name=shortened(name, 40),
                 y=np.asarray(truth, dtype=np.int64),
-                s=frame[f"score_{name}"].to_numpy(dtype=np.float64)[known],
+                s=frame[target.scores[place]].to_numpy(dtype=np.float64)[known],
                 groups=frame["group"].astype(str).to_numpy(dtype=object)[known],
                 threshold=thresholds.get(name, thresholds.get("") if target.kind == "binary" else None),
                 style=len(found),

@@ -127,7 +127,7 @@ def _discrimination(facts: Facts, classes: Sequence[OneClass], found: Outcomes) 
         return
     evaluation = facts.evaluation
     band = (evaluation.bootstrap, evaluation.seed, facts.group) if len(drawn) <= BANDED else None
-    single = facts.manifest.target.kind == "binary"
+    single = facts.target.kind == "binary"
     marked = any(one.threshold is not None and math.isfinite(one.threshold.value) for one in drawn)
     rocs, recalls = [], []
     for place, one in enumerate(drawn):
@@ -182,9 +182,10 @@ def _at(lines: Sequence[Line]) -> str:
 
 
 def _calibration(facts: Facts, classes: Sequence[OneClass], found: Outcomes) -> None:
-    evaluation, target = facts.evaluation, facts.manifest.target
+    evaluation, target = facts.evaluation, facts.target
     asked = list(classes)
-    if target.kind in ("multi-class", "ordinal"):
+    decided = target.kind in ("multi-class", "ordinal")
+    if decided:
         asked = _top_label(facts)
     elif target.kind == "multi-label":
         asked = sorted((one for one in classes if one.defined), key=lambda one: -int(one.y.sum()))[
@@ -211,6 +212,7 @@ def _calibration(facts: Facts, classes: Sequence[OneClass], found: Outcomes) -> 
             replicates=evaluation.bootstrap,
             seed=evaluation.seed,
             group=facts.group,
+            variant="top-label" if decided else "class-1",
         )
         n = curve.n.astype(np.float64)
         positives = np.where(curve.n > 0, np.nan_to_num(curve.observed) * n, 0.0)
@@ -228,7 +230,7 @@ def _calibration(facts: Facts, classes: Sequence[OneClass], found: Outcomes) -> 
             n - positives,
             positives,
         )
-        over = "decided class" if target.kind in ("multi-class", "ordinal") else one.name
+        over = "decided class" if decided else one.name
         found.calibration.append(
             Shown(
                 figures.calibration(
@@ -252,15 +254,16 @@ def _calibration(facts: Facts, classes: Sequence[OneClass], found: Outcomes) -> 
 
 def _top_label(facts: Facts) -> list[OneClass]:
     """Of exclusive classes: whether the class decided for is right, and the probability it was given."""
-    target = facts.manifest.target
+    target = facts.target
+    (column,) = target.columns
     frame = facts.predictions[
-        (facts.predictions["part"] == facts.evaluation.part) & facts.predictions["target"].notna()
+        (facts.predictions["part"] == facts.evaluation.part) & facts.predictions[column].notna()
     ]
     scores = frame[list(target.scores)].to_numpy(dtype=np.float64)
     if not len(scores):
         return []
     decided = np.array(target.classes, dtype=object)[scores.argmax(axis=1)]
-    right = (decided == frame["target"].to_numpy(dtype=object)).astype(np.int64)
+    right = (decided == frame[column].to_numpy(dtype=object)).astype(np.int64)
     groups = frame["group"].astype(str).to_numpy(dtype=object)
     return [OneClass("the class decided for", right, scores.max(axis=1), groups, None, 0)]
 

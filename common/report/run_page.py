@@ -171,6 +171,8 @@ class RunPage:
         name = f"{about.title} of {shortened(result.label, 40)}" if result.label else about.title
         if result.classes is not None:
             name += f", mean over {result.classes[0]} of {result.classes[1]} classes,"
+        if facts.judges_further:
+            name = f"{name.rstrip(',')}, target {shortened(facts.target.name, 40)},"
         return Headline(name, facts.evaluation.part, score(result.value), within, sample)
 
     @property

@@ -91,7 +91,11 @@ def asked_table(facts: Facts) -> Table:
             f"; of what is left, {split.seen:g} is kept out in whole {unit} and tested on as the part seen"
         )
     targets = [
-        ("target" if place == 0 else "further target", f"{each.name}, {each.kind}: {_classes(each)}")
+        (
+            "target" if place == 0 else "further target",
+            f"{each.name}, {each.kind}: {_classes(each)}"
+            + ("; the one judged here" if place and each == facts.target else ""),
+        )
         for place, each in enumerate(facts.manifest.targets)
     ]
     norm, step = recipe.strategy.norm, "block" if _solid(facts) else facts.picture
@@ -170,7 +174,7 @@ def _class_weights(facts: Facts) -> str:
 
 def _decision(facts: Facts) -> str:
     """How a case is given a class."""
-    wish, kind = facts.recipe.evaluation, facts.manifest.target.kind
+    wish, kind = facts.recipe.evaluation, facts.target.kind
     if kind == "segmentation":
         return (
             "a voxel is given the class of the highest score"

@@ -24,6 +24,7 @@ PROTOCOLS = (
         kind="segmentation",
         primary="dice",
         metrics=("dice", "dice_median", "jaccard", "hausdorff_95", "volume_difference"),
+        by="volume",  # so that a table with a row a slice is not taken for patients
         aggregation="All slices of a patient are judged as one volume; values of slices are never averaged.",
         labels="Every slice has a mask, which may be empty; every patient has an abnormality.",
         notes=(

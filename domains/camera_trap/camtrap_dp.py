@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from graftwork.common.errors import TableError
-from graftwork.domains.camera_trap.columns import Table, read_table
-from graftwork.domains.camera_trap.labelling import Frame, bin_of
+from graftwork.domains.camera_trap.columns import MISSING, Table, read_table
+from graftwork.domains.camera_trap.labelling import Frame, bin_of, whole
 from graftwork.domains.camera_trap.sequences import moment
 
 __all__ = ["PACKAGE", "frames_of", "is_package"]
@@ -54,8 +54,10 @@ def frames_of(folder: Path) -> tuple[list[Frame], list[str]]:
     for row in observations:
         if row.get("mediaID"):
             of_medium[row["mediaID"]].append(row)
-        elif event := _event(row):
+        elif event := _event(row) or _span_name(row):
             of_event[event].append(row)
+    nameless = {_span_name(row) for row in observations} - {""}
+    joined: set[str] = set()
     spans = _spans(observations)
     paths, far = _paths(media)
     frames = []
@@ -63,9 +65,12 @@ def frames_of(folder: Path) -> tuple[list[Frame], list[str]]:
     for row, path in zip(media, paths, strict=True):
         seen = of_medium[row["mediaID"]]
         event = row.get("sequenceID", "") or next(filter(None, map(_event, seen)), "")
-        event = event or _around(spans.get(row["deploymentID"], []), row.get("timestamp", ""))
+        around = _around(spans.get(row["deploymentID"], []), row.get("timestamp", ""))
+        within = [each for each in around if each in nameless]
+        event = event or next((each for each in around if each not in nameless), "") or (within or [""])[0]
+        joined.update(within)
         # what was seen in the medium itself goes before what was seen in its event, whose animals it need not show
-        told = seen or of_event.get(event, [])
+        told = seen or [each for name in dict.fromkeys([event, *within]) for each in of_event.get(name, [])]
         own += bool(seen)
         species = {_class(each) for each in told} - {""}
         frames.append(
@@ -85,6 +90,12 @@ def frames_of(folder: Path) -> tuple[list[Frame], list[str]]:
         notes.append(
             f"{own} of {len(frames)} media have observations of their own; the others are labelled as their event, "
             "which they need not show: weak labels"
+        )
+    stray = sum(not (row.get("mediaID") or _event(row) or _span_name(row) in joined) for row in observations)
+    if stray:
+        notes.append(
+            f"{stray} observations that name neither a medium nor an event are ignored: no medium of their deployment "
+            "was taken between their eventStart and eventEnd"
         )
     if far:
         notes.append(f"{far} media are named by addresses; their file names were taken as paths")
@@ -109,7 +120,10 @@ def _rows(table: Table, name: str) -> list[Row]:
     if lacking:
         found = ", ".join(table.header)
         raise TableError(f"column {', '.join(lacking)} is missing; found: {found}", where=table.file)
-    return [dict(zip(table.header, row, strict=True)) for row in table.rows]
+    return [
+        {column: "" if cell in MISSING else cell for column, cell in zip(table.header, row, strict=True)}
+        for row in table.rows
+    ]
 
 
 def _faults(tables: Mapping[str, list[Row]]) -> list[str]:
@@ -136,6 +150,16 @@ def _event(row: Row) -> str:
     return row.get("eventID", "") or row.get("sequenceID", "")
 
 
+def _span_name(row: Row) -> str:
+    """A name for the time span of an observation that names neither a medium nor an event: what joins it to media;
+    "" of other observations, and where the span is not told."""
+    if row.get("mediaID") or _event(row) or row.get("observationLevel") == "media":
+        return ""
+    begin, end = row.get("eventStart", ""), row.get("eventEnd", "")
+    told = moment(begin) is not None and moment(end) is not None
+    return f"{row['deploymentID']} {begin}/{end}" if told else ""
+
+
 def _class(row: Row) -> str:
     """The class of an observation: the animal's name, "human", "vehicle"; "" where it tells none."""
     kind = row.get("observationType", "")
@@ -145,8 +169,9 @@ def _class(row: Row) -> str:
 
 
 def _count(seen: list[Row]) -> str:
-    counts = [row.get("count", "") for row in seen if _class(row)]
-    return bin_of(sum(map(int, counts))) if counts and all(count.isdigit() for count in counts) else ""
+    counts = [whole(row.get("count", "")) for row in seen if _class(row)]
+    known = [count for count in counts if count is not None]
+    return bin_of(sum(known)) if known and len(known) == len(counts) else ""
 
 
 def _spans(observations: list[Row]) -> dict[str, list[tuple[datetime, datetime, str]]]:
@@ -154,23 +179,25 @@ def _spans(observations: list[Row]) -> dict[str, list[tuple[datetime, datetime, 
     spans: dict[str, set[tuple[datetime, datetime, str]]] = defaultdict(set)
     for row in observations:
         begin, end = moment(row.get("eventStart", "")), moment(row.get("eventEnd", ""))
-        if _event(row) and begin is not None and end is not None:
-            spans[row["deploymentID"]].add((_aware(begin), _aware(end), _event(row)))
+        name = _event(row) or _span_name(row)
+        if name and begin is not None and end is not None:
+            spans[row["deploymentID"]].add((_aware(begin), _aware(end), name))
     return {key: sorted(found) for key, found in spans.items()}
 
 
-def _around(spans: list[tuple[datetime, datetime, str]], text: str) -> str:
-    """The event in whose time a medium was taken, "" where none is."""
+def _around(spans: list[tuple[datetime, datetime, str]], text: str) -> list[str]:
+    """The events in whose time a medium was taken, the one that began last first."""
     time = moment(text)
     if time is None:
-        return ""
+        return []
     now = _aware(time)
+    found = []
     for begin, end, event in reversed(spans[: bisect.bisect_right(spans, now, key=lambda span: span[0])]):
         if begin <= now <= end:
-            return event
+            found.append(event)
         if (now - begin).total_seconds() > 86400:  # no event lasts so long
             break
-    return ""
+    return found
 
 
 def _aware(time: datetime) -> datetime:

@@ -15,7 +15,7 @@ from graftwork.common.domain import Dataset
 from graftwork.common.manifest import Manifest, Target
 from graftwork.common.synthetic import NOTE, is_synthetic
 from graftwork.domains.camera_trap.coco_tables import EMPTIES, Annotation, Tables, load
-from graftwork.domains.camera_trap.labelling import Frame, bin_of, manifest_of
+from graftwork.domains.camera_trap.labelling import Frame, bin_of, manifest_of, spellings, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,6 +174,7 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
         "add it: without, frames of one camera may stand on both sides of a split",
         [picture.path for picture in tables.pictures if not picture.location],
     )
+    yield from spellings((picture.location for picture in tables.pictures), tables.file.name)
 
 
 def _class_names(tables: Tables) -> dict[str, str]:
@@ -189,14 +190,14 @@ def _class_names(tables: Tables) -> dict[str, str]:
 
 def _count(animals: list[Annotation]) -> str:
     """The bin of how many animals the annotations show: the sum of their counts, where each tells one or has a box."""
-    if len(animals) == 1 and not animals[0].count.isdigit():
+    if len(animals) == 1 and whole(animals[0].count) is None:
         return bin_of(animals[0].count) or (
             "1" if animals[0].box is not None and not animals[0].count else ""
         )
     total = 0
     for each in animals:
-        if each.count.isdigit() and int(each.count) > 0:
-            total += int(each.count)
+        if number := whole(each.count):
+            total += number
         elif not each.count and each.box is not None:
             total += 1
         else:

@@ -206,6 +206,15 @@ def _pictures(records: list[Any], faults: list[str]) -> tuple[list[Picture], int
         if not key or not isinstance(name, str) or not name.strip():
             wrong["without an id or a file_name"].append(f"number {number}")
             continue
+        if _escaped(name) != name:
+            wrong["with a file_name that is broken text"].append(f"{key} ({_escaped(name)})")
+            continue
+        frame = _whole(record.get("frame_num"))
+        sizes = {"width": record.get("width"), "height": record.get("height"), "frame_num": frame}
+        beyond = [field for field, value in sizes.items() if _beyond(value)]
+        if beyond:
+            wrong["with a number beyond 64 bits"].append(f"{key} ({', '.join(beyond)})")
+            continue
         path = name.strip().replace("\\", "/").removeprefix("./")
         backslashes += "\\" in name
         if path.startswith("/") or ":" in path.partition("/")[0] or ".." in path.split("/"):
@@ -219,7 +228,7 @@ def _pictures(records: list[Any], faults: list[str]) -> tuple[list[Picture], int
             location=_text(record.get("location")),
             time=_text(record.get("datetime")) or _text(record.get("date_captured")),
             sequence=_text(record.get("seq_id")),
-            number=_whole(record.get("frame_num")),
+            number=frame,
         )
         if key in ids:
             if ids[key].path != path:
@@ -265,6 +274,9 @@ def _annotations(
             )
         else:
             box = record.get("bbox")
+            if isinstance(box, list) and any(_beyond(each) for each in box):
+                wrong["with a number beyond 64 bits"].append(f"{_text(record.get('id')) or number} (bbox)")
+                continue
             numbers = (
                 [_number(each) for each in box] if isinstance(box, list | tuple) and len(box) == 4 else [None]
             )
@@ -297,7 +309,16 @@ def _text(value: object) -> str:
         if value != value:
             return ""
         return str(int(value)) if value.is_integer() else str(value)
-    return str(value).strip()
+    return _escaped(str(value)).strip()
+
+
+def _escaped(text: str) -> str:
+    """Text that can be written to a file: half a character, which JSON lets through, as its code."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _beyond(value: object) -> bool:
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
 def _number(value: object) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,9 +13,11 @@ from pathlib import Path
 from graftwork.common.errors import TableError
 from graftwork.domains.camera_trap.coco_tables import EMPTIES
 
-__all__ = ["COLUMNS", "Columns", "Table", "example", "guess", "read_columns", "read_table"]
+__all__ = ["COLUMNS", "MISSING", "Columns", "Table", "example", "guess", "read_columns", "read_table"]
 
 COLUMNS = "columns.toml"
+# what R and pandas write where nothing is known; as a name it would put strangers into one location or event
+MISSING = ("", "NA", "N/A", "n/a", "<NA>", "NaN", "nan", "NULL", "null")
 _ROLES = ("path", "label", "group", "time", "sequence", "count", "source")
 # capitals, spaces, dashes and underscores aside; the first that is there is taken
 _USUAL = {
@@ -36,6 +39,8 @@ _USUAL = {
     "count": ("count", "groupsize", "numberofobjects"),
 }
 _SEPARATORS = ",;\t"
+# a line before the header that tells a spreadsheet the separator
+_SAID = re.compile(r'\s*"?sep=([^\r\n])"?[ ,;\t]*(?:\r\n?|\n)', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,7 @@ def _plain(name: str) -> str:
 
 def read_table(file: Path, separator: str = "", *, short: bool = False) -> Table:
     """A text table in UTF-8, with or without a byte order mark; separated by comma, semicolon or tab, whichever stands
-    most in the first line. Empty lines are left out.
+    most in the first line, or as a line `sep=;` before it says. Empty lines are left out.
 
     Args:
         short: whether rows may end early; the cells that are missing are empty.
@@ -195,6 +200,10 @@ def read_table(file: Path, separator: str = "", *, short: bool = False) -> Table
         line = content[: error.start].count(b"\n") + 1
         what = f"is not UTF-8: byte {content[error.start]:#04x} in line {line}"
         raise TableError(what, where=file, remedy=advice) from error
+    told = _SAID.match(text)
+    if told:
+        separator = separator or told[1]
+        text = "\n" * len(told[0].splitlines()) + text[told.end() :]  # so that lines keep their numbers
     first = next((line for line in text.splitlines() if line.strip()), "")
     mark = separator or max(_SEPARATORS, key=first.count)
     if len(mark) != 1:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,12 +18,16 @@ from graftwork.domains.camera_trap.sequences import Moment, moment, sequences
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BINS", "EMPTY", "UNPLACED", "Frame", "bin_of", "manifest_of"]
+    from graftwork.common.checks.findings import Finding
+
+__all__ = ["BINS", "EMPTY", "UNPLACED", "Frame", "alike", "bin_of", "manifest_of", "spellings", "whole"]
 
 EMPTY = "empty"  # the class of a frame in which nothing is
 BINS = (*map(str, range(1, 11)), "11-50", "51+")  # of counts, as volunteers of Snapshot Serengeti gave them
 UNPLACED = "(location unknown)"  # the group of frames without a location, where others have one
 _LONGEST = 6 * 3600  # seconds that an event may plausibly last
+_NUMBER = re.compile(r"0*(\d+)(?:[.,]0+)?")  # 1, 01 and 1.0, of which a spreadsheet makes one another
+_SHOWN = 5  # examples in a note or a finding
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,40 @@ def bin_of(count: str | float) -> str:
     if not number >= 1 or not number.is_integer():
         return ""
     return str(int(number)) if number <= 10 else "11-50" if number <= 50 else "51+"
+
+
+def whole(text: str) -> int | None:
+    """A whole number from text of digits alone; None of anything else, also of a number beyond 64 bits."""
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
+
+
+def alike(locations: Iterable[str]) -> list[tuple[str, ...]]:
+    """Names of locations that differ only in capitals, in space or in the way a number is written (1, 1.0, 01)."""
+    spelt: dict[str, set[str]] = defaultdict(set)
+    for name in set(locations):
+        plain = " ".join(name.split()).casefold()
+        number = _NUMBER.fullmatch(plain)
+        spelt[number[1] if number else plain].add(name)
+    return sorted(tuple(sorted(names)) for names in spelt.values() if len(names) > 1)
+
+
+def spellings(locations: Iterable[str], where: str) -> Iterator[Finding]:
+    """A finding where locations are `alike`: they are different groups, and may be one place."""
+    from graftwork.common.checks.findings import Finding
+
+    found = [", ".join(repr(name) for name in names) for names in alike(locations)]
+    if found:
+        yield Finding(
+            "contradiction",
+            "warning",
+            where,
+            f"{len(found)} names of locations that differ only in capitals, space or the way a number is written, and "
+            "count as different groups",
+            "write each location in one way; else frames of one camera may stand on both sides of a split, which is a "
+            "leak",
+            len(found),
+            tuple(found[:_SHOWN]),
+        )
 
 
 def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequence[str] = ()) -> Manifest:
@@ -194,9 +233,22 @@ def _notes(frames: Sequence[Frame], times: Sequence[datetime | None], placed: bo
         lost = sum(frame.location == UNPLACED for frame in frames)
         if lost:
             yield f"{lost} frames without a location are taken as one location of their own, {UNPLACED}"
-    unread = sum(bool(frame.time) and time is None for frame, time in zip(frames, times, strict=True))
+        spelt = [", ".join(names) for names in alike(frame.location for frame in frames)]
+        if spelt:
+            more = f"; and {len(spelt) - _SHOWN} more" if len(spelt) > _SHOWN else ""
+            yield (
+                "locations that differ only in capitals, space or the way a number is written count as different "
+                f"groups: {'; '.join(spelt[:_SHOWN])}{more}; where they are one place, its frames may stand on both "
+                "sides of a split, which is a leak"
+            )
+    unread = [frame for frame, time in zip(frames, times, strict=True) if frame.time and time is None]
     if unread:
-        yield f"{unread} times cannot be read (wanted: year, month, day, hour) and are taken as unknown"
+        loose = sum(not frame.sequence for frame in unread)
+        torn = f"; the {loose} of them without a sequence stand alone, so that events (and the part `seen`) may be torn"
+        yield (
+            f"{len(unread)} times cannot be read, such as {unread[0].time!r} (wanted: year, month, day, hour), and are "
+            f"taken as unknown{torn if loose else ''}"
+        )
     given = sum(bool(frame.sequence) for frame in frames)
     if given:
         yield from _long(frames, times)

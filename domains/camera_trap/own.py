@@ -13,15 +13,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graftwork.common.domain import Dataset
 from graftwork.common.errors import DatasetError, TableError
 from graftwork.common.layouts import hidden, listed
 from graftwork.common.manifest import Manifest, Target
 from graftwork.common.synthetic import NOTE, is_synthetic
-from graftwork.domains.camera_trap.camtrap_dp import frames_of, is_package
+from graftwork.domains.camera_trap.camtrap_dp import PACKAGE, frames_of, is_package
 from graftwork.domains.camera_trap.columns import (
     COLUMNS,
+    MISSING,
     Columns,
     Table,
     example,
@@ -29,9 +31,12 @@ from graftwork.domains.camera_trap.columns import (
     read_columns,
     read_table,
 )
-from graftwork.domains.camera_trap.labelling import Frame, bin_of, manifest_of
+from graftwork.domains.camera_trap.labelling import Frame, bin_of, manifest_of, spellings
 
-__all__ = ["DATASET", "read", "synthesize"]
+if TYPE_CHECKING:
+    from graftwork.common.checks.findings import Finding
+
+__all__ = ["DATASET", "findings", "read", "synthesize"]
 
 DATASET = Dataset(
     name="camera_trap/own",
@@ -71,18 +76,7 @@ def read(root: str | os.PathLike[str]) -> Manifest:
         DatasetError: no table is found. TableError: the table cannot be used; all faults at once.
     """
     place = Path(root)
-    if not place.is_dir():
-        what = "is a file, not a folder" if place.exists() else "there is no such folder"
-        raise DatasetError(f"{what}; looked for a folder with {_LOOKED_FOR}", where=place)
-    if not (place / COLUMNS).is_file() and is_package(place):
-        frames, notes = frames_of(place)
-        return _manifest(frames, place, notes, place)
-    columns, table = _table(place)
-    frames, notes = _frames(columns, table)
-    return _manifest(frames, columns.pictures, notes, place)
-
-
-def _manifest(frames: list[Frame], pictures: Path, notes: list[str], place: Path) -> Manifest:
+    frames, notes, pictures, _ = _read(place)
     if is_synthetic(place, pictures):
         notes.insert(0, NOTE)
     missing = sum(not (pictures / frame.path).is_file() for frame in frames)
@@ -91,6 +85,27 @@ def _manifest(frames: list[Frame], pictures: Path, notes: list[str], place: Path
     elif missing:
         notes.append(f"{missing} of the {len(frames)} pictures of the table are not there")
     return manifest_of(frames, pictures, DATASET, notes)
+
+
+def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
+    """What only somebody's own table can have wrong with it: locations that are written in several ways.
+
+    Raises:
+        DatasetError, TableError: as `read`.
+    """
+    frames, _, _, file = _read(Path(root))
+    yield from spellings((frame.location for frame in frames), file.name)
+
+
+def _read(place: Path) -> tuple[list[Frame], list[str], Path, Path]:
+    """The frames, the notes, the folder of the pictures, and the file that says it."""
+    if not place.is_dir():
+        what = "is a file, not a folder" if place.exists() else "there is no such folder"
+        raise DatasetError(f"{what}; looked for a folder with {_LOOKED_FOR}", where=place)
+    if not (place / COLUMNS).is_file() and is_package(place):
+        return *frames_of(place), place, place / PACKAGE
+    columns, table = _table(place)
+    return *_frames(columns, table), columns.pictures, table.file
 
 
 def _table(place: Path) -> tuple[Columns, Table]:
@@ -148,18 +163,29 @@ def _frames(columns: Columns, table: Table) -> tuple[list[Frame], list[str]]:
     lines: dict[str, list[int]] = defaultdict(list)
     frames: list[Frame] = []
     backslashes = 0
+    markers: Counter[str] = Counter()
     for row, line in zip(table.rows, table.lines, strict=True):
-        cell = {role: row[index] for role, index in at.items()}
+        said = {role: row[index] for role, index in at.items()}
+        void = said["label"].casefold() in empties
+        kept = {"path"} | ({"label"} if void else set())
+        if said.get("source") in columns.weak:
+            kept.add("source")
+        # a marker for what is missing is no name
+        cell = {role: text if role in kept or text not in MISSING else "" for role, text in said.items()}
+        markers.update(text for role, text in said.items() if text != cell[role])
         path, fault = _relative(cell["path"], columns.pictures)
         backslashes += "\\" in cell["path"]
         wrong = [fault] if fault else []
-        wrong += [f"{role} is empty" for role in ("label", "group") if cell.get(role) == ""]
+        wrong += [
+            f"{role} is empty" + (f" (it says {said[role]!r})" if said[role] else "")
+            for role in ("label", "group")
+            if cell.get(role) == "" and not (role == "label" and void)
+        ]
         count = bin_of(cell.get("count", ""))
-        if not count and cell.get("count", "") not in ("", "0", "NA"):
+        if not count and cell.get("count", "") not in ("", "0"):
             wrong.append(f"count {cell['count']!r} is neither a whole number nor 11-50 nor 51+")
         faults += [f"line {line}: {each}" for each in wrong]
         lines[path].append(line)
-        void = cell["label"].casefold() in empties
         frames.append(
             Frame(
                 path=path,
@@ -182,9 +208,12 @@ def _frames(columns: Columns, table: Table) -> tuple[list[Frame], list[str]]:
         raise TableError(
             f"cannot be used:{listing}",
             where=table.file,
-            remedy=f"correct these lines or leave them out; a frame without an animal is labelled {word}",
+            remedy=(
+                f"correct these lines or leave them out; a frame without an animal is labelled {word}, or as the list "
+                f"empty in {COLUMNS} says"
+            ),
         )
-    return frames, list(_notes(columns, table, frames, backslashes))
+    return frames, list(_notes(columns, table, frames, backslashes, markers))
 
 
 def _relative(said: str, pictures: Path) -> tuple[str, str]:
@@ -207,7 +236,9 @@ def _relative(said: str, pictures: Path) -> tuple[str, str]:
     return plain, ""
 
 
-def _notes(columns: Columns, table: Table, frames: list[Frame], backslashes: int) -> Iterator[str]:
+def _notes(
+    columns: Columns, table: Table, frames: list[Frame], backslashes: int, markers: Counter[str]
+) -> Iterator[str]:
     if columns.guessed:
         taken = ", ".join(f"{name} as {role}" for role, name in columns.roles().items())
         yield f"there is no {COLUMNS}; of {table.file.name} were taken {taken}"
@@ -215,6 +246,8 @@ def _notes(columns: Columns, table: Table, frames: list[Frame], backslashes: int
         yield f"labels are those of {table.file.name}, as {COLUMNS} says"
     if backslashes:
         yield f"backslashes in {backslashes} paths were read as slashes"
+    if markers:
+        yield f"{markers.total()} cells that say {', '.join(sorted(markers))} were read as empty"
     spelt: dict[str, set[str]] = defaultdict(set)
     for frame in frames:
         for name in frame.species:

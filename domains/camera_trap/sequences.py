@@ -18,9 +18,10 @@ __all__ = ["GAP", "Moment", "moment", "sequences"]
 
 GAP = 60.0  # seconds; a longer gap between frames of one location begins a new event
 
-# 2012:05:08 19:23:36 as a camera writes it, 2012/05/08 as spreadsheets do; what fromisoformat does not take
+# 2012:05:08 19:23:36 as a camera writes it, 2012/5/8 9:23 as spreadsheets do; what fromisoformat does not take
 _CLOCK = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:?\d\d")
-_DATE = re.compile(r"(\d{4})[:/](\d{1,2})[:/](\d{1,2})(?=[ T]|$)")
+_DATE = re.compile(r"(\d{4})[-:/](\d{1,2})[-:/](\d{1,2})(?:([ T])(?:(\d)(?=:))?|$)")
+_HALF = re.compile(r"([ T])(\d{1,2})(:[\d:.]+) ?([AP])\.? ?M\.?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ class Moment:
 
 def moment(text: str) -> datetime | None:
     """A time from text, `2012-05-08 19:23:36`, with or without fraction and offset, also with colons or slashes in
-    the date (year first); None where it is none, is a day without a time, or could be read in two ways (05/08/2012)."""
-    said = _DATE.sub(lambda found: f"{found[1]}-{int(found[2]):02d}-{int(found[3]):02d}", text.strip())
+    the date (year first), numbers of one digit (2012/5/8 9:23), and AM or PM; None where it is none, is a day without
+    a time, or could be read in two ways (05/08/2012)."""
+    said = _HALF.sub(_of_24, " ".join(text.split()))
+    said = _DATE.sub(_padded, said, count=1)
     # 19:23:36.5 has one digit too few for Python 3.11 on some builds, and 19:23:36.123456789 three too many
     said = re.sub(r"\.(\d+)", lambda found: f".{found[1][:6]:0<6}", said)
     if not _CLOCK.match(said):
@@ -47,6 +50,19 @@ def moment(text: str) -> datetime | None:
         return datetime.fromisoformat(said)
     except ValueError:
         return None
+
+
+def _of_24(found: re.Match[str]) -> str:
+    """9:23:36 PM as 21:23:36; an hour that no such clock shows (13:00 PM) stays as it is, and is not read."""
+    hour = int(found[2])
+    if not 1 <= hour <= 12:
+        return found[0]
+    return f"{found[1]}{hour % 12 + 12 * (found[4] in 'Pp'):02d}{found[3]}"
+
+
+def _padded(found: re.Match[str]) -> str:
+    date = f"{found[1]}-{int(found[2]):02d}-{int(found[3]):02d}{found[4] or ''}"
+    return f"{date}0{found[5]}" if found[5] else date
 
 
 def sequences(moments: Sequence[Moment], gap: float = GAP) -> list[tuple[str, int]]:

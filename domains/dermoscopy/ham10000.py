@@ -67,6 +67,7 @@ class _Layout:
 
     root: Path
     table: Path
+    others: tuple[Path, ...]  # further tables of that name, which are not read
     pictures: dict[str, list[str]]
     masks: dict[str, list[str]]
 
@@ -148,6 +149,13 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
     layout = _look(Path(root))
     table = _table(layout.table)
     known, where = set(table["image_id"]), layout.table.name
+    for other in layout.others:
+        same = other.read_bytes() == layout.table.read_bytes()
+        yield Finding(
+            "copy" if same else "contradiction", "warning" if same else "error", str(other),
+            f"a second table of this name, {'the same' if same else 'with other content'}; {layout.table} is read",
+            "remove the one that is not meant",
+        )  # fmt: skip
     gone = sorted(known - set(layout.pictures))
     if gone:
         lesions = table.loc[~table["image_id"].isin(list(layout.pictures)), "lesion_id"]
@@ -190,7 +198,8 @@ def _look(root: Path) -> _Layout:
             where=root,
             remedy=f"put {_TABLE}.csv, as published, into this folder",
         )
-    return _Layout(root, root / tables[0], pictures, masks)
+    first, *others = (root / table for table in tables)
+    return _Layout(root, first, tuple(others), pictures, masks)
 
 
 def _order(path: str) -> tuple[int, str]:
