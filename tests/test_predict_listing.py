@@ -11,7 +11,7 @@ import pytest
 from small_predictions import picture
 
 from graftwork.common.errors import DatasetError, RunError, UsageError
-from graftwork.common.predicting.listing import Listing, Shard, list_files, shard_of
+from graftwork.common.predicting.listing import IDENTITY, Listing, Shard, list_files, shard_of
 from graftwork.common.predicting.rows import merged, regrouped, without
 
 SUFFIXES = (".jpg", ".png")
@@ -87,7 +87,7 @@ def test_one_file_and_patterns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("list.csv", 'id,path\n1,a/ü 鹿.png\n2,"b, c/x.png"\n3,gone.png\n4,a/ü 鹿.png\n5,\n'),
+        ("list.csv", 'id,path\n1,a/ü 鹿.png\n2,"b, c/x.png"\n3,gone.png\n\n4,a/ü 鹿.png\n'),
         ("list.csv", "\ufefffilePath;n\r\na/ü 鹿.png;1\r\nb, c\\x.png;2\r\n./gone.png;3\r\n"),
         ("list.tsv", "n\tFile\n1\ta/ü 鹿.png\n2\tb, c/x.png\n3\ta/../gone.png\n"),
         ("list.txt", "a/ü 鹿.png\n\nb, c/x.png\ngone.png\n"),
@@ -124,6 +124,37 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path) -> None:
     place.write_text("path\nhttps://example.org/x.png\n")
     with pytest.raises(DatasetError, match="addresses, not files"):
         list_files(place, SUFFIXES)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('path\na.png\n"oops.png\nb.png\n', r"line 4 cannot be read \(unexpected end of data\)"),
+        ('path\n"a.png" b\n', "line 2 cannot be read"),
+        ("id,path\n1,a.png\n2\n3,b.png\n4,\n", "2 rows have no path: line 3, 5"),
+        ('path\n"a.png\nb.png"\n', r"1 entries have a line break in them, and are not there: 'a\.png\\nb"),
+    ],
+)
+def test_a_list_that_is_broken_is_refused_by_its_lines(tmp_path: Path, text: str, said: str) -> None:
+    place = make(tmp_path, "a.png", "b.png") / "list.csv"
+    place.write_text(text)
+    with pytest.raises(DatasetError, match=said):
+        list_files(place, SUFFIXES)
+
+
+def test_a_line_break_in_a_name_that_is_there_is_part_of_it(tmp_path: Path) -> None:
+    place = make(tmp_path, "a\rb.png", "c\nd.png") / "list.csv"
+    place.write_bytes(b'path\n"a\rb.png"\n"c\nd.png"\n')
+    assert keys(list_files(place, SUFFIXES)) == ["a\rb.png", "c\nd.png"]
+
+
+def test_masks_that_were_predicted_are_no_pictures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = make(tmp_path, "x.png", "masks/x.png", "masks/deep/y.png", f"masks/{IDENTITY}")
+    assert keys(list_files(root, SUFFIXES)) == ["x.png"]
+    assert "2 files are masks that were predicted, and are left out: masks" in caplog.text
+    assert keys(list_files(f"{root}/**/*.png", SUFFIXES)) == ["x.png"]
+    (root / "list.txt").write_text("masks/x.png")
+    assert keys(list_files(root / "list.txt", SUFFIXES)) == ["masks/x.png"]  # asked for by name
 
 
 # Shards and rows -------------------------------------------------------------------------------------------

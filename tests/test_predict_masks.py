@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,13 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from small_predictions import picture
 from small_runs import recipe_file
 
 from graftwork.common.errors import GraftworkError, RunError, UsageError
 from graftwork.common.images import read_size
 from graftwork.common.masks import read_mask
+from graftwork.common.predicting.listing import IDENTITY
 from graftwork.common.runs import open_run
 from graftwork.common.verbs import merge, predict, run, synthesize
 
@@ -200,3 +204,106 @@ def test_words_that_do_not_fit_masks_are_refused(volumes: Path, images: Path, tm
     with pytest.raises(UsageError, match=r"one name: x\.nii and x\.nii\.gz"):
         predict(volumes, twins, tmp_path / "masks")
     assert not (tmp_path / "masks").exists()
+
+
+# Whose a folder is -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for seed, name in enumerate(("a.png", "b.png")):
+        picture(tmp_path / "photos" / name, seed)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def another(slices: Path, tmp_path: Path) -> Path:
+    """A run like that on pictures, with other tensors."""
+    from safetensors.torch import load_file, save_file
+
+    copy = tmp_path / "another"
+    shutil.copytree(slices, copy)
+    tensors = load_file(copy / "best" / "model.safetensors")
+    save_file(
+        {name: -each if each.is_floating_point() else each for name, each in tensors.items()},
+        copy / "best" / "model.safetensors",
+    )
+    return copy
+
+
+@pytest.mark.parametrize("case", ["truth", "above", "the same", "a link", "a link in"])
+def test_masks_never_take_the_place_of_what_is_not_ours(
+    slices: Path, photos: Path, tmp_path: Path, case: str
+) -> None:
+    out, said = tmp_path / "out", "masks would be written over the pictures"
+    if case == "truth":
+        picture(out / "a.png", 7)
+        said = "holds files that are not predictions"
+    elif case == "above":
+        picture(tmp_path / "photos" / "deep" / "a.png", 7)
+        photos, out = photos / "deep", photos
+        said = "holds files that are not predictions"
+    elif case == "the same":
+        out = photos
+    elif case == "a link":
+        out.symlink_to(photos)
+    else:
+        picture(out / "a.png", 7)
+        (photos / "a.png").unlink()
+        (photos / "a.png").symlink_to(out / "a.png")
+    before = content(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        predict(slices, photos, out)
+    assert content(tmp_path) == before
+
+
+def test_a_folder_of_masks_is_that_of_one_network(
+    slices: Path, another: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "masks"
+    for number in (1, 2):
+        predict(slices, photos, out, shard=f"{number}/2")
+    before = content(out)
+    for shard in ("1/1", "2/3", ""):
+        with pytest.raises(RunError, match="the network's tensors"):
+            predict(another, photos, out, shard=shard)
+    assert content(out) == before
+    said = json.loads((out / IDENTITY).read_text())
+    (out / IDENTITY).write_text(json.dumps({**said, "model_sha256": "0" * 64}))
+    with pytest.raises(RunError, match="the network's tensors"):
+        merge(out)
+    (out / IDENTITY).write_text(json.dumps(said))
+    assert merge(out).files == 2
+
+
+def test_the_owner_is_written_before_the_first_mask(
+    slices: Path, another: Path, photos: Path, tmp_path: Path
+) -> None:
+    def stop(_: str, count: int, __: int) -> None:
+        if count == 1:  # the second is kept too
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    picture(photos / "c.png", 3)
+    with pytest.raises(GraftworkError, match="what was done is kept"):
+        predict(slices, photos, tmp_path / "masks", progress=stop)
+    with pytest.raises(RunError, match="the network's tensors"):
+        predict(another, photos, tmp_path / "masks", shard="1/1")
+    (tmp_path / "masks" / "a.png").unlink()  # half done, and gone
+    assert predict(slices, photos, tmp_path / "masks").new == 2
+    predict(slices, photos, tmp_path / "whole")
+    assert content(tmp_path / "masks") == content(tmp_path / "whole")
+
+
+def test_a_picture_that_follows_another_does_not_take_its_mask(
+    slices: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "masks"
+    predict(slices, photos, out)
+    (photos / "a.png").unlink()
+    picture(photos / "a.jpg", 5, size=48)
+    before = content(out)
+    with pytest.raises(UsageError, match=r"one name: a\.jpg and a\.png"):
+        predict(slices, photos, out)
+    assert {name: found for name, found in content(out).items() if "partial" not in name} == before
+    assert predict(slices, photos, out, exclude=["a.png"]).new == 1
+    assert list(pd.read_csv(out / "index.csv")["file"]) == ["a.jpg", "b.png"]

@@ -35,12 +35,16 @@ _RULES = {
 
 @dataclass(frozen=True)
 class Published:
-    """A number that somebody has published by a protocol, to stand beside ours: 0..1, on what, and where."""
+    """A number that somebody has published by a protocol, to stand beside ours: 0..1, on what, and where.
+
+    `label`: of which class; empty for the whole.
+    """
 
     metric: str
     value: float
     what: str
     source: str
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -254,7 +258,8 @@ class Protocol:
 
     def _published(self) -> str:
         lines = [
-            f"- {METRICS[each.metric].title if each.metric in METRICS else each.metric} {each.value:g}: "
+            f"- {METRICS[each.metric].title if each.metric in METRICS else each.metric}"
+            f"{f' of {each.label}' if each.label else ''} {each.value:g}: "
             f"{each.what} ({each.source})"
             for each in self.published
         ]

@@ -49,7 +49,8 @@ def predict(
 
     A row a file, in the order of their paths below the folder: a score a class, the class that is chosen
     (`predicted`; of two classes by the run's threshold), and why the file could not be read (`failure`). Of a run
-    that segments, the masks, as PNG or NIfTI at the same paths below OUT, and index.csv.
+    that segments, the masks, as PNG or NIfTI at the same paths below OUT, a new folder or one of the same run's
+    masks, and index.csv.
 
     It streams, so memory does not grow with the folder. It is kept as it goes: killed at any moment, the same
     command goes on and ends byte-identical to one that was not. Where FILE is there already, only files that are not
@@ -63,13 +64,15 @@ def predict(
             what made it.
         format: csv, parquet, or one of the domain's; "" to go by the end of the file's name.
         shard: "2/8", the second of eight shares; "" for all.
-        exclude: patterns of paths to leave out.
+        exclude: patterns of paths to leave out; their rows leave OUT.
         root: the folder that paths in a list are relative to; None for that of the list.
         workers: processes that read pictures.
         progress: called with (what is being done, files done, files in all).
 
     Raises:
-        UsageError: no such folder, nothing to predict, or a format that there is not.
+        UsageError: no such folder, nothing to predict, a format that there is not, or masks would be written over
+            other files.
+        DatasetError: a list is broken.
         RunError: the run is not complete, the output cannot be written, or it was made by something else.
         Interrupted: by a signal; the same call goes on.
     """

@@ -141,11 +141,12 @@ def write_rows(
     with writing(file) as temporary:
         try:
             writer(Predictions(frame, targets, said, failures), temporary)
-        except (GraftworkError, OSError):
-            raise
         except Exception as error:
+            ours = isinstance(error, (GraftworkError, OSError))
+            reason = error.what if isinstance(error, GraftworkError) else f"{type(error).__name__}: {error}"
+            further = "" if ours else "; report the fault to the format's authors"
             raise GraftworkError(
-                f"it could not be written ({type(error).__name__}: {error})",
-                where=f"format {form!r}",
-                remedy=f"the predictions are in {table}; report the fault to the format's authors",
+                f"it could not be written as format {form!r} ({reason.replace(str(temporary), str(file))})",
+                where=file,
+                remedy=f"the predictions are kept in {table}{further}",
             ) from error

@@ -12,8 +12,10 @@ import glob
 import hashlib
 import io
 import itertools
+import logging
 import os
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -29,7 +31,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["LISTS", "Listing", "Shard", "list_files", "shard_of"]
+__all__ = ["IDENTITY", "LISTS", "Listing", "Shard", "excluded", "list_files", "shard_of"]
+
+log = logging.getLogger("graftwork")
+
+IDENTITY = "masks.about.json"
+"""The name of the file in a folder of masks that says what makes them."""
 
 LISTS = (".csv", ".tsv", ".txt")
 """The ends of names of lists of files."""
@@ -131,10 +138,11 @@ def list_files(
         DatasetError: a folder or a list cannot be read, or it names files outside the root.
     """
     place = Path(source)
+    named = place.is_file()
     if root is not None and not (place.is_file() and place.suffix.lower() in LISTS):
         raise UsageError("--root goes with a list of files", where=source, remedy="leave it out")
     if place.is_dir():
-        home, found = place, iter(walk(place, tuple(suffixes)))
+        home, found = place, walk(place, tuple(suffixes))
     elif place.is_file() and place.suffix.lower() in LISTS:
         home, found = _of_list(place, None if root is None else Path(root))
     elif place.is_file():
@@ -149,7 +157,8 @@ def list_files(
         )
     home = Path(os.path.abspath(home))  # noqa: PTH100 (resolve would follow links)
     kept = found if apart is None else _apart(found, home, apart)
-    unique = sorted({name for name in kept if not _excluded(name, exclude)}, key=_text)
+    kept = (name for name in kept if not excluded(_text(name), exclude))
+    unique = sorted(set(kept if named else _no_masks(kept, home)), key=_text)
     if not unique:
         raise UsageError(
             f"no file to predict; looked for {', '.join(suffixes)}"
@@ -166,8 +175,9 @@ def _text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _excluded(name: str, patterns: Sequence[str]) -> bool:
-    for pattern in patterns:
+def excluded(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a key fits one of the patterns; one without a slash is held against each part of it."""
+    for pattern in map(_text, patterns):
         if "/" in pattern:
             if fnmatchcase(name, pattern.removeprefix("./")):
                 return True
@@ -177,11 +187,29 @@ def _excluded(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _apart(found: Iterable[str], home: Path, apart: Path) -> Iterator[str]:
-    try:
-        inside = Path(os.path.abspath(apart)).relative_to(home).as_posix()  # noqa: PTH100
-    except ValueError:
-        return iter(found)
-    return (name for name in found if inside != "." and not name.startswith(f"{inside}/"))
+    inside = os.path.relpath(os.path.realpath(apart), os.path.realpath(home)).replace(os.sep, "/")
+    return (name for name in found if not name.startswith(f"{inside}/"))
+
+
+def _no_masks(found: Iterable[str], home: Path) -> Iterator[str]:
+    """The files that do not lie in a folder of masks that were predicted; those that do are counted and said."""
+    known = {"": False}
+
+    def ours(folder: str) -> bool:
+        if folder not in known:
+            known[folder] = ours(posixpath.dirname(folder)) or (home / folder / IDENTITY).is_file()
+        return known[folder]
+
+    left: dict[str, int] = {}
+    for name in found:
+        folder = posixpath.dirname(name)
+        if ours(folder):
+            left[folder] = left.get(folder, 0) + 1
+        else:
+            yield name
+    if left:
+        shown = _few([_text(folder) for folder in left])
+        log.warning("%d files are masks that were predicted, and are left out: %s", sum(left.values()), shown)
 
 
 def _of_pattern(pattern: str, suffixes: tuple[str, ...]) -> tuple[Path, Iterator[str]]:
@@ -208,6 +236,13 @@ def _of_list(place: Path, root: Path | None) -> tuple[Path, Iterator[str]]:
     if not home.is_dir():
         raise UsageError("there is no such folder", where=home, remedy="correct --root")
     entries = [entry.strip() for entry in _entries(place)]
+    broken = [entry for entry in entries if re.search(r"[\r\n]", entry) and not (home / entry).exists()]
+    if broken:
+        raise DatasetError(
+            f"{len(broken)} entries have a line break in them, and are not there: {_few([*map(repr, broken)])}",
+            where=place,
+            remedy="see to the quotation marks and line ends of the list",
+        )
     names: list[str] = []
     outside: list[str] = []
     addresses: list[str] = []
@@ -245,7 +280,7 @@ def _few(words: Sequence[str]) -> str:
 
 def _entries(place: Path) -> list[str]:
     try:
-        text = place.read_text("utf-8-sig")
+        text = place.read_bytes().decode("utf-8-sig")  # read_text would change line breaks within names
     except UnicodeDecodeError as error:
         raise DatasetError(
             f"it is not UTF-8 (byte {error.start})", where=place, remedy="save the list as UTF-8"
@@ -253,12 +288,20 @@ def _entries(place: Path) -> list[str]:
     except OSError as error:
         raise DatasetError(f"it cannot be read ({error.strerror})", where=place) from error
     if place.suffix.lower() == ".txt":
-        return text.splitlines()
+        return re.split(r"\r?\n", text)
     head = text.split("\n", 1)[0]
     mark: Callable[[str], int] = head.count
     delimiter = max((",", ";", "\t"), key=mark)
-    table: Any = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    columns = [column.strip() for column in next(table, [])]
+    table: Any = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        rows = [(table.line_num, row) for row in table if row]
+    except csv.Error as error:
+        raise DatasetError(
+            f"line {table.line_num} cannot be read ({error})",
+            where=place,
+            remedy="see to its quotation marks; a mark within a quoted name is doubled",
+        ) from error
+    columns = [column.strip() for column in rows[0][1]] if rows else []
     small = [column.lower() for column in columns]
     chosen = next((small.index(name) for name in COLUMNS if name in small), None)
     if chosen is None:
@@ -267,4 +310,11 @@ def _entries(place: Path) -> list[str]:
             where=place,
             remedy="name the column of the files path",
         )
-    return [row[chosen] for row in table if len(row) > chosen]
+    short = [str(line) for line, row in rows if len(row) <= chosen or not row[chosen].strip()]
+    if short:
+        raise DatasetError(
+            f"{len(short)} rows have no path: line {_few(short)}",
+            where=place,
+            remedy=f"fill in the column {columns[chosen]}, or remove the rows",
+        )
+    return [row[chosen] for _, row in rows[1:]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from graftwork.common.errors import ImageError, UsageError
+from graftwork.common.errors import ImageError
 from graftwork.common.masks import write_mask
+from graftwork.common.predicting.owner import mask_name
+from graftwork.common.predicting.rows import one_line
 from graftwork.common.segmenting import segment_picture
 
 if TYPE_CHECKING:
@@ -22,40 +23,12 @@ if TYPE_CHECKING:
     from graftwork.common.predicting.listing import Listing
     from graftwork.common.volumes import Geometry
 
-__all__ = ["check_names", "mask_name", "masked"]
-
-
-def mask_name(key: str, suffix: str, endings: Sequence[str]) -> str:
-    """The path of a file's mask: its own, with `suffix` in the place of its ending (one of `endings`)."""
-    for ending in sorted(endings, key=len, reverse=True):
-        if key.lower().endswith(ending):
-            return f"{key[: -len(ending)]}{suffix}"
-    return f"{key}{suffix}"
+__all__ = ["masked"]
 
 
 def _millilitres(geometry: Geometry) -> float:
     """The volume of a voxel, ml; of a sheared grid too."""
     return abs(float(np.linalg.det(geometry.affine[:3, :3]))) / 1000
-
-
-def check_names(listing: Listing, suffix: str, endings: Sequence[str]) -> None:
-    """See that no two files would have one mask.
-
-    Raises:
-        UsageError: names those that would.
-    """
-    owners: dict[str, list[str]] = defaultdict(list)
-    for key in listing.keys.to_pylist():
-        owners[mask_name(key, suffix, endings)].append(key)
-    shared = [keys for keys in owners.values() if len(keys) > 1]
-    if shared:
-        shown = "; ".join(" and ".join(keys) for keys in shared[:3])
-        more = f"; and {len(shared) - 3} more" if len(shared) > 3 else ""
-        raise UsageError(
-            f"files whose masks would have one name: {shown}{more}",
-            where=listing.root,
-            remedy="leave some out with --exclude, or predict them into another folder",
-        )
 
 
 def masked(
@@ -91,9 +64,9 @@ def masked(
             ):
                 classes, geometry = segment_picture(network, preprocessing, listing.file(row))
         except ImageError as error:
-            values["failure"] = f"{error.stage}: {error.reason}"
+            values["failure"] = one_line(f"{error.stage}: {error.reason}")
         except Exception as error:  # one odd file must not end the work on all others
-            values["failure"] = f"{type(error).__name__}: {error}"
+            values["failure"] = one_line(f"{type(error).__name__}: {error}")
         else:
             write_mask(out / name, classes, target.values, geometry)
             each = 1.0 if geometry is None else _millilitres(geometry)

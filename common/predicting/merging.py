@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from graftwork.common.predicting import Outcome
 from graftwork.common.predicting.formats import choose_format, load_writer
 from graftwork.common.predicting.job import formats_of
 from graftwork.common.predicting.listing import Shard
+from graftwork.common.predicting.owner import check_owner
 from graftwork.common.predicting.place import Place, about_of, check_same
-from graftwork.common.predicting.rows import columns, read_parquet, read_rows, without
-from graftwork.common.predicting.work import INDEX, assemble, table_of
+from graftwork.common.predicting.rows import columns, files_of, read_parquet, read_rows, without
+from graftwork.common.predicting.work import INDEX, assemble, less, table_of
 
 __all__ = ["merge"]
 
@@ -52,12 +54,14 @@ def merge(out: str | os.PathLike[str], *, form: str = "") -> Outcome:
     chosen = choose_format(file, form or about["wished_as"], formats)
     writer = load_writer(chosen, formats[chosen]) if chosen in formats else None
     about["written_as"] = chosen
+    if masks:
+        check_owner(file.parent, about)
     schema = columns(targets, about["unit"])
     place = Place(file)
     old = ""
     if file.exists():
         then = about_of(place)
-        check_same(then, about, where=file, remedy="move it away")
+        check_same(then, about, where=file, said=place.about, remedy="move it away")
         old = str(then["written_as"])
     with place.open(about):
         if place.parts():
@@ -68,11 +72,11 @@ def merge(out: str | os.PathLike[str], *, form: str = "") -> Outcome:
             )
         streams: list[Iterable[pa.Table]] = [read_parquet(shard.file, schema) for shard in shards]
         if old:  # what was predicted without shards stays
-            names = [table["file"] for shard in shards for table in read_parquet(shard.file, schema)]
-            known = [chunk.cast(pa.large_string()) for name in names for chunk in name.chunks]
-            there = pa.concat_arrays(known) if known else pa.array([], pa.large_string())
-            streams.append(without(read_rows(place.table(old), table_of(old), schema), there))
+            there = files_of(itertools.chain(*(read_parquet(shard.file, schema) for shard in shards)))
+            rest = without(read_rows(place.table(old), table_of(old), schema), there)
+            streams.append(less(rest, about["exclude"]))
         if masks:
+            _check_masks(shards, schema)
             streams = [_with_masks(stream, file.parent) for stream in streams]
         outcome = assemble(place, streams, schema, chosen, writer, targets, about)
         place.clear()
@@ -120,6 +124,24 @@ def _shards(file: Path) -> list[Place]:
             + (", and so on" if len(missing + half) > 1 else ""),
         )
     return places
+
+
+def _check_masks(shards: Sequence[Place], schema: pa.Schema) -> None:
+    """See that no two files of the shards have one mask.
+
+    Raises:
+        RunError: names those that have.
+    """
+    owners: dict[str, str] = {}
+    for shard in shards:
+        for table in read_parquet(shard.file, schema):
+            for key, mask in zip(table["file"].to_pylist(), table["mask"].to_pylist(), strict=True):
+                if mask is not None and owners.setdefault(mask, key) != key:
+                    raise RunError(
+                        f"{owners[mask]} and {key} have one mask, {mask}",
+                        where=shard.file.parent,
+                        remedy="predict all shards with --exclude of one of them",
+                    )
 
 
 def _with_masks(stream: Iterable[pa.Table], folder: Path) -> Iterator[pa.Table]:

@@ -10,21 +10,22 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from graftwork.common.errors import RunError, UsageError
 from graftwork.common.files import check_writable, lock, write_json, writing
 from graftwork.common.predicting.formats import table_beside
 from graftwork.common.predicting.listing import Shard
-from graftwork.common.predicting.rows import read_parquet
+from graftwork.common.predicting.rows import files_of, read_parquet, without
 
-__all__ = ["Place", "about_of", "check_same"]
+__all__ = ["SAME", "Place", "about_of", "check_same", "read_json"]
 
 SAME = {  # what must be equal for rows to stand in one file, and what it is called
     "model_sha256": "the network's tensors",
@@ -80,7 +81,7 @@ class Place:
         with lock(self.partial / ".lock", "another process is writing these predictions"):
             plan = self.partial / "plan.json"
             if plan.is_file() and self.parts():
-                check_same(_json(plan), identity, where=self.partial, remedy="remove it to begin anew")
+                check_same(read_json(plan), identity, where=self.partial, remedy="remove it to begin anew")
             else:
                 write_json(plan, {key: identity[key] for key in SAME})
             yield
@@ -92,19 +93,19 @@ class Place:
             found.setdefault(part.name.partition("-")[0], []).append(part)
         return list(found.values())
 
-    def done(self, schema: pa.Schema) -> pa.Array:
-        """The files that are done already, of half-done work.
+    def streams(self, schema: pa.Schema) -> list[Iterable[pa.Table]]:
+        """The rows of half-done work, each stream sorted by file; of a file that was done again, the last row.
 
         Raises:
             RunError: a table of it is damaged.
         """
-        names = [
-            table["file"].cast(pa.large_string()).combine_chunks()
-            for session in self.parts()
-            for part in session
-            for table in read_parquet(part, schema)
-        ]
-        return pa.concat_arrays(names) if names else pa.array([], pa.large_string())
+        found: list[Iterable[pa.Table]] = []
+        later = pa.array([], pa.large_string())
+        for session in reversed(self.parts()):
+            own = files_of(_rows(session, schema))
+            found.append(without(_rows(session, schema), own.filter(pc.is_in(own, later))))
+            later = pa.concat_arrays([own, later])
+        return found
 
     def keep(self, session: int, number: int, table: pa.Table) -> None:
         """Write a table of half-done work: the `number`th of the `session`th time."""
@@ -114,6 +115,11 @@ class Place:
     def clear(self) -> None:
         """Remove what was half done."""
         shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def _rows(parts: Iterable[Path], schema: pa.Schema) -> Iterator[pa.Table]:
+    for part in parts:
+        yield from read_parquet(part, schema)
 
 
 def about_of(place: Place) -> dict[str, Any]:
@@ -128,35 +134,37 @@ def about_of(place: Place) -> dict[str, Any]:
             where=place.file,
             remedy="name another file with --out, or move this one away",
         )
-    return _json(place.about)
+    return read_json(place.about)
 
 
 def check_same(
-    then: Mapping[str, Any], now: Mapping[str, Any], *, where: Path, remedy: str, but: Sequence[str] = ()
+    then: Mapping[str, Any], now: Mapping[str, Any], *, where: Path, remedy: str, said: Path | None = None
 ) -> None:
     """Compare what made some rows with what makes others.
 
     Args:
-        but: what may differ.
+        said: the file that says `then`, in which a folder that was moved can be corrected.
 
     Raises:
         RunError: says what differs.
     """
-    different = [key for key in SAME if key not in but and then.get(key) != now.get(key)]
+    different = [key for key in SAME if then.get(key) != now.get(key)]
     if not different:
         return
     what = ", ".join(SAME[key] for key in different)
     if different == ["folder"]:
         what = f"the folder {then.get('folder')}, now {now.get('folder')}"
-        remedy += (
-            f"; if it is the same folder, moved, write its path as `folder` in {where}.about.json"
-            if where.is_file()
-            else ""
-        )
+        if said is not None:
+            remedy += f"; if it is the same folder, moved, write its path as `folder` in {said}"
     raise RunError(f"made by something else: {what}", where=where, remedy=remedy)
 
 
-def _json(place: Path) -> dict[str, Any]:
+def read_json(place: Path) -> dict[str, Any]:
+    """What a file says of predictions.
+
+    Raises:
+        RunError: it is damaged.
+    """
     try:
         return dict(json.loads(place.read_text("utf-8")))
     except (OSError, ValueError) as error:

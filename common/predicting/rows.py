@@ -9,7 +9,7 @@ import bisect
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ROW_GROUP",
     "columns",
+    "files_of",
     "merged",
+    "one_line",
     "read_parquet",
     "read_rows",
     "regrouped",
@@ -58,6 +60,11 @@ def columns(targets: Sequence[Target], unit: str = "") -> pa.Schema:
         else:
             fields.append(pa.field(f"{target.prefix}predicted", pa.string()))
     return pa.schema([*fields, pa.field("failure", pa.string())])
+
+
+def one_line(text: str) -> str:
+    """A reason why a file could not be read, as it stands in a row: on one line."""
+    return " ".join(text.split())
 
 
 # Flowing ---------------------------------------------------------------------------------------------------
@@ -111,6 +118,12 @@ def without(stream: Iterable[pa.Table], files: pa.Array) -> Iterator[pa.Table]:
     """The rows whose file is not among `files`."""
     for table in stream:
         yield table.filter(pc.invert(pc.is_in(table["file"].cast(files.type), files)))
+
+
+def files_of(stream: Iterable[pa.Table]) -> pa.Array:
+    """The files of the rows (large text)."""
+    names = [table["file"].cast(pa.large_string()).combine_chunks() for table in stream]
+    return pa.concat_arrays(names) if names else pa.array([], pa.large_string())
 
 
 def regrouped(stream: Iterable[pa.Table], size: int = ROW_GROUP) -> Iterator[pa.Table]:
@@ -192,10 +205,20 @@ def write_parquet(stream: Iterable[pa.Table], schema: pa.Schema, file: Path) -> 
             writer.write_table(table, row_group_size=ROW_GROUP)
 
 
+class _UnixLines:
+    """A file whose lines end in one character: `csv` quotes a carriage return only where it ends lines with one."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self.file = file
+
+    def write(self, line: str) -> int:
+        return self.file.write(line.removesuffix("\r\n") + "\n")
+
+
 def write_csv(stream: Iterable[pa.Table], schema: pa.Schema, file: Path) -> None:
     """Write rows as CSV in UTF-8 with Unix line ends: an empty field where nothing is known, as in pandas."""
     with file.open("w", encoding="utf-8", newline="") as opened:
-        table = csv.writer(opened, lineterminator="\n")
+        table = csv.writer(_UnixLines(opened), lineterminator="\r\n")
         table.writerow(schema.names)
         for rows in regrouped(stream):
             each = (column.to_pylist() for column in rows.columns)

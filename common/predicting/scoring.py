@@ -18,6 +18,7 @@ import torch
 from graftwork.common.batches import Failure, batches
 from graftwork.common.errors import ImageError
 from graftwork.common.images import read_image
+from graftwork.common.predicting.rows import one_line
 from graftwork.common.tasks import probabilities
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def scored(
         contextlib.closing(batches(source, plan, workers=workers)) as reader,
     ):
         for rows, batch in zip(plan, reader, strict=True):
-            reasons = {failure.row: f"{failure.stage}: {failure.reason}" for failure in batch.failures}
+            reasons = {
+                failure.row: one_line(f"{failure.stage}: {failure.reason}") for failure in batch.failures
+            }
             read = batch.rows.tolist()
             scores = np.full((len(rows), sum(len(target.classes) for target in targets)), np.nan)
             if read:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from signal import Signals as Names
@@ -19,19 +21,24 @@ from graftwork.common.files import write_json
 from graftwork.common.predicting import Outcome
 from graftwork.common.predicting.formats import Writer, choose_format, load_writer, write_rows
 from graftwork.common.predicting.job import Job, formats_of, job_of
-from graftwork.common.predicting.listing import Listing, Shard, list_files, shard_of
+from graftwork.common.predicting.listing import Listing, Shard, excluded, list_files, shard_of
+from graftwork.common.predicting.owner import check_apart, check_names, claim
 from graftwork.common.predicting.place import Place, about_of, check_same
-from graftwork.common.predicting.rows import columns, merged, read_parquet, read_rows, without
+from graftwork.common.predicting.rows import columns, files_of, merged, read_rows, without
 from graftwork.common.runs import open_run
 from graftwork.common.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from numpy.typing import NDArray
+
     from graftwork.common.manifest import Target
     from graftwork.common.provenance import Progress
 
-__all__ = ["INDEX", "assemble", "predict", "table_of"]
+__all__ = ["INDEX", "assemble", "less", "predict", "table_of"]
+
+log = logging.getLogger("graftwork")
 
 PORTIONS = {"": 256, "pixels": 16, "ml": 1}  # files whose rows are kept together: what a kill costs at most
 INDEX = "index.csv"  # of a folder of masks
@@ -65,9 +72,8 @@ def predict(
     writer = load_writer(chosen, formats[chosen]) if chosen in formats else None
     listing = list_files(source, job.endings, exclude=exclude, root=root, apart=wished if job.masks else None)
     if job.masks:
-        from graftwork.common.predicting.masking import check_names
-
-        check_names(listing, job.suffix, job.endings)
+        check_names(listing.keys.to_pylist(), job.suffix, job.endings, listing.root)
+        check_apart(wished, listing, job.suffix, job.endings)
     about = {
         **job.about,
         "folder": str(listing.root),
@@ -82,19 +88,22 @@ def predict(
         chosen, writer = "parquet", None
     place = Place.of(target, share)
     schema = columns(job.targets, job.unit)
-    old = _old(place, about)
+    if job.masks:
+        claim(wished, about)
+    then = _old(place, about)
+    old = str(then.get("written_as", ""))
     with place.open(about), Signals(place.partial) as signals:
-        left = _left(job, place, listing, schema, old, wished)
+        left = _left(job, place, listing, schema, old, wished, exclude)
         if len(left):
             _work(job, place, left, schema, signals, wished, workers, progress)
-        done = place.done(schema)
-        if old == chosen and not len(done):
-            said = about_of(place)
-            outcome = Outcome(place.file, said["rows"], said["failed"], 0)
+        streams = place.streams(schema)
+        if old == chosen and not streams and then["exclude"] == about["exclude"]:
+            outcome = Outcome(place.file, then["rows"], then["failed"], 0)
         else:
-            streams: list[Iterable[pa.Table]] = [_rows(session, schema) for session in place.parts()]
             if old:
+                done = files_of(itertools.chain(*place.streams(schema)))
                 streams.append(without(read_rows(place.table(old), table_of(old), schema), done))
+            streams = [less(stream, exclude) for stream in streams]
             outcome = assemble(place, streams, schema, chosen, writer, job.targets, about)
         place.clear()
     return replace(outcome, new=len(left))
@@ -112,39 +121,81 @@ def table_of(form: str) -> str:
 # What is left to do ----------------------------------------------------------------------------------------
 
 
-def _old(place: Place, about: Mapping[str, Any]) -> str:
-    """The format of the predictions that are there already, "" where there are none.
+def _old(place: Place, about: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is said about the predictions that are there already; nothing where there are none.
 
     Raises:
         RunError: they were made by something else.
     """
     if not place.file.exists():
-        return ""
+        return {}
     if place.file.is_dir():
         raise UsageError("it is a folder", where=place.file, remedy="name a file")
     then = about_of(place)
-    check_same(then, about, where=place.file, remedy="name another file with --out, or move this one away")
-    return str(then["written_as"])
+    remedy = "name another file with --out, or move this one away"
+    check_same(then, about, where=place.file, said=place.about, remedy=remedy)
+    return then
 
 
-def _left(job: Job, place: Place, listing: Listing, schema: pa.Schema, old: str, folder: Path) -> Listing:
-    """The files of a listing that were not predicted yet, or could not be read when they were."""
-    known = [place.done(schema)]
+def _left(
+    job: Job,
+    place: Place,
+    listing: Listing,
+    schema: pa.Schema,
+    old: str,
+    folder: Path,
+    exclude: Sequence[str],
+) -> Listing:
+    """The files of a listing that were not predicted yet, or could not be read when they were.
+
+    Raises:
+        UsageError: one of them would have the mask of a file that was predicted before.
+    """
+    named: set[str] = set()  # files that have a mask
+
+    def there(stream: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        for table in stream:
+            if not job.masks:
+                yield table
+                continue
+            masks = table["mask"].to_pylist()
+            pairs = zip(table["file"].to_pylist(), masks, strict=True)
+            named.update(key for key, mask in pairs if mask and not excluded(key, exclude))
+            # one that was removed is made again
+            yield table.filter(
+                pa.array([mask is None or (folder / mask).is_file() for mask in masks], pa.bool_())
+            )
+
+    def read(stream: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        return (table.filter(pc.is_null(table["failure"])) for table in stream)
+
+    known = files_of(there(itertools.chain(*place.streams(schema))))
     if old:
-        for table in read_rows(place.table(old), table_of(old), schema):
-            good = table.filter(pc.is_null(table["failure"]))
-            if job.masks:  # one that was removed is made again
-                good = good.filter(
-                    pa.array([(folder / name).is_file() for name in good["mask"].to_pylist()], pa.bool_())
-                )
-            known.append(good["file"].cast(pa.large_string()).combine_chunks())
-    missing = pc.invert(pc.is_in(listing.keys, pa.concat_arrays([_one(each) for each in known])))
-    return listing.rows(np.flatnonzero(missing.to_numpy(zero_copy_only=False)))
+        before = files_of(there(read(read_rows(place.table(old), table_of(old), schema))))
+        _say_changed(listing, before, place.file)
+        known = pa.concat_arrays([known, before])
+    if job.masks:
+        check_names(named.union(listing.keys.to_pylist()), job.suffix, job.endings, folder)
+    return listing.rows(np.flatnonzero(~_among(listing, known)))
 
 
-def _one(column: Any) -> pa.Array:
-    """A column as one array."""
-    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+def _among(listing: Listing, keys: pa.Array) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = pc.is_in(listing.keys, keys).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _say_changed(listing: Listing, keys: pa.Array, file: Path) -> None:
+    """Warn of files that were written after `file`, in which they stand."""
+    since, count = file.stat().st_mtime_ns, 0
+    for row in np.flatnonzero(_among(listing, keys)).tolist():
+        with suppress(OSError):  # a list may name what is gone
+            count += listing.file(row).stat().st_mtime_ns > since
+    if count:
+        log.warning(
+            "%d files changed since they were predicted: remove their rows to predict them anew (%s)",
+            count,
+            file,
+        )
 
 
 # The work --------------------------------------------------------------------------------------------------
@@ -223,9 +274,14 @@ def _tables(job: Job, left: Listing, schema: pa.Schema, folder: Path, workers: i
 # The file --------------------------------------------------------------------------------------------------
 
 
-def _rows(session: Sequence[Path], schema: pa.Schema) -> Iterator[pa.Table]:
-    for part in session:
-        yield from read_parquet(part, schema)
+def less(stream: Iterable[pa.Table], exclude: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows whose file is not excluded."""
+    for table in stream:
+        if not exclude:
+            yield table
+            continue
+        kept = [not excluded(key, exclude) for key in table["file"].to_pylist()]
+        yield table.filter(pa.array(kept, pa.bool_()))
 
 
 def assemble(

@@ -136,7 +136,7 @@ class ComparisonPage:
                         published |= {
                             (each.what, each.value): None
                             for each in facts.protocol.published
-                            if each.metric == metric
+                            if each.metric == metric and not each.label
                         }
                 values = [v for facts in members if (v := primary_value(facts)) is not None]
                 if len(values) > 1:

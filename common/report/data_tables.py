@@ -43,7 +43,9 @@ def parts_table(facts: Facts) -> Table:
     unit = facts.manifest.unit
     if unit:
         rows.append(_distinct(plural(unit), frames, ["group", unit]))
-    rows.append(_distinct(plural(facts.group), frames, ["group"]))
+    names = dict.fromkeys((facts.picture, facts.group))  # a volume may be the group
+    if len(names) > 1:
+        rows.append(_distinct(plural(facts.group), frames, ["group"]))
     several = len(facts.manifest.targets) > 1
     for target in facts.manifest.targets:
         if several:
@@ -56,7 +58,7 @@ def parts_table(facts: Facts) -> Table:
             "that it did see."
         )
     return Table(
-        f"{plural(facts.picture).capitalize()}, {plural(facts.group)} and classes of each part",
+        f"{', '.join(map(plural, names)).capitalize()} and classes of each part",
         (Column("what"), *(Column(part, numeric=True) for part in parts)),
         tuple(rows),
         stacks=SEEN in facts.parts,

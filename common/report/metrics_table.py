@@ -42,7 +42,8 @@ def metrics_table(facts: Facts) -> Table:
     columns.append(Column(plural(facts.unit), numeric=True))
     if counted:
         columns.append(Column("with the class" if facts.segments else "positive", numeric=True))
-    columns += [Column(plural(facts.group), numeric=True)]
+    apart = facts.group != facts.unit  # else a unit is a group, and is counted already
+    columns += [Column(plural(facts.group), numeric=True)] if apart else []
     columns += [Column("published")] if published else []
     columns += [Column("method")] if len(methods) > 1 else []
     rows: list[Row] = []
@@ -55,12 +56,13 @@ def metrics_table(facts: Facts) -> Table:
         cells.append(number(result.n))
         if counted:
             cells.append(number(result.positives) if result.positives is not None else "–")
-        cells.append(number(result.groups))
+        cells += [number(result.groups)] if apart else []
         if published:
             beside = [
                 f"{score(each.value)} [{sources.index((each.what, each.source)) + 1}]"
                 for each in published
-                if each.metric == result.metric and result is facts.overall(result.metric)
+                if each.metric == result.metric
+                and (result.label == each.label if each.label else result is facts.overall(result.metric))
             ]
             cells.append("; ".join(beside) or "–")
         cells += [result.method or "–"] if len(methods) > 1 else []

@@ -96,6 +96,10 @@ def _measured(metric: str, value: float) -> str:
     return f"{score(value)} {unit}" if unit in ("mm", "classes") else score(value)
 
 
+def _speed(value: float) -> str:
+    return number(round(value)) if value >= 10 else f"{value:.2g}"
+
+
 class RunPage:
     """The page of one run. Every attribute is finished text, a table or a figure."""
 
@@ -279,9 +283,7 @@ class RunPage:
             if isinstance(line.get("images_per_second"), int | float)
         ]
         if speeds:
-            said.append(
-                f"The last epoch ran at {number(round(speeds[-1]))} {plural(facts.picture)} per second."
-            )
+            said.append(f"The last epoch ran at {_speed(speeds[-1])} {plural(facts.picture)} per second.")
         return " ".join(said)
 
     @property

@@ -60,8 +60,8 @@ PROTOCOLS = (
             "neighbours of values obtained on volumes held out of the training set.",
         ),
         published=(
-            Published("dice", 0.90, "anterior, about; nnU-Net", _NNUNET),
-            Published("dice", 0.89, "posterior, about; nnU-Net", _NNUNET),
+            Published("dice", 0.90, "nnU-Net, about", _NNUNET, "anterior"),
+            Published("dice", 0.89, "nnU-Net, about", _NNUNET, "posterior"),
         ),
         group="volume",
         classes=("background", "anterior", "posterior"),

@@ -29,6 +29,7 @@ _ANIMAL = "1"
 _DETECTIONS = {_ANIMAL: "animal", "2": "person", "3": "vehicle"}  # the numbers that every such file has
 _WHOLE = [0.0, 0.0, 1.0, 1.0]  # x, y, width, height as shares of the picture
 _DIGITS = 5
+_DETECTOR = "none: each detection is the whole frame"
 
 
 def write(predictions: Predictions, file: Path) -> None:
@@ -38,10 +39,11 @@ def write(predictions: Predictions, file: Path) -> None:
     empty (of the target `empty` where there is one, else of the class `empty` of the species; 1 where neither is
     told). Its classifications are the classes of the first target, the largest score first; scores that round to
     0.00000 are left out. People and vehicles are classes too, not categories of detection. A file that could not
-    be read has a `failure`, and null for detections: it is not known to be empty.
+    be read has a `failure`, and null for detections: it is not known to be empty. A backslash in a path is one in the
+    name of a file, as on Unix.
 
     Raises:
-        TableError: no target tells classes of frames, or a path is not relative with forward slashes.
+        TableError: no target tells classes of frames, or a path is not relative, or leads out of the folder.
         RunError: it cannot be written.
     """
     target = predictions.targets[0]
@@ -52,16 +54,18 @@ def write(predictions: Predictions, file: Path) -> None:
             remedy="write .csv or .parquet",
         )
     names = [str(name) for name in predictions.frame["file"].tolist()]
-    astray = [name for name in names if name.startswith("/") or "\\" in name or ".." in name.split("/")]
+    astray = [name for name in names if name.startswith("/") or ".." in name.split("/")]
     if astray:
-        raise TableError(f"paths are relative, with forward slashes; found {astray[0]!r}", where=file)
+        raise TableError(
+            f"paths are relative, with forward slashes; found {astray[0]!r}", where="format megadetector"
+        )
     about = predictions.about
     # <domain>/<recipe>/<seed and hash>, not where it lies on this machine
     run = "/".join(str(about.get("run", "")).replace("\\", "/").split("/")[-3:])
     head = {
         "info": {
             "format_version": FORMAT_VERSION,
-            "detector": "none: each detection is the whole frame",
+            "detector": _DETECTOR,
             "classifier": f"graftwork {about.get('graftwork', '')} run {run}".strip(),
             "classifier_metadata": {
                 key: str(about[key]) for key in ("dataset", "model_sha256") if about.get(key) is not None
@@ -128,7 +132,8 @@ def read(file: str | os.PathLike[str]) -> pd.DataFrame:
         content = json.loads(Path(file).read_text(encoding="utf-8-sig"))
         categories = {str(key): str(name) for key, name in content["detection_categories"].items()}
         classes = {str(key): str(name) for key, name in content.get("classification_categories", {}).items()}
-        rows = [_row(record, categories, classes) for record in content["images"]]
+        ours = content.get("info", {}).get("detector") == _DETECTOR  # in which a backslash is part of a name
+        rows = [_row(record, categories, classes, ours) for record in content["images"]]
     except OSError as error:
         raise TableError(f"cannot be read ({error.strerror})", where=file) from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -140,7 +145,7 @@ def read(file: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def _row(
-    record: Mapping[str, Any], categories: Mapping[str, str], classes: Mapping[str, str]
+    record: Mapping[str, Any], categories: Mapping[str, str], classes: Mapping[str, str], ours: bool
 ) -> dict[str, object]:
     found = record.get("detections")
     failure = record.get("failure")
@@ -149,7 +154,7 @@ def _row(
     animals = [each for each in found or [] if categories[str(each["category"])] == "animal"]
     best = max(animals, key=lambda each: float(each["conf"]), default=None)
     row: dict[str, object] = {
-        "file": str(record["file"]).replace("\\", "/"),
+        "file": str(record["file"]) if ours else str(record["file"]).replace("\\", "/"),
         "failure": failure or None,
         "detections": len(found or []),
         "animal": float("nan") if failure else float(best["conf"]) if best else 0.0,
