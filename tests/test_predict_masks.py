@@ -20,7 +20,7 @@ from small_runs import recipe_file
 from graftwork.common.errors import GraftworkError, RunError, UsageError
 from graftwork.common.images import read_size
 from graftwork.common.masks import read_mask
-from graftwork.common.predicting.listing import IDENTITY
+from graftwork.common.predicting.listing import IDENTITY, Shard
 from graftwork.common.runs import open_run
 from graftwork.common.verbs import merge, predict, run, synthesize
 
@@ -307,3 +307,17 @@ def test_a_picture_that_follows_another_does_not_take_its_mask(
     assert {name: found for name, found in content(out).items() if "partial" not in name} == before
     assert predict(slices, photos, out, exclude=["a.png"]).new == 1
     assert list(pd.read_csv(out / "index.csv")["file"]) == ["a.jpg", "b.png"]
+
+
+def test_shards_in_which_two_pictures_have_one_mask_are_refused(
+    slices: Path, photos: Path, tmp_path: Path
+) -> None:
+    first = Shard(1, 2)
+    name = next(f"{n}" for n in range(99) if f"{n}.png" in first and f"{n}.jpg" not in first)
+    older = picture(photos / f"{name}.png", 8)
+    predict(slices, photos, tmp_path / "masks", shard="1/2")
+    older.unlink()
+    picture(photos / f"{name}.jpg", 9)
+    predict(slices, photos, tmp_path / "masks", shard="2/2")
+    with pytest.raises(RunError, match=f"{name}.png and {name}.jpg have one mask"):
+        merge(tmp_path / "masks")
