@@ -93,7 +93,8 @@ _AFTER = (
 def _measured(metric: str, value: float) -> str:
     """A value with its unit where it has one that is short: `2.812 mm`."""
     unit = metric_name(metric).unit
-    return f"{score(value)} {unit}" if unit in ("mm", "classes") else score(value)
+    text = score(value)
+    return f"{text} {unit}" if unit in ("mm", "classes") and text != NOT_AVAILABLE else text
 
 
 def _speed(value: float) -> str:
