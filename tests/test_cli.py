@@ -11,7 +11,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -479,22 +478,6 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.__stderr__)
 """
     done = process(code=code)
     assert done.stderr.splitlines()[-1] == "[]"
-
-
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["ls"], ["show", RECIPE], ["doctor"], ["rnu"]])
-def test_the_command_line_starts_quickly(words: list[str]) -> None:
-    times = []
-    for _ in range(5):
-        begun = time.perf_counter()
-        process(*words)
-        times.append(time.perf_counter() - begun)
-        if times[-1] <= 0.7:
-            break
-    # the limit is meant for two idle cores; on a busy machine the work itself is what counts
-    if min(times) > 0.7:
-        begun_cpu = sum(os.times()[2:4])
-        process(*words)
-        assert sum(os.times()[2:4]) - begun_cpu <= 0.7, f"{words}: {times}"
 
 
 def test_results_and_errors_go_to_their_streams_with_an_exit_code() -> None:

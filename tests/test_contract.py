@@ -142,7 +142,8 @@ def test_the_module_says_what_it_is(name: str, loaded: LoadedDataset) -> None:
 def test_the_protocols_judge_what_the_targets_are(loaded: LoadedDataset, manifest: Manifest) -> None:
     targets = {target.name: target for target in manifest.targets}
     judged = [domain.protocol(name) for name in (loaded.protocol, *loaded.further)]
-    assert not judged[0].by and judged[0].target in ("", manifest.target.name)
+    whole = manifest.unit if manifest.target.kind == "segmentation" else ""  # masks are judged by unit anyway
+    assert judged[0].by in ("", whole) and judged[0].target in ("", manifest.target.name)
     for protocol in judged:
         target = targets[protocol.target or manifest.target.name]
         assert protocol.kind == target.kind

@@ -255,7 +255,7 @@ def test_what_is_not_known_of_a_unit_is_not_zero(tmp_path: Path) -> None:
     truths = [read_mask(tmp_path / manifest.frame["mask"].iloc[row], SHAPE.values) for row in unit.rows]
     guess = [np.roll(each, 2, axis=0) for each in truths]
     pictures = [_Outlined(*each) for each in zip(unit.rows, truths, guess, strict=True)]
-    whole = task._row(unit, pictures, True)
+    whole = task._row(unit, pictures, True, whole=True)
     stack = measure(np.stack(truths), np.stack(guess), SHAPE.classes, (5.0, 1.0, 1.0))
     assert {name: whole[name] for name in stack} == stack
     assert stack["hausdorff_95_shape"] == 2.0
@@ -263,12 +263,14 @@ def test_what_is_not_known_of_a_unit_is_not_zero(tmp_path: Path) -> None:
     assert whole["age"] == manifest.frame["age"].iloc[unit.rows[0]]  # constant within the unit
     assert whole["weight"] is None
     assert "slice" not in whole
-    gap = task._row(unit, [pictures[0], *pictures[2:]], True)  # how far apart the others lie is not known
+    gap = task._row(
+        unit, [pictures[0], *pictures[2:]], True, whole=True
+    )  # how far apart the others lie is not known
     assert np.isnan(gap["hausdorff_95_shape"])
     assert gap["spacing"] is None
     assert gap["truth_shape"] == stack["truth_shape"] - int((truths[1] == 1).sum())
     blank = _Outlined(unit.rows[0], np.full_like(truths[0], UNKNOWN), guess[0])
-    unknown = task._row(unit, [blank, *pictures[1:]], True)
+    unknown = task._row(unit, [blank, *pictures[1:]], True, whole=True)
     assert np.isnan(unknown["truth_shape"])
     assert np.isnan(unknown["both_shape"])
     assert unknown["predicted_shape"] == stack["predicted_shape"]
