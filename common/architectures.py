@@ -13,9 +13,29 @@ from graftwork.common.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["SQUEEZENET", "Description", "architecture_of", "classes_of", "describe"]
+__all__ = ["FAMILIES", "SQUEEZENET", "Description", "architecture_of", "classes_of", "describe"]
 
 SQUEEZENET = "squeezenet1_1"  # of torchvision; timm has none
+
+# What `ls backbones` lists, by family; every other network of timm can be named in a recipe as well.
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "ResNet": ("resnet18", "resnet50", "resnet101"),
+    "VGG": ("vgg16", "vgg16_bn", "vgg19", "vgg19_bn"),
+    "Inception": ("inception_v3",),
+    "DenseNet": ("densenet121", "densenet169", "densenet201"),
+    "EfficientNet": tuple(f"efficientnet_b{each}" for each in range(5)),
+    "EfficientNet-Lite": tuple(f"tf_efficientnet_lite{each}" for each in range(3)),
+    "MobileNetV2": ("mobilenetv2_100",),
+    "MobileNetV3": ("mobilenetv3_small_100", "mobilenetv3_large_100"),
+    "SqueezeNet": (SQUEEZENET,),
+    "ConvNeXt": ("convnext_tiny", "convnext_small", "convnext_base"),
+    "ViT": ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224"),
+    "DINOv2": ("vit_small_patch14_dinov2", "vit_base_patch14_dinov2"),
+    "DINOv3": ("vit_small_patch16_dinov3", "vit_base_patch16_dinov3"),
+    "EVA-02": ("eva02_tiny_patch14_224", "eva02_small_patch14_224"),
+    "Swin": ("swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224"),
+    "MaxViT": ("maxvit_tiny_rw_224", "maxvit_rmlp_pico_rw_256"),
+}
 
 
 @dataclass(frozen=True)

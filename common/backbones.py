@@ -6,79 +6,23 @@ order of the stages, the seeded initialisation, and loading that is strict and s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import copy
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 import timm
 import torch
-from timm.models._manipulate import MATCH_PREV_GROUP, group_with_matcher
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from graftwork.common.architectures import SQUEEZENET, architecture_of, describe
 from graftwork.common.errors import UsageError, WeightsError
+from graftwork.common.stages import stages_of
 from graftwork.common.weights import Weights
 
-__all__ = ["HEAD", "Backbone", "Stage", "Staged", "create_backbone", "seeded", "stages_of"]
-
-HEAD = "head"  # the stage above the last one of a backbone
-
-_Matcher = dict[str, Any] | Callable[[str], Any]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of a backbone that is frozen or opened as one.
-
-    Attributes:
-        name: stable and readable, the path of its first module: `stem`, `blocks.0`, `layer4`, `conv_head`.
-        parameters, buffers: names inside the backbone module, as its `named_parameters` and `named_buffers`
-            give them.
-    """
-
-    name: str
-    parameters: tuple[str, ...]
-    buffers: tuple[str, ...]
-
-
-class Staged(nn.Module):
-    """A network of which each tensor belongs to a stage: those of its backbone, and `HEAD` for all that stands on it.
-
-    Attributes:
-        stages: names of the backbone's stages from input to output; `HEAD` stands above them.
-    """
-
-    stages: tuple[str, ...]
-
-    def lay_out(self, stages: Iterable[Stage], below: str = "backbone") -> None:
-        """Take note of the stages of the module called `below`; to be called once, when all modules are there."""
-        self.stages = tuple(stage.name for stage in stages)
-        self._below = below
-        self._stage_of = {
-            f"{below}.{tensor}": stage.name
-            for stage in stages
-            for tensor in (*stage.parameters, *stage.buffers)
-        }
-        for name, _ in reversed(
-            list(self.named_modules())
-        ):  # a module belongs to the stage of all its tensors
-            if name.partition(".")[0] == below:
-                within = {stage for key, stage in self._stage_of.items() if key.startswith(f"{name}.")}
-                if len(within) == 1:
-                    self._stage_of[name] = within.pop()
-
-    def stage_of(self, name: str) -> str:
-        """The stage of a parameter, a buffer or a module by its name in this network.
-
-        A module without tensors (dropout, drop-path) belongs to the stage around it; one that holds several
-        stages, to the last.
-        """
-        if name and name.partition(".")[0] != self._below:
-            return HEAD
-        while name and name not in self._stage_of:
-            name = name.rpartition(".")[0]
-        return self._stage_of.get(name, self.stages[-1])
+__all__ = ["Backbone", "create_backbone", "seeded"]
 
 
 class Backbone(nn.Module):
@@ -88,17 +32,25 @@ class Backbone(nn.Module):
         name: timm's name of the architecture.
         width: number of pooled features.
         stages: from input to output; each parameter and each buffer belongs to exactly one of them.
-        mean, std: what images in 0..1 are normalised with, one number a channel.
+        mean, std: what images in 0..1 are normalised with, one number a channel of the input.
         input_size: side in px of the square images that the network was made for.
+        padding: "same" where it pads as TensorFlow does, else "".
         network: the timm module.
     """
 
     def __init__(
-        self, network: nn.Module, name: str, mean: tuple[float, ...], std: tuple[float, ...], input_size: int
+        self,
+        network: nn.Module,
+        name: str,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        input_size: int,
+        padding: str = "",
     ) -> None:
         super().__init__()
         self.network = network
         self.name = name
+        self.padding = padding
         self.width = int(getattr(network, "head_hidden_size", None) or cast(int, network.num_features))
         self.mean = mean
         self.std = std
@@ -139,7 +91,16 @@ class Backbone(nn.Module):
         return tokens.transpose(1, 2).reshape(maps.shape[0], -1, side, side)
 
 
-def create_backbone(name: str, *, weights: Weights | None, seed: int, padding: str = "") -> Backbone:
+def create_backbone(
+    name: str,
+    *,
+    weights: Weights | None,
+    seed: int,
+    padding: str = "",
+    channels: int = 3,
+    size: int | None = None,
+    drop_path: float = 0.0,
+) -> Backbone:
     """A backbone with pretrained weights, or freshly initialised.
 
     Args:
@@ -147,20 +108,36 @@ def create_backbone(name: str, *, weights: Weights | None, seed: int, padding: s
         weights: from `load_weights`; the classifier among them is left out. None: a fresh initialisation.
         seed: of the fresh initialisation. The global generator is left as it was found, and not read.
         padding: "same" pads as TensorFlow does; "" is what the weights say, or else the architecture's own.
+        channels: of the input. Pretrained weights of the first convolution are adapted as timm does: for one channel
+            those of the colours are added up, for more than three they are repeated and scaled.
+        size: side of the pictures, px; None for what the network was made for. Of networks with tables of positions
+            these are resampled, as timm does.
+        drop_path: probability with which the deepest residual branch is left out in training; it rises from 0.
 
     Raises:
-        UsageError: no such architecture, or it cannot pad as asked.
+        UsageError: no such architecture, or it cannot pad, take pictures or leave out branches as asked.
         WeightsError: the tensors do not fit; names all that are missing, unexpected or of another shape.
     """
     architecture, tag = architecture_of(name)
     padding = padding or (weights.record.padding if weights is not None else "")
-    network = _network(architecture, tag, padding, seed)
+    network, native = _network(architecture, tag, padding, seed, channels, size, drop_path)
     config: Mapping[str, Any] = cast(Any, network).pretrained_cfg
     mean, std = tuple(config["mean"]), tuple(config["std"])
     if weights is not None:
-        _load_strictly(network, weights, architecture)
+        _load_strictly(network, native, weights, architecture, channels)
         mean, std = weights.record.mean, weights.record.std
-    return Backbone(network, architecture, mean, std, int(config["input_size"][-1]))
+    mean, std = _for_channels(mean, channels), _for_channels(std, channels)
+    if size is not None:
+        _check_size(network, architecture, channels, size)
+    return Backbone(network, architecture, mean, std, int(config["input_size"][-1]), padding)
+
+
+def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """Mean or deviation of as many channels: of one the mean over the colours, which a further one has too."""
+    if len(values) == channels:
+        return values
+    middle = sum(values) / len(values)
+    return (middle,) if channels == 1 else (*values[:channels], *[middle] * (channels - len(values)))
 
 
 @contextmanager
@@ -175,15 +152,26 @@ def seeded(seed: int) -> Iterator[None]:
         torch.set_rng_state(state)
 
 
-def _network(architecture: str, tag: str, padding: str, seed: int) -> nn.Module:
+def _network(
+    architecture: str, tag: str, padding: str, seed: int, channels: int, size: int | None, drop_path: float
+) -> tuple[nn.Module, bool]:
+    """The timm module, and whether it takes pictures of the size that its weights were made for."""
     if padding not in ("", "same"):
         raise UsageError(f"padding is '' or 'same', not '{padding}'", where="backbone.padding")
     with seeded(seed):
         if architecture == SQUEEZENET:
             if padding:
                 raise _no_padding(architecture)
-            return _SqueezeNet()
+            if drop_path:
+                raise _no_drop_path(architecture)
+            return _SqueezeNet(channels), True
+        said = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+        fixed = said is not None and said.fixed_input_size and said.input_size is not None
+        resized = bool(fixed and size is not None and size != said.input_size[-1])  # type: ignore[union-attr]
         options: dict[str, Any] = {"pad_type": "same"} if padding else {}
+        options |= {"in_chans": channels} if channels != 3 else {}
+        options |= {"drop_path_rate": drop_path} if drop_path else {}
+        options |= {"img_size": size} if resized else {}
         try:
             network: nn.Module = timm.create_model(
                 f"{architecture}.{tag}" if tag and describe(architecture, tag) else architecture,
@@ -192,10 +180,55 @@ def _network(architecture: str, tag: str, padding: str, seed: int) -> nn.Module:
                 **options,
             )
         except TypeError as error:
-            if not padding or "pad_type" not in str(error):
-                raise
-            raise _no_padding(architecture) from error
-    return network
+            if padding and "pad_type" in str(error):
+                raise _no_padding(architecture) from error
+            if drop_path and "drop_path" in str(error):
+                raise _no_drop_path(architecture) from error
+            raise
+        except (AssertionError, RuntimeError, ValueError) as error:
+            if resized:
+                raise _no_size(architecture, size or 0, None) from error
+            raise
+    return network, not resized
+
+
+def _check_size(network: nn.Module, architecture: str, channels: int, size: int) -> None:
+    """See that pictures of a size go through a network, without computing anything."""
+    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
+    if isinstance(patch, tuple) and size % int(patch[0]):  # the rest of the picture would be cut off, unsaid
+        raise _no_size(architecture, size, network)
+    ghost = copy.deepcopy(network).to("meta").eval()
+    try:
+        with torch.no_grad():
+            ghost_maps = cast(Any, ghost).forward_features(
+                torch.empty(2, channels, size, size, device="meta")
+            )
+            cast(Any, ghost).forward_head(ghost_maps, pre_logits=True)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise _no_size(architecture, size, network) from error
+
+
+def _no_size(architecture: str, size: int, network: nn.Module | None) -> UsageError:
+    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
+    unit = int(patch[0]) if isinstance(patch, tuple) and patch[0] >= 8 else 32
+    said = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    native = int(said.input_size[-1]) if said is not None and said.input_size else 0
+    if said is not None and said.fixed_input_size:
+        below, above = max(unit, size // unit * unit), (size // unit + 1) * unit
+        remedy = f"choose a multiple of {unit}, such as {below} or {above}; it was made for {native} px"
+    else:
+        remedy = f"choose a larger size; it was made for {native} px"
+    return UsageError(
+        f"{architecture} does not take pictures of {size} px", where="image.size", remedy=remedy
+    )
+
+
+def _no_drop_path(architecture: str) -> UsageError:
+    return UsageError(
+        f"{architecture} has no residual branches that could be left out",
+        where="backbone.drop_path",
+        remedy="set it to 0",
+    )
 
 
 def _no_padding(architecture: str) -> UsageError:
@@ -211,16 +244,20 @@ class _SqueezeNet(nn.Module):
 
     num_features = 512
     pretrained_cfg: Mapping[str, Any] = {
+        "first_conv": "features.0",
         "mean": timm.data.IMAGENET_DEFAULT_MEAN,
         "std": timm.data.IMAGENET_DEFAULT_STD,
         "input_size": (3, 224, 224),
     }
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 3) -> None:
         super().__init__()
         from torchvision.models import squeezenet1_1
 
-        self.features: nn.Module = squeezenet1_1().features
+        self.features: Any = squeezenet1_1().features
+        if channels != 3:
+            first = self.features[0]
+            self.features[0] = nn.Conv2d(channels, first.out_channels, first.kernel_size, first.stride)
 
     def forward_features(self, images: Tensor) -> Tensor:
         maps: Tensor = self.features(images)
@@ -233,14 +270,23 @@ class _SqueezeNet(nn.Module):
         return {"stem": r"^features\.0", "blocks": r"^features\.(\d+)"}
 
 
-def _load_strictly(network: nn.Module, weights: Weights, architecture: str) -> None:
+def _load_strictly(
+    network: nn.Module, native: bool, weights: Weights, architecture: str, channels: int
+) -> None:
     wanted = network.state_dict()
+    tensors = dict(weights.tensors)
+    if channels != 3:
+        for conv in _names(cast(Any, network).pretrained_cfg.get("first_conv")):
+            key = f"{conv}.weight"
+            if key in tensors:
+                tensors[key] = adapt_input_conv(channels, tensors[key])
+    if not native:  # tables of positions, as timm resamples them when it loads weights of another size
+        resample = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+        tensors = dict(resample(tensors, network)) if resample is not None else tensors
     said = describe(architecture)
     head = tuple(f"{classifier}." for classifier in (said.classifiers if said is not None else ()))
     given = {
-        key: value
-        for key, value in weights.tensors.items()
-        if key in wanted or not head or not key.startswith(head)
+        key: value for key, value in tensors.items() if key in wanted or not head or not key.startswith(head)
     }
     faults = [f"missing: {key} {list(value.shape)}" for key, value in wanted.items() if key not in given]
     faults += [f"unexpected: {key} {list(value.shape)}" for key, value in given.items() if key not in wanted]
@@ -260,60 +306,6 @@ def _load_strictly(network: nn.Module, weights: Weights, architecture: str) -> N
     network.load_state_dict(given, strict=True)
 
 
-def stages_of(network: nn.Module) -> tuple[Stage, ...]:
-    """Group all parameters and buffers by timm's own coarse matcher, with three adjustments.
-
-    A convolution after the blocks (`conv_head`) is a stage of its own, where timm adds it to the last block.
-    A norm layer that would stand alone (the last one of DenseNet, Swin, ViT; those of VGG) belongs to the
-    stage before it. Tables of positions that all blocks read belong to the stem.
-    """
-    parameters = dict(network.named_parameters())
-    buffers = dict(network.named_buffers())
-    names = [*parameters, *buffers]
-    shared = [name for name in names if name.split(".")[0] in ("rope", "rel_pos_bias")]
-    rest = [(name, None) for name in names if name not in shared]
-    matcher = _without_merging(cast(Any, network).group_matcher(coarse=True))
-    groups: list[list[str]] = []
-    for _, members in sorted(group_with_matcher(iter(rest), matcher).items()):
-        holds_weights = any(name in parameters and parameters[name].ndim > 1 for name in members)
-        if groups and not holds_weights:
-            groups[-1] += members
-        else:
-            groups.append(list(members))
-    groups[0] += shared
-    if sorted(name for group in groups for name in group) != sorted(names):
-        raise RuntimeError(f"the stages of {type(network).__name__} do not hold each tensor exactly once")
-    return tuple(
-        Stage(
-            "stem" if position == 0 else _stage_name(group, names),
-            tuple(f"network.{name}" for name in group if name in parameters),
-            tuple(f"network.{name}" for name in group if name in buffers),
-        )
-        for position, group in enumerate(groups)
-    )
-
-
-def _without_merging(matcher: _Matcher) -> _Matcher:
-    """timm's matcher, with what it adds to the group before as a group of its own, in the same order."""
-    if not isinstance(matcher, dict):
-        return matcher
-
-    def apart(rule: tuple[str, Any]) -> tuple[str, Any]:
-        pattern, suffix = rule
-        return pattern, (MATCH_PREV_GROUP[0] - 1,) if suffix == MATCH_PREV_GROUP else suffix
-
-    return {
-        key: [apart(rule) for rule in rules] if isinstance(rules, list | tuple) else rules
-        for key, rules in matcher.items()
-    }
-
-
-def _stage_name(group: Iterable[str], names: Iterable[str]) -> str:
-    """The shortest path of modules to the group's first tensor under which no other group's tensor lies."""
-    inside = set(group)
-    first = next(iter(group)).split(".")
-    for depth in range(1, len(first)):
-        path = ".".join(first[:depth])
-        if all(name in inside for name in names if name.startswith(path + ".")):
-            return path
-    return ".".join(first)
+def _names(value: object) -> tuple[str, ...]:
+    """One name or several, as timm's descriptions have them."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else ()

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import signal
+import weakref
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from graftwork.common.seeds import seed_of
 
@@ -29,16 +31,45 @@ __all__ = ["Batch", "Failure", "batches", "epoch_plan"]
 log = logging.getLogger("graftwork")
 
 
-def epoch_plan(rows: NDArray[np.int64], batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """The batches of one epoch: all rows once, in an order that depends on (seed, epoch) alone.
+def epoch_plan(
+    rows: NDArray[np.int64],
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    classes: NDArray[np.int64] | None = None,
+) -> list[NDArray[np.int64]]:
+    """The batches of one epoch, in an order that depends on (seed, epoch) alone: all rows once, or balanced.
 
     Batch sizes differ by one at most, so no small last batch unsettles batch norm.
 
+    Args:
+        classes: the class of each entry of `rows`, a code from 0, or -1 where it is not known. With it, the epoch holds
+            as many draws as `rows` has entries, and each known class equally often (up to one). Of a rare class each
+            member comes equally often (up to one), of a frequent one a part of the members comes once; which ones,
+            changes with the epoch. Entries of no known class are left out.
+
     Returns:
-        ceil(n / batch_size) arrays of row numbers.
+        ceil(n / batch_size) arrays of row numbers; none where no class is known.
     """
-    order = np.random.Generator(np.random.Philox(seed_of(seed, "order", epoch))).permutation(len(rows))
-    return [part for part in np.array_split(rows[order], max(1, -(-len(rows) // batch_size))) if len(part)]
+    drawn = rows if classes is None else rows[_balanced(classes, seed_of(seed, "balance", epoch))]
+    order = np.random.Generator(np.random.Philox(seed_of(seed, "order", epoch))).permutation(len(drawn))
+    return [part for part in np.array_split(drawn[order], max(1, -(-len(drawn) // batch_size))) if len(part)]
+
+
+def _balanced(classes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """As many positions as `classes` has, each class that is known equally often, up to one."""
+    random = np.random.Generator(np.random.Philox(seed))
+    known = np.unique(classes[classes >= 0])
+    if not len(known):
+        return np.empty(0, np.int64)
+    draws = np.full(len(known), len(classes) // len(known))
+    draws[random.permutation(len(known))[: len(classes) % len(known)]] += 1
+    parts = []
+    for code, count in zip(known, draws, strict=True):
+        members = random.permutation(np.flatnonzero(classes == code))
+        parts.append(np.resize(members, count))  # all of them over and over, then the first ones once more
+    return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -82,7 +113,14 @@ class _BatchSource(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         rows = self.plan[index]
-        return _collate([self.source[self.epoch, int(row)] for row in rows], rows)
+        batch = _collate([self.source[self.epoch, int(row)] for row in rows], rows)
+        if get_worker_info() is not None:
+            # Here, where running out of it is an error that arrives: the thread that hands over would lose the batch,
+            # and the parent would wait for it for ever.
+            for values in (batch.inputs, batch.targets):
+                if values.numel():
+                    values.share_memory_()  # type: ignore[no-untyped-call]
+        return batch
 
 
 def _prepare_worker(_: int) -> None:
@@ -99,16 +137,67 @@ def _same(batch: Batch) -> Batch:
     return batch
 
 
-def _quietly(loader: DataLoader[Batch]) -> Iterator[Batch]:
+class _Quiet:
     """The loader's batches, a worker's death being an error of `next` alone.
 
     torch's own handler of SIGCHLD raises wherever the main thread happens to be, in the middle of a step too.
     """
-    before = signal.getsignal(signal.SIGCHLD)
-    iterator = iter(loader)
-    with contextlib.suppress(ValueError):  # not in the main thread: torch has set none
-        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
-    return iterator
+
+    def __init__(self, loader: DataLoader[Batch]) -> None:
+        before = signal.getsignal(signal.SIGCHLD)
+        self.iterator = iter(loader)
+        with contextlib.suppress(ValueError):  # not in the main thread: torch has set none
+            signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.iterator
+
+    def codes(self) -> list[int]:
+        """How the workers that are no more ended: exit codes, a signal as a negative number."""
+        workers = getattr(self.iterator, "_workers", ())
+        for worker in workers:
+            worker.join(0.05)  # one that broke off in the middle of a batch may be ending just now
+        return [worker.exitcode for worker in workers if worker.exitcode]
+
+    def close(self) -> None:
+        """End the workers, and free what they hold, before others are started."""
+        getattr(self.iterator, "_shutdown_workers", lambda: None)()
+
+
+def _cause(error: BaseException, codes: Sequence[int]) -> str:
+    """Why loading processes failed, as far as it can be known, and the way out."""
+    said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    everything = " ".join(said).lower()
+    full = "shared memory" in everything or "no space left on device" in everything
+    if full or -signal.SIGBUS in codes:
+        try:
+            room = f"{shutil.disk_usage('/dev/shm').total / 2**20:.0f} MiB"
+        except OSError:
+            room = "missing"
+        sure = "" if full else "killed by SIGBUS, most often because "
+        return (
+            f"{sure}shared memory (/dev/shm, {room}), through which batches are handed over, is full; "
+            "use fewer training.workers, or give the container more, as with --shm-size=2g"
+        )
+    if "too many open files" in everything:
+        return "too many open files; use fewer training.workers, or raise the limit with ulimit -n"
+    if -signal.SIGKILL in codes:
+        return (
+            "killed by signal 9, most often because memory ran out; "
+            "use fewer training.workers, or a smaller training.batch_size"
+        )
+    if isinstance(error, MemoryError) or "cannot allocate memory" in everything:
+        return f"memory ran out ({said[-1]}); use fewer training.workers, or a smaller training.batch_size"
+    if codes:
+        ends = {f"killed by signal {-code}" if code < 0 else f"it ended with code {code}" for code in codes}
+        return ", ".join(sorted(ends))
+    if said[0].startswith("Caught "):  # the error of the worker itself, its traceback and then its text
+        return f"its own error: {said[-1]}"
+    return said[0]
+
+
+# How many workers a source could bear where some died: not to be tried anew in every epoch.
+_bearable: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
 def batches(
@@ -116,32 +205,40 @@ def batches(
 ) -> Generator[Batch]:
     """The batches of `plan` in its order, read ahead by `workers` processes.
 
-    Should a worker die (most often for want of memory), the rest is read in this process and the log says so:
-    the batches are the same either way.
+    Should a worker die (most often for want of memory), the rest is read by half as many, then by one, then in this
+    process, and the log says why: the batches are the same in every case. An error that the source itself makes is
+    raised by this process in the end.
     """
     done = 0
-    if workers and len(plan) > 1:
+    with contextlib.suppress(TypeError):  # a source that cannot be referred to weakly is tried anew
+        workers = min(workers, _bearable.get(source, workers))
+    while workers and len(plan) - done > 1:
+        reader: _Quiet | None = None
         loader = DataLoader(
-            _BatchSource(source, plan, epoch),
+            _BatchSource(source, plan[done:], epoch),
             batch_size=None,
-            num_workers=min(workers, len(plan)),
+            num_workers=min(workers, len(plan) - done),
             worker_init_fn=_prepare_worker,
             collate_fn=_same,  # type: ignore[arg-type]  # batch_size=None hands over one item at a time
             # workers must not draw their seed from the global generator
             generator=torch.Generator().manual_seed(0),
         )
         try:
-            for batch in _quietly(loader):
+            reader = _Quiet(loader)
+            for batch in reader:
                 yield batch
                 done += 1
             return
-        except (RuntimeError, OSError, EOFError) as error:
-            lost = isinstance(error, ConnectionError | EOFError)  # in the middle of a batch
-            if not lost and not any(word in str(error).lower() for word in ("worker", "shared memory")):
-                raise
-            log.warning(
-                "a loading process died (%s); going on without loading processes", str(error).split("\n")[0]
-            )
+        except (RuntimeError, OSError, EOFError, MemoryError) as error:
+            cause = _cause(error, reader.codes() if reader is not None else ())
+        finally:
+            if reader is not None:
+                reader.close()
+        workers = min(workers, len(plan) - done) // 2
+        with contextlib.suppress(TypeError):
+            _bearable[source] = workers
+        left = f"{workers} of them" if workers else "without loading processes"
+        log.warning("a loading process died (%s); going on %s", cause, f"with {left}" if workers else left)
     rest = _BatchSource(source, plan[done:], epoch)
     for index in range(len(rest)):
         yield rest[index]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "Kind", "Shown", "cp", "find_recipe", "ls", "recipe_keys", "show"]
 
-Kind = Literal["recipes", "datasets", "protocols", "weights"]
+Kind = Literal["recipes", "datasets", "protocols", "weights", "backbones"]
 Words = str | os.PathLike[str]
 RECIPE_KEYS = "recipe-keys"  # what `show` calls the table of keys
 
@@ -27,11 +27,11 @@ class Entry:
     """One line of `ls`.
 
     Attributes:
-        kind: "recipes", "datasets", "protocols" or "weights".
+        kind: "recipes", "datasets", "protocols", "weights" or "backbones".
         name: what the other verbs call it.
         title: for people.
         about: of a recipe, the score to expect; of a dataset, its classes and groups; of a protocol, its
-            source; of weights, where they lie and their licence.
+            source; of weights, where they lie and their licence; of a backbone, where its weights are to be had.
     """
 
     kind: Kind
@@ -51,7 +51,7 @@ class Shown:
 
 
 def ls(kind: Kind | None = None) -> list[Entry]:
-    """List what there is: recipes, datasets, protocols, and the weights to be had without a network.
+    """List what there is: recipes, datasets, protocols, the weights to be had without a network, and backbones.
 
     Args:
         kind: one of them; None for all.
@@ -70,6 +70,8 @@ def ls(kind: Kind | None = None) -> list[Entry]:
         raise UsageError(f"nothing of this kind: {kind}", where="ls", remedy=remedy)
     if kind == "weights":
         return _weights()
+    if kind == "backbones":
+        return _backbones()
     from graftwork.common.domain import names
 
     describe = {"recipes": _about_recipe, "datasets": _about_dataset, "protocols": _about_protocol}[kind]
@@ -140,11 +142,89 @@ def _weights() -> list[Entry]:
     ]
 
 
+def _backbones() -> list[Entry]:
+    """The backbones of each family, from the table of their figures; nothing is built."""
+    import csv
+    from importlib.resources import files
+
+    from graftwork.common.weights import available
+
+    here = {each.backbone: f"here, {each.source}" for each in available()}
+    rows = csv.DictReader((files("graftwork.common") / "families.csv").read_text("utf-8").splitlines())
+    return [
+        Entry(
+            "backbones",
+            f"backbone/{row['name']}",
+            f"{row['family']}: {int(row['parameters']) / 1e6:.1f} M parameters, "
+            f"{int(row['multiply_adds']) / 1e9:.2f} G multiply-adds at {row['size']} px, {row['stages']} stages",
+            here.get(
+                row["name"], "from the hub" if row["name"] != "squeezenet1_1" else "a file of one's own"
+            ),
+        )
+        for row in rows
+    ]
+
+
+def _backbone(name: str) -> Shown:
+    """What `show backbone/NAME` shows: the stages with what they hold and cost, and where weights are to be had."""
+    from graftwork.common.architectures import architecture_of, describe
+    from graftwork.common.backbones import create_backbone
+    from graftwork.common.costs import multiply_adds
+    from graftwork.common.weights import available
+
+    architecture, tag = architecture_of(name)
+    backbone = create_backbone(name, weights=None, seed=0)
+    size = backbone.input_size
+    costs = multiply_adds(backbone, size)
+    tensors = dict(backbone.named_parameters())
+    held = {stage.name: sum(tensors[key].numel() for key in stage.parameters) for stage in backbone.stages}
+    whole, work = sum(held.values()), sum(costs.values())
+    said = describe(architecture, tag)
+    lines = [
+        f"# {architecture}", "",
+        f"- parameters: {whole:,}",
+        f"- multiply-adds of a picture at {size} px: {work / 1e9:.3f} G",
+        f"- features: {backbone.width:,}",
+        f"- mean and deviation of the usual weights: {_few(backbone.mean)} and {_few(backbone.std)}",
+        f"- other sizes: {_other_sizes(architecture)}",
+        f"- licence of the usual weights: {(said.licence if said else '') or 'not said'}",
+        "", "| stage | parameters | share | multiply-adds, M | share |", "| --- | ---: | ---: | ---: | ---: |",
+    ]  # fmt: skip
+    lines += [
+        f"| {stage} | {number:,} | {number / whole:.1%} | {costs[stage] / 1e6:,.1f} | {costs[stage] / work:.1%} |"
+        for stage, number in held.items()
+    ]
+    found = [each for each in available() if each.backbone == architecture]
+    lines += ["", "Pretrained weights:", ""]
+    lines += [f"- here, {each.source}: {each.origin}; {each.trained_on}; {each.licence}" for each in found]
+    if said is not None and said.repository:
+        lines.append(f'- with a network and backbone.weights = ["hub"]: {said.repository} ({said.tag})')
+    if not found and not (said is not None and said.repository):
+        lines.append(
+            "- none known; a safetensors file of your own with a card beside it will do (backbone.file)"
+        )
+    return Shown("backbone", f"backbone/{name}", "\n".join(lines) + "\n", "timm")
+
+
+def _few(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _other_sizes(architecture: str) -> str:
+    import timm
+
+    said = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    if said is not None and said.fixed_input_size:
+        return "multiples of its patches and windows; tables of positions are resampled"
+    return "any that its layers can take"
+
+
 def show(name: str, kind: str | None = None) -> Shown:
-    """Show a recipe, the card of a dataset, or the methods of a protocol.
+    """Show a recipe, the card of a dataset, the methods of a protocol, or the stages of a backbone.
 
     A dataset and its protocol may share a name; the dataset comes first, --kind protocol asks for the other.
-    `recipe-keys` shows every key of a recipe with what it takes, its default and what it does.
+    `recipe-keys` shows every key of a recipe with what it takes, its default and what it does; `backbone/NAME`
+    the stages of any network of timm, and where pretrained weights are to be had.
 
     Args:
         name: as `ls` lists it.
@@ -157,6 +237,8 @@ def show(name: str, kind: str | None = None) -> Shown:
 
     if name == RECIPE_KEYS and kind is None:
         return Shown("keys", name, _key_table(), "graftwork.common.recipe.sections")
+    if name.startswith("backbone/") and kind in (None, "backbone"):
+        return _backbone(name.removeprefix("backbone/"))
     sources: dict[str, Callable[[], Shown]] = {
         "recipe": lambda: Shown("recipe", name, *domain.recipe_text(name)),
         "dataset": lambda: Shown("dataset", name, domain.card(name), domain.dataset(name).module.__name__),

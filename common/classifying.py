@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
-from graftwork.common.errors import UsageError
+from graftwork.common.checkpoints import begin_network
+from graftwork.common.decoded import decode_once
+from graftwork.common.epochs import plan_for
+from graftwork.common.errors import RunError, UsageError
 from graftwork.common.evaluation import score
 from graftwork.common.explanation import write_mistakes
-from graftwork.common.features import FeatureSource, compute_features
+from graftwork.common.features import FeatureSource, compute_features, worth_keeping
 from graftwork.common.files import writing
-from graftwork.common.freezing import apply, backbone_is_fixed, trainability
+from graftwork.common.freezing import frozen_stages
 from graftwork.common.networks import Network
 from graftwork.common.objectives import objective
 from graftwork.common.prediction import (
@@ -24,24 +28,27 @@ from graftwork.common.prediction import (
     predict_rows,
     prediction_table,
     quarantine,
-    read_first,
 )
+from graftwork.common.prefix import Cut, Uncut, cut, fingerprint
 from graftwork.common.sources import ImageSource
+from graftwork.common.state import State
 from graftwork.common.tasks import encode, outputs, probabilities
-from graftwork.common.training import begin_network
 from graftwork.common.transforms import Preprocessing, augmenter
 from graftwork.common.volumes import is_volume
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from numpy.typing import NDArray
 
+    from graftwork.common.freezing import Plan
     from graftwork.common.manifest import Target
     from graftwork.common.provenance import Progress
     from graftwork.common.runs import Run
     from graftwork.common.signals import Signals
-    from graftwork.common.weights import WeightsRecord
 
 __all__ = ["Classifying"]
+
+log = logging.getLogger("graftwork")
 
 
 class Classifying:
@@ -49,7 +56,7 @@ class Classifying:
 
     Attributes:
         network: a backbone with a head.
-        source: what it learns from: pictures, or the output of a backbone that never changes.
+        source: what it learns from and is judged on: pictures, or the kept output of frozen stages.
         minimise: the loss of each case.
     """
 
@@ -59,7 +66,7 @@ class Classifying:
         if any(is_volume(path) for path in run.manifest.frame["path"]):
             raise UsageError("volumes are outlined, and not classified", where=run.manifest.dataset)
         self.run, self.accelerator, self.signals, self.progress = run, accelerator, signals, progress
-        network, preprocessing, record = begin_network(run, accelerator)
+        network, preprocessing, _ = begin_network(run, accelerator)
         self.network = cast(Network, network)
         self.pictures = ImageSource(
             run.manifest,
@@ -67,34 +74,107 @@ class Classifying:
             augment=augmenter(run.recipe.augmentation),
             seed=run.recipe.seed,
         )
-        self.source = self._source(record)
+        self.source: ImageSource | FeatureSource = self.pictures
+        self._cuts: dict[int, Cut | Uncut] = {}
+        self._decoded = False
         truth = self.pictures.targets[run.split.rows("train")]
         self.minimise = objective(run.manifest.targets, run.recipe.training, truth, accelerator.device)
 
-    def _source(self, record: WeightsRecord | None) -> ImageSource | FeatureSource:
-        run, recipe = self.run, self.run.recipe
-        main = self.accelerator.is_main_process
-        modes = [
-            trainability(recipe.strategy.name, recipe.strategy.norm, self.network.stages, epoch=epoch)
-            for epoch in range(1, recipe.training.epochs + 1)
-        ]
-        if self.pictures.augment is not None or not backbone_is_fixed(modes) or record is None:
-            if main and not (run.folder / "last").is_dir():
-                read_first(run, self.pictures, self._check("reading the parts that are judged"))
-            return self.pictures
-        apply(self.network, modes[0])
-        backbone = self.network.backbone
+    def learn_from(self, plan: Plan, number: int, first: int) -> tuple[ImageSource | FeatureSource, int]:
+        """See `training.Sources`: the kept output of the frozen stages where that saves work, else pictures, decoded
+        once."""
+        run, network = self.run, self.network
+        stages = frozen_stages(plan.phases[number].modes)
+        decided = run.frozen.get(str(number + 1))
+        if decided is None:
+            decided = self._decide(plan, number, first, stages)
+            if self.accelerator.is_main_process:
+                run.write_frozen(number + 1, decided)
+                log.info("%s: %s", decided["phase"], decided["why"])
+            self.accelerator.wait_for_everyone()
+        network.enter(None)
+        self.source, kept = self.pictures, 0
+        if decided["keep"]:
+            self.source, kept = self._features(stages), stages
+        else:
+            self._decode()
+        return self.source, kept
+
+    def _decide(self, plan: Plan, number: int, first: int, stages: int) -> dict[str, Any]:
+        """Whether what the frozen stages of a phase put out is kept, and why; arithmetic alone, so that a resumed run
+        would decide the same."""
+        recipe, phase = self.run.recipe, plan.phases[number]
+        names, augmented = self.network.stages, self.pictures.augment is not None
+        said = {"phase": phase.name, "stages": stages, "behind": names[stages - 1] if stages else ""}
+        mixes = recipe.training.mixup or recipe.training.cutmix
+        if not stages:
+            return said | {"keep": False, "why": "no stage from the input on is frozen"}
+        if mixes:
+            return said | {"keep": False, "why": "not kept: pictures are mixed anew in every step"}
+        if recipe.strategy.strengths:
+            return said | {"keep": True, "why": f"kept behind {said['behind']}: the head is solved on it"}
+        last = plan.last_epoch(number, recipe.training.epochs)
+        found = self._cut(stages)
+        if isinstance(found, Uncut):
+            return said | {"keep": False, "why": f"not kept: {found.reason}"}
+        decision = worth_keeping(
+            self.network.backbone,
+            found,
+            stages,
+            size=recipe.image.size,
+            epochs=recipe.strategy.plateau + 1 if last is None else last - first + 1,
+            trained=len(self.run.split.rows("train")),
+            judged=sum(len(self.run.split.rows(part)) for part in parts_judged(self.run)),
+            views=recipe.augmentation.views,
+            fresh=augmented and not recipe.augmentation.views,
+        )
+        return said | {"keep": decision.keep, "why": decision.why}
+
+    def _cut(self, stages: int) -> Cut | Uncut:
+        if stages not in self._cuts:
+            self._cuts[stages] = cut(self.network.backbone, stages, size=self.run.recipe.image.size)
+        return self._cuts[stages]
+
+    def _features(self, stages: int) -> FeatureSource:
+        """What the first stages, as they are now, put out for every case; the network enters behind them."""
+        run, recipe, backbone = self.run, self.run.recipe, self.network.backbone
+        found = self._cut(stages)
+        if isinstance(found, Uncut):
+            raise RunError(f"what was kept cannot be entered again: {found.reason}", where=run.folder)
         with self.accelerator.main_process_first():  # the others find them in the cache
-            return compute_features(
+            source = compute_features(
                 backbone,
                 self.pictures,
                 run.files["sha256"].tolist(),
-                weights=f"{backbone.name} {record.sha256} {record.padding}",
+                cut=found,
+                weights=fingerprint(backbone, stages),
                 device=self.accelerator.device,
-                precision=recipe.training.precision,
+                precision=str(run.environment["precision"]),
                 workers=recipe.training.workers,
-                progress=self._check("features of the frozen backbone"),
+                views=recipe.augmentation.views if self.pictures.augment is not None else 0,
+                changed=run.split.rows("train"),
+                progress=self._check("features of the frozen stages"),
             )
+        if stages < len(self.network.stages):
+            self.network.enter(found)
+        return source
+
+    def _decode(self) -> None:
+        """Read each picture once, the judged ones too, so that a damaged one ends no long run."""
+        run = self.run
+        if self._decoded:
+            return
+        self._decoded = True
+        with self.accelerator.main_process_first():
+            failures = decode_once(
+                self.pictures,
+                np.concatenate([run.split.rows(part) for part in ("train", *parts_judged(run))]),
+                run.files["sha256"].tolist(),
+                workers=run.recipe.training.workers,
+                progress=self._check("reading pictures"),
+            )
+        if self.accelerator.is_main_process:
+            quarantine(State(), failures, run.recipe.training.tolerance, run)
 
     def _check(self, what: str) -> Check:
         return heeding(what, self.signals, self.progress)
@@ -123,6 +203,26 @@ class Classifying:
             float(loss.mean()) if len(loss) else None, None if math.isnan(value) else value, failures
         )
 
+    @property
+    def balanced(self) -> NDArray[np.int64] | None:
+        """The class of each training case by which sampling is balanced; None where the recipe does not ask for it.
+
+        Raises:
+            UsageError: the first target has no exclusive classes.
+        """
+        if self.run.recipe.training.sampling != "balanced":
+            return None
+        target = self.run.manifest.targets[0]
+        if target.kind == "multi-label":
+            raise UsageError(
+                f"{target.name} has labels that go together, so there is no one class to balance by",
+                where="training.sampling",
+                remedy="use training.class_weights=balanced",
+            )
+        return np.asarray(
+            encode([target], self.run.manifest.frame.iloc[self.run.split.rows("train")]), np.int64
+        )
+
     def _judged(self) -> tuple[Target, slice]:
         """The target of the protocol, and where its scores stand among those of all."""
         name, at = self.run.protocol.target, 0
@@ -137,6 +237,9 @@ class Classifying:
     def predict(self) -> None:
         """Write the scores of the parts that are judged; this is the one time that the test parts are read."""
         run, parts = self.run, parts_judged(self.run)
+        _, _, state = run.saved("last")  # type: ignore[misc]
+        plan = plan_for(run.recipe, self.network)
+        self.learn_from(plan, *plan.at(state.best_epoch, state.plateaus))
         rows = np.concatenate([run.split.rows(part) for part in parts])
         logits, failures = predict_rows(
             self.network, self.source, rows,
@@ -144,7 +247,6 @@ class Classifying:
             workers=run.recipe.training.workers, progress=self._check("predicting"),
         )  # fmt: skip
         if self.accelerator.is_main_process:
-            _, _, state = run.saved("last")  # type: ignore[misc]
             quarantine(state, failures, run.recipe.training.tolerance, run)
             run.write_progress(state)
             with writing(run.folder / "predictions.parquet") as temporary:
@@ -154,5 +256,6 @@ class Classifying:
 
     def illustrate(self) -> None:
         """Write the pictures of the most confident mistakes."""
+        self.network.enter(None)
         plain = ImageSource(self.run.manifest, self.pictures.preprocessing)
         write_mistakes(self.run, self.network, plain, self.accelerator.device)

@@ -63,6 +63,8 @@ class Dataset:
         citation: how the data are cited.
         further: names of further protocols, in the order of a report: of other targets, or of cases put together
             (the frames of an event).
+        known_as: further names that the data, or the collections that they are drawn from, go by; weights that say
+            they were trained on one of them have seen these pictures.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Dataset:
     licence: str
     citation: str
     further: tuple[str, ...] = ()
+    known_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,18 @@
-"""Frozen work is done once: the output of a backbone that does not change, kept by content.
+"""Frozen work is done once: what the frozen stages of a backbone put out, kept by content.
 
-The unit is a chunk of consecutive cases. Its key is a hash of all that its output depends on: the weights, the
-preprocessing, the reader, the library and the content of every picture. So the same pictures are never sent
-through the same network twice, whatever the seed or the split, and no stale output can survive a change.
+A row is what crosses behind the last frozen stage for one picture. It is found by a hash of all that it depends on:
+the frozen weights, the preprocessing, the reader, the libraries and the content of the picture. So the same picture is
+never sent through the same stages twice, whatever the seed, the strategy or the split, and nothing stale can be found.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,40 +20,67 @@ import numpy as np
 import torch
 
 from graftwork.common.batches import Failure, batches
-from graftwork.common.errors import GraftworkError
-from graftwork.common.files import cache_folder, hash_of, writing
+from graftwork.common.costs import multiply_adds
+from graftwork.common.errors import RunError
 from graftwork.common.images import READER_VERSION
+from graftwork.common.kept import VARIABLE, Kept, Rows, as_half, budget
 from graftwork.common.sources import ImageSource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from graftwork.common.backbones import Backbone
+    from graftwork.common.prefix import Cut
 
-__all__ = ["FeatureSource", "compute_features"]
+__all__ = ["Decision", "FeatureSource", "best_precision", "compute_features", "worth_keeping"]
 
 log = logging.getLogger("graftwork")
-CHUNK = 128  # cases that are computed and kept together
-STEP = 32  # cases that go through the network at once
+
+VERSION = 1  # of what this file computes; a change that alters rows raises it
+STEP = 32  # pictures that go through the network at once
+PACK = 32 * 2**20  # bytes of rows that are written together, about
+READING = 300e6  # bytes a second that an ordinary disk gives, assumed
+COMPUTING = (
+    20e9  # multiply-adds a second of a processor, assumed; a GPU has more, and its disk is quicker too
+)
 
 
 class FeatureSource:
-    """Kept features in the place of pictures: `source[epoch, row]` is `(features [width], target)` or a `Failure`."""
+    """Kept rows in the place of pictures: `source[epoch, row]` is `(what crosses, target)` or a `Failure`.
+
+    Attributes:
+        views: changed views of each training picture; epoch e meets view 1 + (e - 1) % views. 0: none.
+        targets: as `tasks.encode`.
+        failures: pictures that could not be read, by row.
+    """
 
     def __init__(
-        self, features: NDArray[np.float32], targets: NDArray[Any], failures: Sequence[Failure]
+        self,
+        parts: Sequence[Rows | NDArray[Any]],
+        place: NDArray[np.int64],
+        targets: NDArray[Any],
+        failures: Sequence[Failure],
+        views: int,
     ) -> None:
-        self.features, self.targets = features, targets
+        self._parts, self._place = parts, place
+        self.targets, self.views = targets, views
         self.failures = {failure.row: failure for failure in failures}
 
     def __len__(self) -> int:
-        return len(self.features)
+        return len(self.targets)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Any, Any]:
-        row = key[1]
-        return self.failures.get(row, self.features[row]), self.targets[row]
+        epoch, row = key
+        view = 1 + (epoch - 1) % self.views if self.views and epoch else 0
+        if row in self.failures:
+            return self.failures[row], self.targets[row]
+        return np.asarray(self._parts[view][int(self._place[view, row])], np.float32), self.targets[row]
+
+    def gather(self, rows: NDArray[np.int64], view: int = 0) -> NDArray[np.float32]:
+        """What is kept of several rows, [n, ...]."""
+        return np.stack(
+            [np.asarray(self._parts[view][int(self._place[view, row])], np.float32) for row in rows.tolist()]
+        )
 
 
 def compute_features(
@@ -58,73 +88,221 @@ def compute_features(
     source: ImageSource,
     contents: Sequence[str],
     *,
+    cut: Cut,
     weights: str,
     device: torch.device,
     precision: str = "float32",
     workers: int = 0,
-    folder: Path | None = None,
+    views: int = 0,
+    changed: NDArray[np.int64] | None = None,
+    rows: NDArray[np.int64] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> FeatureSource:
-    """The pooled output of `backbone` for every case of `source`, from the cache where it is there.
+    """What the first stages put out for the cases of `source`, computed where it is not kept.
 
     Args:
-        backbone: in eval mode; it is not changed.
         contents: SHA-256 of each picture's file, in the order of the source.
-        weights: what identifies the backbone's tensors (name and SHA-256).
-        folder: where chunks are kept; default `features/` in the cache folder; one that cannot be written
-            is done without.
-        progress: called with (cases done, cases in all).
+        cut: of `backbone`; its prefix is what runs.
+        weights: what identifies the frozen tensors, `prefix.fingerprint`.
+        precision: "bfloat16" runs the prefix under autocast.
+        views: how many changed views of the pictures `changed` are kept beside each picture as it is.
+        rows: the cases that are wanted; None for all.
+        progress: called with (pictures done, pictures in all).
+
+    Raises:
+        RunError: rows can be kept neither on disk nor, as they are no pooled features, in memory.
     """
-    folder = cache_folder() / "features" if folder is None else folder
-    total = len(source)
-    features = np.full((total, backbone.width), np.nan, np.float32)
-    failures: list[Failure] = []
-    common = {
+    wanted = np.arange(len(source)) if rows is None else np.sort(rows)
+    about = {
+        "version": VERSION,
         "weights": weights,
         "preprocessing": source.preprocessing.to_json(),
         "reader": READER_VERSION,
         "torch": torch.__version__,
+        "timm": importlib.metadata.version("timm"),
         "device": device.type,
         "precision": precision,
         "threads": torch.get_num_threads() if device.type == "cpu" else 0,
     }
-    chunks: dict[int, tuple[NDArray[np.int64], Path]] = {}  # those not kept yet, by their number
-    for number, start in enumerate(range(0, total, CHUNK)):
-        rows = np.arange(start, min(start + CHUNK, total))
-        key = hash_of({**common, "contents": [contents[row] for row in rows.tolist()]})
-        place = folder / key[:2] / f"{key}.npy"
-        kept = _kept(place, (len(rows), backbone.width))
-        if kept is None:
-            chunks[number] = (rows, place)
-        else:
-            features[rows] = kept
-    missing = sum(len(rows) for rows, _ in chunks.values())
-    log.info("features: %d of %d cases at hand, %d to compute", total - missing, total, missing)
-    plan = [rows[at : at + STEP] for rows, _ in chunks.values() for at in range(0, len(rows), STEP)]
-    done = total - missing
+    prefix = cut.prefix.to(device)
+    parts: list[Rows | NDArray[Any]] = []
+    place = np.full((views + 1, len(source)), -1, np.int64)
+    failures: dict[int, Failure] = {}
+    plans = [wanted, *([wanted if changed is None else np.sort(changed)] * views)]
+    total, done = sum(map(len, plans)), 0
+    for view, asked in enumerate(plans):
+        more = {"view": view, "seed": source.seed, "changes": repr(source.augment)} if view else {}
+        store = Kept("features", {**about, **more})
+        place[view, asked] = np.arange(len(asked))
+        digests = [contents[row] if not view else f"{contents[row]} {row}" for row in asked.tolist()]
+        found = store.find(digests)
+        missing = found.missing
+        if len(missing):
+            log.info(
+                "features: %d of %d at hand, %d to compute",
+                len(asked) - len(missing),
+                len(asked),
+                len(missing),
+            )
+
+            def note(count: int, before: int = done + len(asked) - len(missing)) -> None:
+                if progress is not None:
+                    progress(before + count, total)
+
+            computed = _computed(prefix, source, asked[missing], view, device, precision, workers, note)
+            loose = _stored(store, computed, asked[missing], [digests[each] for each in missing], failures)
+            found = store.find(digests)
+            absent = [each for each in found.missing.tolist() if int(asked[each]) not in failures]
+            if absent:
+                whole = _in_memory(found, loose, asked, cut.shape, failures)
+                parts.append(whole)
+                done += len(asked)
+                continue
+        parts.append(found)
+        done += len(asked)
+        if progress is not None:
+            progress(done, total)
+    return FeatureSource(parts, place, source.targets, list(failures.values()), views)
+
+
+def _computed(
+    prefix: torch.nn.Module,
+    source: ImageSource,
+    rows: NDArray[np.int64],
+    view: int,
+    device: torch.device,
+    precision: str,
+    workers: int,
+    note: Callable[[int], None],
+) -> Any:
+    """Batches of (rows, what crosses [n, ...] float32, failures)."""
+    plan = [rows[at : at + STEP] for at in range(0, len(rows), STEP)]
+    done = 0
     with (
         torch.inference_mode(),
         torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
-        contextlib.closing(batches(source, plan, workers=workers)) as reader,
+        contextlib.closing(batches(source, plan, epoch=view, workers=workers)) as reader,
     ):
-        for step, batch in zip(plan, reader, strict=True):
-            failures += batch.failures
+        for batch in reader:
+            crossing = np.zeros((0,), np.float32)
             if len(batch):
                 inputs = batch.inputs.to(device, memory_format=torch.channels_last)
-                features[batch.rows] = backbone(inputs).float().cpu().numpy()
-            rows, place = chunks[int(step[0]) // CHUNK]
-            if step[-1] == rows[-1] and not {failure.row for failure in failures}.intersection(rows.tolist()):
-                with contextlib.suppress(GraftworkError), writing(place) as temporary:
-                    np.save(temporary, features[rows], allow_pickle=False)
-            done += len(step)
-            if progress is not None:
-                progress(done, total)
-    return FeatureSource(features, source.targets, failures)
+                crossing = prefix(inputs).float().cpu().numpy()
+            yield batch.rows, crossing, batch.failures
+            done += len(batch) + len(batch.failures)
+            note(done)
 
 
-def _kept(place: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
-    try:
-        kept: NDArray[np.float32] = np.load(place, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return kept if kept.shape == shape and kept.dtype == np.float32 else None
+def _stored(
+    store: Kept,
+    computed: Any,
+    rows: NDArray[np.int64],
+    digests: Sequence[str],
+    failures: dict[int, Failure],
+) -> dict[int, NDArray[Any]]:
+    """Put what is computed into the store, a pack at a time; what it does not take is returned."""
+    digest = dict(zip(rows.tolist(), digests, strict=True))
+    loose: dict[int, NDArray[Any]] = {}
+    waiting: list[tuple[list[int], NDArray[Any]]] = []
+
+    def put() -> None:
+        if waiting:
+            members = [row for each, _ in waiting for row in each]
+            array = as_half(np.concatenate([each for _, each in waiting]))
+            if not store.put([digest[row] for row in members], array):
+                loose.update(zip(members, array, strict=True))
+            waiting.clear()
+
+    for members, crossing, failed in computed:
+        failures.update({failure.row: failure for failure in failed})
+        if len(members):
+            waiting.append((members.tolist(), crossing))
+        if sum(each.nbytes // 2 for _, each in waiting) >= PACK:
+            put()
+    put()
+    return loose
+
+
+def _in_memory(
+    found: Rows,
+    loose: dict[int, NDArray[Any]],
+    asked: NDArray[np.int64],
+    shape: tuple[int, ...],
+    failures: dict[int, Failure],
+) -> NDArray[Any]:
+    """Pooled features that cannot be kept on disk, in memory; larger ones are refused."""
+    if len(shape) > 1:
+        raise RunError(
+            "what the frozen stages put out cannot be kept, and is too much for memory",
+            where="the cache folder",
+            remedy=f"make room on its disk or raise {VARIABLE}; a new run decides anew",
+        )
+    whole = np.zeros((len(asked), *shape), np.float32)
+    for position, row in enumerate(asked.tolist()):
+        kept = found.get(position)
+        if kept is not None:
+            whole[position] = kept
+        elif row not in failures:
+            whole[position] = loose[row]
+    return whole
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether the output of frozen stages is kept, and why, in a sentence."""
+
+    keep: bool
+    why: str
+
+
+def worth_keeping(
+    backbone: Backbone,
+    cut: Cut,
+    stages: int,
+    *,
+    size: int,
+    epochs: int,
+    trained: int,
+    judged: int,
+    views: int,
+    fresh: bool,
+) -> Decision:
+    """Whether keeping what crosses saves work: by arithmetic alone, so that a resumed run decides the same.
+
+    Args:
+        stages: that are frozen, of which `cut` is the cut.
+        size: side of the pictures, px.
+        epochs: of the phase in which they are frozen.
+        trained, judged: numbers of cases; the latter are met in every epoch too, at most.
+        views: changed views of each training picture; fresh: pictures are changed anew in every epoch.
+    """
+    behind = backbone.stages[stages - 1].name
+    if fresh:
+        return Decision(False, "not kept: pictures are changed anew in every epoch (augmentation.views = 0)")
+    costs = multiply_adds(backbone, size)
+    whole, frozen = sum(costs.values()), sum(list(costs.values())[:stages])
+    row = 2 * math.prod(cut.shape)
+    total = row * (trained * max(1, views) + judged + (trained if views else 0))
+    said = f"{frozen / 1e9:.2f} of {whole / 1e9:.2f} G multiply-adds a picture are frozen for {epochs} epochs"
+    size_text = f"{row / 1e3:.1f} kB a picture, {total / 1e6:.0f} MB in all"
+    why = ""
+    if epochs <= max(1, views):
+        why = f"each picture is met in {epochs} epochs alone"
+    elif total > budget():
+        why = f"{size_text}, more than {VARIABLE} allows ({budget() / 2**30:.1f} GiB)"
+    elif row / READING > frozen / COMPUTING:
+        why = f"{size_text} take longer to read than {frozen / 1e9:.3f} G multiply-adds to do"
+    if why:
+        return Decision(False, f"not kept behind {behind}: {why}")
+    return Decision(True, f"kept behind {behind}: {said}; {size_text}")
+
+
+def best_precision(device: torch.device) -> str:
+    """`bfloat16` where the device computes with it in hardware, else `float32`."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    flags: set[str] = set()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        flags = next((set(line.split()) for line in lines if line.startswith(("flags", "Features"))), set())
+    return "bfloat16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from graftwork.common.backbones import HEAD, Backbone, Staged, create_backbone
+from graftwork.common import adapters
+from graftwork.common.backbones import Backbone, create_backbone
 from graftwork.common.errors import RunError, UsageError
 from graftwork.common.heads import LinearHead
 from graftwork.common.manifest import Target
+from graftwork.common.prefix import Cut
 from graftwork.common.seeds import seed_of
 from graftwork.common.segmenters import UNET3D, Segmenter, VolumeSegmenter
+from graftwork.common.stages import HEAD, Staged
 from graftwork.common.tasks import outputs
 from graftwork.common.transforms import Preprocessing, VolumePreprocessing, preprocessing_from
 from graftwork.common.weights import Weights, WeightsRecord, load_weights
@@ -45,15 +48,27 @@ class Network(Staged):
         self.backbone = backbone
         self.head = head
         self.lay_out(backbone.stages)
+        self._entry: list[
+            Cut
+        ] = []  # in a list, so that what the cut shares with the backbone is not held twice
+
+    def enter(self, behind: Cut | None) -> None:
+        """Take what the first stages of the backbone put out for input from now on; None: pictures again."""
+        self._entry = [] if behind is None else [behind]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits [B, outputs] of images [B, 3, H, W], or of kept features [B, width].
+        """Logits [B, outputs] of images [B, C, H, W], of kept features [B, width], or of what `enter` said.
 
         Raises:
             UsageError: batch norm has too little to learn from.
         """
         try:
-            features = inputs if inputs.ndim == 2 else self.backbone(inputs)
+            if inputs.ndim == 2:
+                features = inputs
+            elif self._entry:
+                features = self._entry[0].suffix(inputs)
+            else:
+                features = self.backbone(inputs)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -110,6 +125,10 @@ def build_network(
         )
     network = _laid_out(recipe, targets, weights, asked.padding)
     record = None if weights is None else weights.record
+    if recipe.strategy.name == "lora":
+        adapters.insert(
+            network, recipe.strategy.rank, recipe.strategy.alpha, seed_of(recipe.seed, "adapters")
+        )
     if isinstance(network, VolumeSegmenter):
         x, y, z = recipe.volume.patch
         return network, VolumePreprocessing((x, y, z), recipe.volume.overlap), record
@@ -139,7 +158,13 @@ def _laid_out(recipe: Recipe, targets: Sequence[Target], weights: Weights | None
             len(targets[0].classes), recipe.decoder.width, recipe.volume.patch, dropout, seed
         )
     backbone = create_backbone(
-        asked.name, weights=weights, seed=seed_of(recipe.seed, "backbone"), padding=padding
+        asked.name,
+        weights=weights,
+        seed=seed_of(recipe.seed, "backbone"),
+        padding=padding,
+        channels=asked.channels,
+        size=recipe.image.size,
+        drop_path=asked.drop_path,
     )
     seed = seed_of(recipe.seed, "head")
     network: Network | Segmenter
@@ -159,7 +184,8 @@ def describe(
     """What must travel with the tensors of a network, as JSON: what it is, what it is fed, what its outputs mean."""
     sizes = dict.fromkeys((*network.stages, HEAD), 0)
     for name, parameter in network.named_parameters():
-        sizes[network.stage_of(name)] += parameter.numel()
+        if not adapters.is_adapter(name):  # they are merged in the end
+            sizes[network.stage_of(name)] += parameter.numel()
     return {
         "backbone": network.backbone.name,
         "parameters": sum(sizes.values()),

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import torch
 
+from graftwork.common.adapters import merge
 from graftwork.common.classifying import Classifying
 from graftwork.common.errors import RunError
+from graftwork.common.features import best_precision
 from graftwork.common.files import write_text
+from graftwork.common.probing import solve_probe
 from graftwork.common.provenance import library_versions
 from graftwork.common.report import model_card, report
 from graftwork.common.runs import Stopwatch
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     from graftwork.common.provenance import Progress
     from graftwork.common.runs import Run
 
-__all__ = ["carry_out"]
+__all__ = ["accelerator_for", "carry_out", "task_of"]
 
 log = logging.getLogger("graftwork")
 
@@ -41,18 +45,19 @@ def carry_out(run: Run, progress: Progress | None = None) -> None:
         Interrupted: a signal came; all that was done is kept.
         RunError, WeightsError, ImageError: see `train`, `load_weights`.
     """
-    accelerator = _accelerator(run)
+    accelerator = accelerator_for(run)
     main = accelerator.is_main_process
     with run.writer(main), Signals(run.folder) as signals, Stopwatch(run, main) as clock:
         accelerator.wait_for_everyone()  # the folder is settled: now all may read where the run stands
-        doing = Segmenting if run.manifest.target.kind == "segmentation" else Classifying
-        task = doing(run, accelerator, signals, progress)
+        task = task_of(run, accelerator, signals, progress)
         clock.store()
-        train(
-            run, task.network, task.source, task.minimise,
-            validate=task.validate, primary=run.protocol.primary,
+        learn: Callable[..., object] = solve_probe if run.recipe.strategy.strengths else train
+        learn(
+            run, task.network, task.learn_from, task.minimise,
+            validate=task.validate, primary=run.protocol.primary, classes=task.balanced,
             accelerator=accelerator, signals=signals, progress=progress,
         )  # fmt: skip
+        merge(task.network)
         task.network.load_state_dict(_best(run), strict=True)
         if not (run.folder / "predictions.parquet").is_file():
             task.predict()
@@ -66,15 +71,26 @@ def carry_out(run: Run, progress: Progress | None = None) -> None:
         accelerator.wait_for_everyone()
 
 
-def _accelerator(run: Run) -> Accelerator:
+def task_of(
+    run: Run, accelerator: Accelerator, signals: Signals, progress: Progress | None
+) -> Classifying | Segmenting:
+    """The parts of a run: its network, what it learns from, and how it is judged."""
+    doing = Segmenting if run.manifest.target.kind == "segmentation" else Classifying
+    return doing(run, accelerator, signals, progress)
+
+
+def accelerator_for(run: Run) -> Accelerator:
     """Device, precision and processes. On a CPU a run is resumed with as many threads as it began with."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic sums on a GPU ask for
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()  # the run before this one, in the same process, may have had another precision
+    asked = str(run.environment.get("precision") or run.recipe.training.precision)
+    if asked == "auto":
+        asked = best_precision(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     accelerator = Accelerator(
-        mixed_precision="bf16" if run.recipe.training.precision == "bfloat16" else "no",
+        mixed_precision="bf16" if asked == "bfloat16" else "no",
         cpu=not torch.cuda.is_available(),  # else it does not see the processes that torchrun started on a CPU
     )
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -88,6 +104,7 @@ def _accelerator(run: Run) -> Accelerator:
             device=device.type,
             device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
             threads=torch.get_num_threads(),
+            precision=asked,
             processes=accelerator.num_processes,
         )
     return accelerator

@@ -15,7 +15,7 @@ import torch
 
 from graftwork.common.batches import Failure, batches
 from graftwork.common.errors import RunError
-from graftwork.common.runs import State
+from graftwork.common.state import State
 from graftwork.common.tasks import probabilities
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,7 @@ from graftwork.common.provenance import (
     fingerprints,
 )
 from graftwork.common.recipe import Recipe, load, to_toml
+from graftwork.common.state import State
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,39 +48,11 @@ if TYPE_CHECKING:
     from graftwork.common.manifest import Manifest
     from graftwork.common.splits import Split
 
-__all__ = ["Run", "State", "Stopwatch", "begin_run", "open_run"]
+__all__ = ["Run", "Stopwatch", "begin_run", "open_run"]
 
 log = logging.getLogger("graftwork")
 
 RESULTS = ("predictions.parquet", "metrics.json", "further_metrics.json", "report.html", "MODEL_CARD.md")
-
-
-@dataclass
-class State:
-    """Where training stands. Together with the tensors beside it, all that a resumed run needs.
-
-    Attributes:
-        epoch, step: the next step to be done, epochs counted from 1 and steps from 0.
-        best_value, best_epoch: the validation's primary metric at its best so far (None before the first).
-        stale: epochs since then (early stopping).
-        finished: training has ended, by its epochs or early.
-        loss_sum, loss_count: of the epoch under way.
-        log: a line an epoch, as in log.jsonl.
-        ledger: a row an epoch and stage, as in ledger.csv.
-        quarantine: row of the manifest to (stage, reason), for pictures that could not be read.
-    """
-
-    epoch: int = 1
-    step: int = 0
-    best_value: float | None = None
-    best_epoch: int = 0
-    stale: int = 0
-    finished: bool = False
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    log: list[dict[str, Any]] = field(default_factory=list)
-    ledger: list[dict[str, Any]] = field(default_factory=list)
-    quarantine: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Run:
@@ -161,6 +133,11 @@ class Run:
         return dict(self._json("network.json"))
 
     @property
+    def frozen(self) -> dict[str, Any]:
+        """Of each phase of the strategy, by its number: what was decided about the output of frozen stages."""
+        return dict(self._json("frozen.json")) if (self.folder / "frozen.json").is_file() else {}
+
+    @property
     def log(self) -> list[dict[str, Any]]:
         text = self._there("log.jsonl").read_text("utf-8")
         return [json.loads(line) for line in text.splitlines() if line]
@@ -235,6 +212,10 @@ class Run:
                 settle_folder(self.folder / name)
             yield
 
+    def write_frozen(self, phase: int, decision: Mapping[str, Any]) -> None:
+        """Note what was decided about the frozen stages of a phase, so that a resumed run does the same."""
+        write_json(self.folder / "frozen.json", {**self.frozen, str(phase): dict(decision)})
+
     def write_environment(self, **changes: Any) -> None:
         """Add to or change environment.json."""
         write_json(self.folder / "environment.json", {**self.environment, **changes})
@@ -242,7 +223,7 @@ class Run:
     def write_progress(self, state: State) -> None:
         """Bring log.jsonl, ledger.csv and quarantine.csv to what `state` says (lines after it are dropped)."""
         write_text(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in state.log))
-        columns = ("epoch", "stage", "parameters", "learning", "rate", "norm")
+        columns = ("epoch", "stage", "parameters", "learning", "rate", "norm", "phase", "source")
         self._write_csv("ledger.csv", columns, state.ledger)
         if state.quarantine:
             cases = self.manifest.frame["case"]

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graftwork.common.backbones import Backbone, Stage, Staged, seeded, stages_of
+from graftwork.common.backbones import Backbone, seeded
 from graftwork.common.errors import UsageError
+from graftwork.common.stages import Stage, Staged, stages_of
 
 if TYPE_CHECKING:
     from monai.networks.nets.basic_unet import BasicUNet

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graftwork.common.batches import Failure, batches
+from graftwork.common.checkpoints import begin_network
 from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.segmentation import segmentation_score
 from graftwork.common.files import writing
@@ -41,7 +42,6 @@ from graftwork.common.prediction import (
 )
 from graftwork.common.segmenters import UNET3D
 from graftwork.common.sources import UNKNOWN, MaskSource, VolumeSource, Whole
-from graftwork.common.training import begin_network
 from graftwork.common.transforms import Preprocessing, VolumePreprocessing, augmenter, volume_augmenter
 from graftwork.common.volumes import Geometry, is_volume, read_geometry, read_volume
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from numpy.typing import NDArray
 
+    from graftwork.common.freezing import Plan
     from graftwork.common.manifest import Manifest
     from graftwork.common.provenance import Progress
     from graftwork.common.runs import Run
@@ -86,6 +87,7 @@ class Segmenting:
     Attributes:
         network: a U-Net on a timm encoder, or one for volumes.
         source: pictures and their masks, or blocks of volumes and of theirs.
+        balanced: None, as a mask has many classes at once; see `Classifying.balanced`.
         minimise: the loss of each case.
     """
 
@@ -110,6 +112,12 @@ class Segmenting:
         self.classes = manifest.target.classes
         if accelerator.is_main_process and not (run.folder / "last").is_dir():
             read_first(run, Whole(self.source), self._check("reading the parts that are judged"), size=1)
+
+    balanced = None
+
+    def learn_from(self, plan: Plan, number: int, first: int) -> tuple[MaskSource | VolumeSource, int]:
+        """See `training.Sources`: always pictures or volumes, of which nothing is kept."""
+        return self.source, 0
 
     def _check(self, what: str) -> Check:
         return heeding(what, self.signals, self.progress)

@@ -5,7 +5,7 @@ A source is indexed by row, or by (epoch, row), which seeds what is random about
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from graftwork.common.images import read_image
 from graftwork.common.masks import fit_faults, read_mask
 from graftwork.common.seeds import seed_of
 from graftwork.common.tasks import encode
-from graftwork.common.transforms import Augment, Preprocessing, VolumeAugment, VolumePreprocessing
+from graftwork.common.transforms import Augment, Preprocessing, VolumeAugment, VolumePreprocessing, unit
 from graftwork.common.volumes import is_volume, mismatch_error, read_volume
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class ImageSource(Dataset[tuple[Any, Any]]):
         self.preprocessing = preprocessing
         self.augment = augment
         self.seed = seed
+        self.decoded: Callable[[int], NDArray[Any] | None] | None = None  # see `decoded.decode_once`
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -82,11 +83,16 @@ class ImageSource(Dataset[tuple[Any, Any]]):
 
     def image(self, row: int, epoch: int = 0) -> NDArray[np.float32]:
         """The network's input for a row: float32 [3, size, size]. Epoch 0 is without augmentation."""
-        picture = read_image(self.root / self.paths[row].as_py(), cover=self.preprocessing.cover)
-        fitted = self.preprocessing.fitted(picture)
+        resized = None if self.decoded is None else self.decoded(row)
+        fitted = unit(self.resized(row) if resized is None else resized)
         if self.augment is not None and epoch:
             fitted = self.augment(fitted, seed_of(self.seed, "augment", epoch, row))
         return np.ascontiguousarray(self.preprocessing.normalised(fitted))
+
+    def resized(self, row: int) -> NDArray[Any]:
+        """The picture of a row at the input's size, as `Preprocessing.resized`, read from its file."""
+        picture = read_image(self.root / self.paths[row].as_py(), cover=self.preprocessing.cover)
+        return self.preprocessing.resized(picture)
 
 
 class _Masked(Dataset[tuple[Any, Any]]):

@@ -1,7 +1,8 @@
-"""The loop. It knows a network, batches, an objective, an optimiser, a strategy and a run, and nothing else.
+"""The loop. It knows a network, batches, an objective, an optimiser, a plan and a run, and nothing else.
 
-Strategies change what learns, never the loop. Nothing in it has a history that is not in `State`: dropout is
-seeded at each step, rates are a function of the step, so a run resumed from any step ends byte-identical.
+Strategies change what learns, never the loop. Nothing in it has a history that is not in `State` or in the tensors
+beside it: dropout is seeded at each step, rates are a function of the step, so a run resumed from any step ends
+byte-identical.
 """
 
 from __future__ import annotations
@@ -10,296 +11,347 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.utils import parametrize
 
 from graftwork.common.batches import Batch, batches, epoch_plan
-from graftwork.common.errors import RunError, UsageError
+from graftwork.common.checkpoints import Learner, restore, save, share_quarantine, write
+from graftwork.common.epochs import Schedule, advance, epoch_line, ledger_rows, plan_for
+from graftwork.common.errors import Interrupted, RunError, UsageError
 from graftwork.common.evaluation import METRICS
-from graftwork.common.files import write_json
-from graftwork.common.freezing import StageMode, apply, open_parameters, trainability
-from graftwork.common.networks import AnyNetwork, AnyPreprocessing, build_network, describe
+from graftwork.common.freezing import Plan, StageMode, apply
+from graftwork.common.mixing import Mixing
+from graftwork.common.networks import AnyNetwork
 from graftwork.common.objectives import Objective
-from graftwork.common.prediction import Check, Validation, quarantine, shared, to_device
-from graftwork.common.runs import State
+from graftwork.common.optimisation import set_rates
+from graftwork.common.prediction import Check, Validation, quarantine, to_device
 from graftwork.common.seeds import seed_of
+from graftwork.common.state import State
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from numpy.typing import NDArray
 
     from graftwork.common.provenance import Progress
-    from graftwork.common.recipe import Recipe
-    from graftwork.common.recipe.sections import TrainingSection
     from graftwork.common.runs import Run
     from graftwork.common.signals import Signals
-    from graftwork.common.weights import WeightsRecord
 
-__all__ = ["begin_network", "rate_at", "train"]
+__all__ = ["Loop", "Sources", "train"]
 
 log = logging.getLogger("graftwork")
+
+Sources = Callable[[Plan, int, int], tuple[Any, int]]
+"""Plan, number of a phase and its first epoch to what is learned from in it (indexed by (epoch, row)), and how many
+stages, from the input on, have already done their work in it."""
 
 
 def train(
     run: Run,
     network: AnyNetwork,
-    source: Any,
+    sources: Sources,
     minimise: Objective,
     *,
     validate: Callable[[Check], Validation],
     primary: str,
     accelerator: Accelerator,
     signals: Signals,
+    classes: NDArray[np.int64] | None = None,
     progress: Progress | None = None,
 ) -> State:
     """Train `network` as the run's recipe says, from where the run stands; `last/` and `best/` are kept.
 
     Args:
-        source: pictures, volumes or kept features, indexed by (epoch, row of the manifest).
+        network: as built, before its first step.
         minimise: logits and truth to the loss of each case.
         validate: judges the network on the validation part; is given what to call between its pictures.
         primary: the protocol's metric, of which `validate` gives the value: it chooses the best epoch.
+        classes: the class of each training case, where the recipe asks for balanced sampling.
 
     Raises:
         Interrupted: a signal came; the step was ended and the state written.
-        RunError: the loss is not finite, or more pictures cannot be read than the recipe bears.
+        RunError: the loss is not finite, memory does not suffice for one case, or more pictures cannot be read
+            than the recipe bears.
     """
-    recipe, settings = run.recipe, run.recipe.training
+    loop = Loop(run, network, minimise, accelerator, signals, progress)
+    settings, state = run.recipe.training, loop.state
     rows = run.split.rows("train")
-    optimizer = _optimizer(network, settings)
-    state = _restore(run, network, optimizer) or State()
+    plan = plan_for(run.recipe, network)
     if not state.finished and accelerator.is_main_process:
         run.forget_results()
-    steps = len(epoch_plan(rows, settings.batch_size, seed=recipe.seed, epoch=1))
-    opened: set[str] = set()
-    learner = network
+    source, kept, number = None, 0, -1
 
     while not state.finished:
         epoch = state.epoch
-        modes = _modes(recipe, network, epoch)
+        phase, first = plan.at(epoch, state.plateaus)
+        modes = plan.phases[phase].modes
         apply(network, modes)
-        now_open = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-        if now_open != opened:  # DDP must be told anew what it reduces
-            opened, learner = now_open, accelerator.prepare_model(accelerator.unwrap_model(learner, False))
-        plan = epoch_plan(rows, settings.batch_size, seed=recipe.seed, epoch=epoch)
-        parts = [
-            part for batch in plan[state.step :] for part in _parts(batch, settings.accumulate, accelerator)
-        ]
-        clock, waited, done = time.monotonic(), 0.0, 0
+        if phase != number:
+            number, (source, kept) = phase, sources(plan, phase, first)
+            loop.wrap_anew()
+        schedule = Schedule(settings, state, plan, phase, first)
+        order = epoch_plan(rows, settings.batch_size, seed=run.recipe.seed, epoch=epoch, classes=classes)
+        clock, done = time.monotonic(), state.loss_count
+        loop.waited = 0.0
+        loop.epoch(source, order, modes, schedule)
+        seconds = max(time.monotonic() - clock, 1e-9)
 
-        with contextlib.closing(batches(source, parts, epoch=epoch, workers=settings.workers)) as reader:
-            for step in range(state.step, steps):
-                torch.manual_seed(seed_of(recipe.seed, "step", epoch, step, accelerator.process_index))
-                _set_rates(optimizer, modes, rate_at(settings, (epoch - 1) + step / steps, 1 / steps))
-                loss, count = 0.0, 0.0
-                for part in range(settings.accumulate):
-                    asked = time.monotonic()
-                    batch = next(reader)
-                    waited += time.monotonic() - asked
-                    quarantine(state, batch.failures, settings.tolerance, run)
-                    last = part == settings.accumulate - 1
-                    share = accelerator.num_processes / len(plan[step])  # DDP averages over processes; we sum
-                    loss += _backward(learner, batch, minimise, share, accelerator, sync=last)
-                    count += len(batch)
-                    _check_finite(loss, batch, run, epoch, step)
-                if settings.clip:
-                    torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                loss, count, stop = _summed((loss, count, signals.caught is not None), accelerator)
-                state.step = step + 1
-                state.loss_sum += loss
-                state.loss_count += int(count)
-                done += int(count)
-                if progress is not None:
-                    progress(f"epoch {epoch} of {settings.epochs}", state.step, steps)
-                due = settings.save_steps and state.step % settings.save_steps == 0 and state.step < steps
-                if due or stop:
-                    _save(run, "last", network, optimizer, state, accelerator)
-                if stop:
-                    signals.stop()
-
-        seconds = time.monotonic() - clock
-        judged = validate(lambda *_: _heard(run, network, optimizer, state, accelerator, signals))
-        _share_quarantine(state, accelerator)
+        judged = loop.judge(validate)
+        share_quarantine(state, accelerator)
         quarantine(state, judged.failures, settings.tolerance, run)
-        line: dict[str, Any] = {
-            "epoch": epoch,
-            "steps": steps,
-            "train_loss": state.loss_sum / max(state.loss_count, 1),
-            "validation_loss": judged.loss,
-            "validation": {primary: judged.value},
-            "rate": rate_at(settings, epoch - 1 / steps, 1 / steps),
+        line = epoch_line(state, judged, primary) | {
+            "steps": len(order),
+            "rate": schedule.rate(len(order) - 1, len(order)),
             "seconds": round(seconds, 3),
-            "data_wait": round(waited / max(seconds, 1e-9), 4),
-            "images_per_second": round(done / max(seconds, 1e-9), 1),
-            "quarantined": len(state.quarantine),
+            "data_wait": round(loop.waited / seconds, 4),
+            "images_per_second": round((state.loss_count - done) / seconds, 1),
         }
-        _advance(state, line, judged.value, METRICS[primary].better == "lower", settings)
-        state.ledger += _ledger(network, modes, epoch, line["rate"])
+        state.ledger += ledger_rows(network, plan.phases[phase], epoch, line["rate"], kept)
+        advance(state, line, METRICS[primary].better == "lower", settings, plan, phase)
         if line["best"]:
-            _save(run, "best", network, optimizer, state, accelerator)
-        _save(run, "last", network, optimizer, state, accelerator)
+            save(run, "best", loop.learner, state, accelerator)
+        save(run, "last", loop.learner, state, accelerator)
         value = "undefined" if judged.value is None else f"{judged.value:.4f}"
         log.info(
-            "epoch %d of %d: loss %.4f, validation %s %s, %.0f %% of the time spent waiting for data",
-            epoch, settings.epochs, line["train_loss"], primary, value, 100 * line["data_wait"],
+            "epoch %d of %d (%s): loss %.4f, validation %s %s, %.0f %% of the time spent waiting for data",
+            epoch, settings.epochs, plan.phases[phase].name, line["train_loss"], primary, value,
+            100 * line["data_wait"],
         )  # fmt: skip
     return state
 
 
-def begin_network(
-    run: Run, accelerator: Accelerator
-) -> tuple[AnyNetwork, AnyPreprocessing, WeightsRecord | None]:
-    """The network of a run before its first step, on its device; network.json says what it is.
+class Rates(Protocol):
+    """The rate of each step."""
 
-    Raises:
-        RunError: the pretrained weights are not those that the run began with.
-    """
-    network, preprocessing, record = build_network(run.recipe, run.manifest.targets)
-    then = run.network["weights"] if record is not None and (run.folder / "last").is_dir() else None
-    if record is not None and then is not None and then["sha256"] != record.sha256:
-        raise RunError(
-            f"the pretrained weights ({record.origin}) are not those this run began with ({then['origin']})",
-            where=run.folder,
-            remedy="restore them, or begin a new run with --out elsewhere",
+    def rate(self, step: int, steps: int) -> float: ...
+
+
+class Loop:
+    """The steps of a training: what learns, where it stands, and what a step needs beside its batch."""
+
+    def __init__(
+        self,
+        run: Run,
+        network: AnyNetwork,
+        minimise: Objective,
+        accelerator: Accelerator,
+        signals: Signals,
+        progress: Progress | None,
+    ) -> None:
+        settings = run.recipe.training
+        self.run, self.network, self.minimise = run, network, minimise
+        self.accelerator, self.signals, self.progress = accelerator, signals, progress
+        self.settings = settings
+        self.learner = Learner.of(network, settings)
+        self.state = restore(run, self.learner) or State()
+        self.mixing = (
+            Mixing(settings.mixup, settings.cutmix, run.recipe.seed)
+            if settings.mixup or settings.cutmix
+            else None
         )
-    network.to(accelerator.device)
-    if accelerator.is_main_process:
-        write_json(
-            run.folder / "network.json", describe(network, preprocessing, record, run.manifest.targets)
-        )
-    return network, preprocessing, record
+        self.wrapped: torch.nn.Module = network
+        self.waited = 0.0
 
+    def wrap_anew(self) -> None:
+        """Other parameters learn: DDP must be told anew what it reduces."""
+        self.wrapped = self.accelerator.prepare_model(self.accelerator.unwrap_model(self.wrapped, False))
 
-def rate_at(settings: TrainingSection, at: float, step: float) -> float:
-    """The learning rate of the step that begins `at` epochs (a fraction), a step being `step` epochs long.
+    def epoch(
+        self,
+        source: Any,
+        order: Sequence[NDArray[np.int64]],
+        modes: Mapping[str, StageMode],
+        schedule: Rates,
+    ) -> None:
+        """The steps of an epoch that are left to do; begun again in smaller parts where memory does not suffice."""
+        state, settings = self.state, self.settings
+        while state.step < len(order):
+            plan = [part for batch in order[state.step :] for part in self._parts(batch)]
+            with contextlib.closing(
+                batches(source, plan, epoch=state.epoch, workers=settings.workers)
+            ) as reader:
+                try:
+                    for step in range(state.step, len(order)):
+                        self.step(reader, step, order, modes, schedule)
+                except _NoMemory as error:
+                    self._halve(order[state.step], error)
 
-    Linear warm-up ends at the full rate; a cosine falls to 0 at the last epoch's end (Loshchilov and Hutter 2017).
-    """
-    if at < settings.warmup:
-        return settings.rate * min(1.0, (at + step) / settings.warmup)
-    if settings.schedule == "constant":
-        return settings.rate
-    left = max(settings.epochs - settings.warmup, step)
-    return settings.rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (at - settings.warmup) / left)))
+    def step(
+        self,
+        reader: Generator[Batch],
+        step: int,
+        order: Sequence[NDArray[np.int64]],
+        modes: Mapping[str, StageMode],
+        schedule: Rates,
+    ) -> None:
+        """Step `step` of those in `order`: its batch in parts from `reader`, then one step of the optimiser."""
+        state, settings = self.state, self.settings
+        optimizer, accelerator = self.learner.optimizer, self.accelerator
+        torch.manual_seed(seed_of(self.run.recipe.seed, "step", state.epoch, step, accelerator.process_index))
+        rate = schedule.rate(step, len(order))
+        set_rates(optimizer, modes, rate)
+        parts = len(self._parts(order[step]))
+        share = accelerator.num_processes / len(order[step])  # DDP averages over processes; we sum
+        loss, cases = 0.0, []
+        with self._unmoved_on_failure():
+            for part in range(parts):
+                asked = time.monotonic()
+                batch = next(reader)
+                self.waited += time.monotonic() - asked
+                quarantine(state, batch.failures, settings.tolerance, self.run)
+                loss += self._backward(batch, share, step, part, sync=part == parts - 1)
+                cases += batch.rows.tolist()
+        self._clip(cases, step)
+        if self.learner.pull is not None:
+            self.learner.pull.step(modes, rate)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if self.learner.average is not None:
+            self.learner.average.update()
+        loss, count, stop = _summed((loss, len(cases), self.signals.caught is not None), accelerator)
+        state.step = step + 1
+        state.loss_sum += loss
+        state.loss_count += int(count)
+        if self.progress is not None:
+            self.progress(f"epoch {state.epoch} of {settings.epochs}", state.step, len(order))
+        due = settings.save_steps and state.step % settings.save_steps == 0 and state.step < len(order)
+        if due or stop:
+            save(self.run, "last", self.learner, state, accelerator)
+        if stop:
+            self.signals.stop()
 
-
-def _modes(recipe: Recipe, network: AnyNetwork, epoch: int) -> dict[str, StageMode]:
-    return trainability(
-        recipe.strategy.name, recipe.strategy.norm, network.stages,
-        epoch=epoch, backbone_rate=recipe.training.backbone_rate,
-    )  # fmt: skip
-
-
-def _parts(batch: NDArray[np.int64], accumulate: int, accelerator: Accelerator) -> list[NDArray[np.int64]]:
-    """A global batch to this process's share of it, in the parts in which gradients are summed."""
-    mine = batch[accelerator.process_index :: accelerator.num_processes]
-    if len(batch) < accelerator.num_processes * accumulate:
-        raise UsageError(
-            f"a batch of {len(batch)} cases cannot be shared by {accelerator.num_processes} processes "
-            f"in {accumulate} parts",
-            where="training.batch_size",
-            remedy="use larger batches, fewer processes or a smaller training.accumulate",
-        )
-    return np.array_split(mine, accumulate)
-
-
-def _backward(
-    learner: torch.nn.Module,
-    batch: Batch,
-    minimise: Objective,
-    share: float,
-    accelerator: Accelerator,
-    *,
-    sync: bool,
-) -> float:
-    """One part of a step: its gradients are added to those at hand. Returns the sum of its cases' losses."""
-    if not len(batch):
-        if accelerator.num_processes > 1:  # the others would wait for its gradients without end
-            raise RunError(
-                "of one process's part of a step no picture can be read",
+    def _parts(self, batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """A global batch to this process's share of it, in the parts in which gradients are summed."""
+        asked, processes = self.settings.accumulate, self.accelerator.num_processes
+        if len(batch) < processes * asked:
+            raise UsageError(
+                f"a batch of {len(batch)} cases cannot be shared by {processes} processes in {asked} parts",
                 where="training.batch_size",
-                remedy="use larger batches or fewer processes, or mend what `graftwork check` lists",
+                remedy="use larger batches, fewer processes or a smaller training.accumulate",
             )
-        return 0.0
-    inputs, truth = to_device(batch.inputs, accelerator.device), batch.targets.to(accelerator.device)
-    if sync or accelerator.num_processes == 1:
-        loss = minimise(learner(inputs), truth).sum()
-        accelerator.backward(loss * share)
-    else:
-        with accelerator.no_sync(learner):
-            loss = minimise(learner(inputs), truth).sum()
+        mine = batch[self.accelerator.process_index :: processes]
+        return np.array_split(mine, min(asked << self.state.halvings, len(mine)))
+
+    def _backward(self, batch: Batch, share: float, step: int, part: int, *, sync: bool) -> float:
+        """One part of a step: its gradients are added to those at hand. Returns the sum of its cases' losses."""
+        accelerator = self.accelerator
+        if not len(batch):
+            if accelerator.num_processes > 1:  # the others would wait for its gradients without end
+                raise RunError(
+                    "of one process's part of a step no picture can be read",
+                    where="training.batch_size",
+                    remedy="use larger batches or fewer processes, or mend what `graftwork check` lists",
+                )
+            return 0.0
+        lone = accelerator.num_processes == 1
+        quiet = contextlib.nullcontext() if sync or lone else accelerator.no_sync(self.wrapped)
+        with quiet, _naming_lack_of_memory(lone):
+            inputs, truth = to_device(batch.inputs, accelerator.device), batch.targets.to(accelerator.device)
+            losses = self._losses(inputs, truth, step, part)
+            bad = ~torch.isfinite(losses.detach())
+            if bad.any():
+                kind = float(losses.detach()[bad][0])
+                raise self._astray(f"the loss is {kind}", batch.rows[bad.cpu().numpy()], step)
+            loss = losses.sum()
             accelerator.backward(loss * share)
-    return float(loss.detach())
+        return float(loss.detach())
 
+    def _losses(self, inputs: Tensor, truth: Tensor, step: int, part: int) -> Tensor:
+        """The loss of each case [B]."""
+        if self.mixing is None:
+            return self.minimise(self.wrapped(inputs), truth)
+        mixed = self.mixing(inputs, truth, epoch=self.state.epoch, step=step, part=part)
+        logits = self.wrapped(mixed.inputs)
+        first, other = self.minimise(logits, mixed.truth), self.minimise(logits, mixed.other)
+        return mixed.share * first + (1 - mixed.share) * other
 
-def _optimizer(network: AnyNetwork, settings: TrainingSection) -> torch.optim.AdamW:
-    """AdamW with two groups a stage: weights, and the biases and norm layers that weight decay spares."""
-    groups: list[dict[str, Any]] = []
-    for stage, members in open_parameters(network).items():
-        for spared in (False, True):
-            chosen = [(name, parameter) for name, parameter, exempt in members if exempt == spared]
-            if chosen:
-                decay = 0.0 if spared else settings.weight_decay
-                groups.append({"params": chosen, "stage": stage, "weight_decay": decay})
-    return torch.optim.AdamW(groups, lr=settings.rate, foreach=False)
+    def _clip(self, cases: Sequence[int], step: int) -> None:
+        """Limit the gradient, and see that it is finite before a step is made of it."""
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip or math.inf)
+        if not math.isfinite(float(norm)):
+            raise self._astray(f"the gradient is {float(norm)}", cases, step)
 
-
-def _set_rates(optimizer: torch.optim.Optimizer, modes: Mapping[str, StageMode], rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate * modes[group["stage"]].rate
-
-
-def _advance(
-    state: State, line: dict[str, Any], value: float | None, less: bool, settings: TrainingSection
-) -> None:
-    """End an epoch: is it the best so far (`less`: the lower value is better), and is there another one?"""
-    ended = state.epoch >= settings.epochs
-    before = state.best_value
-    better = value is not None and (before is None or (value < before if less else value > before))
-    if better or (ended and not state.best_epoch):  # a metric that was never defined: the last epoch stands
-        state.best_value, state.best_epoch, state.stale = value, state.epoch, 0
-    else:
-        state.stale += 1
-    line["best"] = state.best_epoch == state.epoch
-    state.finished = ended or bool(
-        settings.patience and state.best_epoch and state.stale >= settings.patience
-    )
-    state.log.append(line)
-    state.epoch, state.step, state.loss_sum, state.loss_count = state.epoch + 1, 0, 0.0, 0
-
-
-def _ledger(
-    network: AnyNetwork, modes: Mapping[str, StageMode], epoch: int, rate: float
-) -> list[dict[str, Any]]:
-    """What each stage did in an epoch, read off the network and not off the plan."""
-    rows = []
-    for stage, members in open_parameters(network).items():
-        rows.append(
-            {
-                "epoch": epoch,
-                "stage": stage,
-                "parameters": sum(parameter.numel() for _, parameter, _ in members),
-                "learning": sum(parameter.numel() for _, parameter, _ in members if parameter.requires_grad),
-                "rate": rate * modes[stage].rate,
-                "norm": modes[stage].norm,
-            }
-        )
-    return rows
-
-
-def _check_finite(loss: float, batch: Batch, run: Run, epoch: int, step: int) -> None:
-    if not math.isfinite(loss):
-        cases = run.manifest.frame["case"].iloc[batch.rows].tolist()
-        raise RunError(
-            f"the loss is {loss} at epoch {epoch}, step {step + 1} (cases {', '.join(map(str, cases[:3]))}, ...)",
-            where=run.folder,
+    def _astray(self, what: str, rows: Sequence[int] | NDArray[np.int64], step: int) -> RunError:
+        cases = self.run.manifest.frame["case"].iloc[list(rows)].astype(str).tolist()
+        more = f" and {len(cases) - 20} more" if len(cases) > 20 else ""
+        return RunError(
+            f"{what} at epoch {self.state.epoch}, step {step + 1} (cases {', '.join(cases[:20])}{more}); what was "
+            "saved before is finite",
+            where=self.run.folder,
             remedy="lower training.rate, set training.clip, or use training.precision=float32",
         )
+
+    @contextlib.contextmanager
+    def _unmoved_on_failure(self) -> Iterator[None]:
+        """Put the statistics of norm layers back where a step cannot be ended, so that it may be done again."""
+        before = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
+        try:
+            yield
+        except _NoMemory:
+            for buffer, value in before:
+                buffer.copy_(value)
+            self.learner.optimizer.zero_grad(set_to_none=True)
+            raise
+
+    def _halve(self, batch: NDArray[np.int64], error: _NoMemory) -> None:
+        """Work through batches in twice as many parts from here on; the batch of a step stays what it is."""
+        state = self.state
+        if self.settings.accumulate << state.halvings >= len(batch):
+            raise RunError(
+                f"memory does not suffice for one case at a time ({error})",
+                where=self.run.folder,
+                remedy="use a smaller image.size or backbone.name, or a machine with more memory",
+            ) from error
+        state.halvings += 1
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+        parts = self.settings.accumulate << state.halvings
+        log.warning(
+            "out of memory at epoch %d, step %d: going on with batches of %d cases in %d parts of %d",
+            state.epoch, state.step + 1, len(batch), parts, -(-len(batch) // parts),
+        )  # fmt: skip
+
+    def judge(self, validate: Callable[[Check], Validation]) -> Validation:
+        """The validation of the network, of its averaged weights where there are such."""
+        average = self.learner.average
+
+        def heard(*_: int) -> None:
+            self.signals.check()
+
+        try:
+            with average.swapped() if average else contextlib.nullcontext(), parametrize.cached():
+                return validate(heard)
+        except Interrupted:  # all steps of the epoch are kept; no process waits for another
+            if self.accelerator.is_main_process:
+                write(self.run, "last", self.learner, self.state)
+            raise
+
+
+class _NoMemory(Exception):
+    """Memory did not suffice for a part of a step."""
+
+
+@contextlib.contextmanager
+def _naming_lack_of_memory(lone: bool) -> Iterator[None]:
+    """Turn the several errors of lacking memory into one. `lone`: of several processes none can go back alone."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        text = str(error).split("\n")[0]
+        lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in text
+        if not lacking:
+            raise
+        if not lone:
+            raise RunError(
+                f"a process ran out of memory ({text})",
+                where="training.accumulate",
+                remedy="set training.accumulate to 2 or more: the batch of a step stays what it is",
+            ) from error
+        raise _NoMemory(text or "out of memory") from error
 
 
 def _summed(values: tuple[float, float, bool], accelerator: Accelerator) -> tuple[float, float, float]:
@@ -309,68 +361,3 @@ def _summed(values: tuple[float, float, bool], accelerator: Accelerator) -> tupl
     mine = torch.tensor([values], dtype=torch.float64, device=accelerator.device)
     loss, count, stop = accelerator.gather(mine).sum(dim=0).tolist()
     return loss, count, stop
-
-
-def _save(
-    run: Run,
-    which: str,
-    network: AnyNetwork,
-    optimizer: torch.optim.Optimizer,
-    state: State,
-    accelerator: Accelerator,
-) -> None:
-    """Have the main process write model, optimiser and state, while the others wait."""
-    _share_quarantine(state, accelerator)
-    if accelerator.is_main_process:
-        _write(run, which, network, optimizer, state)
-    accelerator.wait_for_everyone()
-
-
-def _write(run: Run, which: str, network: AnyNetwork, optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Write model, optimiser and state; the tensors of the optimiser are named by their parameters."""
-    names = {id(parameter): name for name, parameter in network.named_parameters()}
-    moments = {
-        f"{names[id(parameter)]}/{key}": value.contiguous()
-        for parameter, held in optimizer.state.items()
-        for key, value in held.items()
-    }
-    model = {name: value.contiguous() for name, value in network.state_dict().items()}
-    run.save(which, model, moments, state)
-    run.write_progress(state)
-
-
-def _heard(
-    run: Run,
-    network: AnyNetwork,
-    optimizer: torch.optim.Optimizer,
-    state: State,
-    accelerator: Accelerator,
-    signals: Signals,
-) -> None:
-    """Stop a validation where a signal came; all steps of its epoch are kept. No process waits for another."""
-    if signals.caught is not None:
-        if accelerator.is_main_process:
-            _write(run, "last", network, optimizer, state)
-        signals.stop()
-
-
-def _share_quarantine(state: State, accelerator: Accelerator) -> None:
-    """Tell every process which pictures the others could not read."""
-    for met in shared([state.quarantine], accelerator):
-        state.quarantine.update(met)
-
-
-def _restore(run: Run, network: AnyNetwork, optimizer: torch.optim.Optimizer) -> State | None:
-    saved = run.saved("last")
-    if saved is None:
-        return None
-    model, moments, state = saved
-    network.load_state_dict(model, strict=True)
-    parameters = dict(network.named_parameters())
-    for name, value in moments.items():
-        owner, _, key = name.rpartition("/")
-        parameter = parameters[owner]
-        # step is a number; the moments take the parameter's device and memory layout
-        optimizer.state[parameter][key] = value if key == "step" else torch.empty_like(parameter).copy_(value)
-    log.info("resuming at epoch %d, step %d", state.epoch, state.step)
-    return state

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image as PillowImage
 
+from graftwork.common.errors import ImageError
 from graftwork.common.images import Picture, to_float
 
 if TYPE_CHECKING:
@@ -28,9 +29,11 @@ __all__ = [
     "VolumePreprocessing",
     "augmenter",
     "preprocessing_from",
+    "unit",
     "volume_augmenter",
 ]
 
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _RESAMPLING = {
     "bilinear": PillowImage.Resampling.BILINEAR,
     "bicubic": PillowImage.Resampling.BICUBIC,
@@ -71,17 +74,21 @@ class Preprocessing:
 
     def fitted(self, picture: Picture) -> NDArray[np.float32]:
         """The picture at the input's size: [size, size, C] float32 in 0..1, C as in the picture."""
+        return unit(self.resized(picture))
+
+    def resized(self, picture: Picture) -> NDArray[Any]:
+        """The same as uint8 of the picture's own values where these are uint8; `unit` of it is `fitted`."""
         size = self.size
         channels = picture.pixels.shape[2]
         pixels = picture.pixels if picture.pixels.dtype == np.uint8 else to_float(picture, channels)
         height, width = pixels.shape[:2]
         if self.fit == "squash":
-            return _unit(_resize(pixels, size, size, self.interpolation))
+            return _resize(pixels, size, size, self.interpolation)
         top, left, *inner = self.window(height, width)
-        resized = _unit(_resize(pixels, inner[0], inner[1], self.interpolation))
+        resized = _resize(pixels, inner[0], inner[1], self.interpolation)
         if self.fit == "crop":
             return resized[-top : size - top, -left : size - left]
-        canvas = np.zeros((size, size, channels), np.float32)
+        canvas = np.zeros((size, size, channels), resized.dtype)
         canvas[top : top + inner[0], left : left + inner[1]] = resized
         return canvas
 
@@ -106,7 +113,21 @@ class Preprocessing:
         return canvas
 
     def normalised(self, fitted: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[size, size, 1 or 3] in 0..1 to the network's input [3, size, size]; grey is repeated."""
+        """[size, size, C] in 0..1 to the network's input [channels, size, size]; grey is repeated, and colours are put
+        together to grey (Rec. 601) where the network takes one channel.
+
+        Raises:
+            ImageError: the picture has too few channels.
+        """
+        channels = len(self.mean)
+        if channels == 1 and fitted.shape[2] == 3:
+            fitted = (fitted @ _LUMA)[..., None]
+        elif fitted.shape[2] not in (1, channels):
+            raise ImageError(
+                f"the network takes {channels} channels, and the picture has {fitted.shape[2]}",
+                where="backbone.channels",
+                stage="content",
+            )
         mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
         inputs: NDArray[np.float32] = ((fitted - mean) / std).transpose(2, 0, 1)
         return inputs
@@ -163,7 +184,8 @@ def preprocessing_from(values: dict[str, Any]) -> Preprocessing | VolumePreproce
     return (VolumePreprocessing if "patch" in values else Preprocessing).from_json(values)
 
 
-def _unit(pixels: NDArray[Any]) -> NDArray[np.float32]:
+def unit(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """Pixels to float32 in 0..1."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.float32) / np.float32(255)
     clipped: NDArray[np.float32] = np.clip(pixels, 0, 1, dtype=np.float32)  # bicubic overshoots
@@ -189,7 +211,7 @@ def augmenter(wish: AugmentationSection) -> Augment | None:
     """
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else its import asks the network for its version
     steps: list[Any] = []
-    if not any(wish.model_dump().values()):
+    if not any(wish.model_dump(exclude={"views"}).values()):
         return None
     import albumentations as A
 
@@ -226,6 +248,9 @@ class Augment:
 
         self.pipeline = A.Compose(list(steps))
 
+    def __repr__(self) -> str:
+        return repr(self.pipeline)  # what it does, so that what is kept of changed pictures can be told apart
+
     def __call__(self, picture: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
         """A picture [H, W, C] float32 in 0..1, changed; of the same shape and range."""
         self.pipeline.set_random_seed(seed % 2**32)
@@ -243,7 +268,7 @@ class Augment:
 
 def volume_augmenter(wish: AugmentationSection) -> VolumeAugment | None:
     """The augmentation of volumes that a recipe asks for, or None where it asks for nothing."""
-    return VolumeAugment(wish) if any(wish.model_dump().values()) else None
+    return VolumeAugment(wish) if any(wish.model_dump(exclude={"views"}).values()) else None
 
 
 class VolumeAugment:

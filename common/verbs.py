@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from graftwork.common.catalogue import Entry, Kind, Shown, cp, find_recipe, ls, recipe_keys, show
 from graftwork.common.errors import UsageError
 from graftwork.common.predicting import Outcome, merge, predict
+from graftwork.common.preparation import prepared
+from graftwork.common.searches import find_rate, select
 
 if TYPE_CHECKING:
     from graftwork.common.checks import Findings
@@ -35,6 +37,7 @@ __all__ = [
     "cp",
     "doctor",
     "evaluate",
+    "find_rate",
     "find_recipe",
     "further_evaluations",
     "ls",
@@ -47,6 +50,7 @@ __all__ = [
     "resume",
     "run",
     "schema",
+    "select",
     "show",
     "synthesize",
     "unpack_weights",
@@ -146,30 +150,10 @@ def run(
         DatasetError, LeakError, WeightsError, RunError: before or during the work; says what to do.
         Interrupted: by a signal; the same call goes on.
     """
-    from graftwork.common.domain import dataset, protocol
-    from graftwork.common.recipe.uses import refuse_idle_keys
     from graftwork.common.runs import begin_run
-    from graftwork.common.splits import split
-    from graftwork.common.volumes import is_volume
 
     name, asked = find_recipe(recipe, (*overrides, "split.allow_leak=true") if allow_leak else overrides)
-    found = dataset(asked.dataset)
-    protocol(asked.evaluation.protocol or found.protocol)  # one that there is not is refused before any work
-    manifest = found.read(data)
-    refuse_idle_keys(
-        asked,
-        segmentation=manifest.target.kind == "segmentation",
-        volumes=any(is_volume(path) for path in manifest.frame["path"]),
-    )
-    parts = split(
-        manifest,
-        validation=asked.split.validation,
-        test=asked.split.test,
-        seed=asked.split_seed,
-        by=asked.split.by,
-        allow_leak=asked.split.allow_leak,
-        seen=asked.split.seen,
-    )
+    manifest, parts = prepared(asked, data)
     with _main_process_first():
         begun = begin_run(out, name, asked, manifest, parts, progress=progress)
     return _carry_out(begun, progress)

@@ -49,6 +49,25 @@ def synthetic_data(folder: Path, cases: int = 48) -> Path:
     return synthesize("chest_xray/kermany", folder, cases=cases, seed=1)
 
 
+def small_weights(folder: Path, backbone: str = "test_efficientnet") -> Path:
+    """A weights file with its card, of random numbers: what a test calls pretrained."""
+    import json
+
+    from graftwork.common.backbones import create_backbone
+    from graftwork.common.files import save_tensors
+
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / f"{backbone}.random.safetensors"
+    network = create_backbone(backbone, weights=None, seed=9).network
+    save_tensors(place, {name: value.contiguous() for name, value in network.state_dict().items()})
+    card = {
+        "backbone": backbone, "trained_on": "nothing: random numbers", "mean": [0.5] * 3, "std": [0.5] * 3,
+        "padding": "", "classes": 0, "licence": "", "sha256": hashlib.sha256(place.read_bytes()).hexdigest(),
+    }  # fmt: skip
+    place.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
+    return place
+
+
 def recipe_file(folder: Path, text: str = RECIPE) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / "small.toml"
@@ -91,8 +110,26 @@ def run_in_child(recipe: str, data: str, out: str, overrides: list[str]) -> None
         sys.exit(error.exit_code)
 
 
-def start(context: ForkServerContext, *words: Any) -> Any:
-    """Start `run_in_child` in a child that may have children of its own (loading processes)."""
-    child = context.Process(target=run_in_child, args=tuple(words), daemon=False)
+def run_until_killed(recipe: str, data: str, out: str, overrides: list[str], at: tuple[int, int]) -> None:
+    """The body of a child that is killed after a step: its epoch and its number, from 1, before anything is saved."""
+    import os
+    import signal
+
+    import torch
+
+    from graftwork.common.verbs import run
+
+    torch.set_num_threads(1)
+
+    def killed(what: str, done: int, total: int) -> None:
+        if what.startswith(f"epoch {at[0]} of") and done == at[1]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    run(recipe, data, out, overrides, progress=killed)
+
+
+def start(context: ForkServerContext, *words: Any, body: Any = run_in_child) -> Any:
+    """Start `body` in a child that may have children of its own (loading processes)."""
+    child = context.Process(target=body, args=tuple(words), daemon=False)
     child.start()
     return child

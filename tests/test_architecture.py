@@ -41,22 +41,38 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("data", "domain"),
     ("networks", "architectures"),
     ("networks", "weights/"),
+    ("networks", "kept"),
+    ("networks", "stages"),
     ("networks", "backbones"),
+    ("networks", "costs"),
     ("networks", "heads"),
     ("networks", "tasks"),
     ("networks", "transforms"),
+    ("networks", "inputs"),
     ("networks", "batches"),
     ("networks", "sources"),
+    ("networks", "decoded"),
     ("networks", "segmenters"),
+    ("networks", "adapters"),
+    ("networks", "prefix"),
     ("networks", "networks"),
     ("networks", "freezing"),
     ("networks", "features"),
+    ("networks", "transferability"),
     ("work", "signals"),
     ("work", "provenance"),
+    ("work", "state"),
     ("work", "runs"),
     ("work", "objectives"),
+    ("work", "mixing"),
+    ("work", "averaging"),
+    ("work", "optimisation"),
     ("work", "prediction"),
+    ("work", "checkpoints"),
+    ("work", "epochs"),
     ("work", "training"),
+    ("work", "solving"),
+    ("work", "probing"),
     ("work", "explanation"),
     ("work", "outlines"),
     ("work", "classifying"),
@@ -65,7 +81,11 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("faces", "report/"),
     ("faces", "catalogue"),
     ("faces", "doctor"),
+    ("faces", "preparation"),
     ("faces", "pipeline"),
+    ("faces", "rate_finding"),
+    ("faces", "selection"),
+    ("faces", "searches"),
     ("faces", "verbs"),
 )
 FLOOR = {row: floor for floor, row in ROWS}
@@ -74,9 +94,8 @@ PLACE = {row: place for place, (_, row) in enumerate(ROWS)}
 # Of the floors above, these are imported without torch (a study may use a loader, or the statistics, alone).
 HEAVY = ("torch", "torchvision", "monai", "timm", "accelerate", "albumentations", "cv2")
 WITHOUT_HEAVY = ("plain", "statistics", "data", "faces")
-WITH_HEAVY = {
-    "pipeline"
-}  # of these floors: it drives the network, and verbs imports it when a run is asked for
+# of these floors: they drive the network, and verbs imports them when a run or a search is asked for
+WITH_HEAVY = {"pipeline", "rate_finding", "selection"}
 SLOW = (*HEAVY, "pandas", "matplotlib", "pyarrow", "scipy", "sklearn")
 
 # common/ names no domain, no disease, no species. The names of the domains' folders are added below.

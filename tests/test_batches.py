@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,8 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from graftwork.common.batches import batches, epoch_plan
 from graftwork.common.errors import ImageError
@@ -113,23 +119,192 @@ def test_an_unreadable_picture_is_set_apart_with_its_reason(manifest: Manifest) 
         source(manifest)[4]
 
 
-class _Deadly:
-    """A source whose row 7 kills a loading process, as the kernel does when memory runs out."""
+# Balanced epochs
 
-    def __init__(self, parent: int) -> None:
-        self.parent = parent
+
+def drawn(classes: np.ndarray, epoch: int = 1, seed: int = 0, size: int = 7) -> np.ndarray:
+    rows = np.arange(500, 500 + len(classes))
+    plan = epoch_plan(rows, size, seed=seed, epoch=epoch, classes=classes)
+    sizes = {len(batch) for batch in plan}
+    assert max(sizes) <= size
+    assert max(sizes) - min(sizes) <= 1
+    return np.concatenate(plan) - 500
+
+
+CLASSES = np.repeat([0, 1, 2, -1, 5], [70, 20, 3, 6, 1])
+
+
+def test_a_balanced_epoch_meets_each_known_class_equally_often() -> None:
+    for epoch in range(1, 6):
+        met = drawn(CLASSES, epoch)
+        assert len(met) == len(CLASSES)
+        counts = Counter(CLASSES[met].tolist())
+        assert set(counts) == {0, 1, 2, 5}, "a case whose class is not known is left out"
+        assert max(counts.values()) - min(counts.values()) <= 1
+        times = np.bincount(met, minlength=len(CLASSES))
+        for code in counts:
+            members = times[np.flatnonzero(code == CLASSES)]
+            assert members.max() - members.min() <= 1, "no member of a class comes twice as often as another"
+        assert times[CLASSES == 0].max() == 1, "of a frequent class nobody comes again"
+        assert times[CLASSES == 2].min() == 8
+    odd = np.repeat([0, 1, 2], [30, 4, 1])  # 35 draws, and 11 + 2/3 for each class
+    assert sorted(Counter(odd[drawn(odd)].tolist()).values()) == [11, 12, 12]
+
+
+def test_a_balanced_epoch_depends_on_seed_and_epoch_alone() -> None:
+    np.random.seed(3)
+    first = drawn(CLASSES, 1)
+    assert np.array_equal(first, drawn(CLASSES, 1))
+    for other in (drawn(CLASSES, 2), drawn(CLASSES, 1, seed=1)):
+        assert not np.array_equal(first, other)
+        assert set(first[CLASSES[first] == 0]) != set(other[CLASSES[other] == 0]), "another part of the many"
+        more = [np.bincount(met, minlength=len(CLASSES))[CLASSES == 1] for met in (first, other)]
+        assert more[0].sum() == more[1].sum()
+        assert not np.array_equal(*more), "other ones come once more"
+    seen = np.unique(np.concatenate([drawn(CLASSES, epoch) for epoch in range(1, 30)]))
+    assert np.array_equal(seen, np.flatnonzero(CLASSES >= 0)), "nobody is left out for ever"
+    shuffled = drawn(CLASSES, 1, size=25)
+    assert len(set(CLASSES[shuffled[:25]].tolist())) > 2, "classes are mixed within a batch"
+
+
+def test_a_plan_without_classes_is_what_it_was() -> None:
+    plan = epoch_plan(np.arange(8), 3, seed=5, epoch=2)
+    assert [batch.tolist() for batch in plan] == [[2, 3, 7], [5, 4, 0], [1, 6]]
+    assert epoch_plan(np.arange(4), 2, seed=0, epoch=1, classes=np.full(4, -1)) == []
+
+
+# Loading processes that die
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch looks every five seconds whether a worker is dead."""
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.3,))
+
+
+class _Faulty:
+    """A source whose row 7 does something, in a loading process alone, where there are more of them than `bears`."""
+
+    def __init__(self, act: Callable[[], object], bears: int = 0) -> None:
+        self.act, self.bears = act, bears
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.int64]:
-        if key[1] == 7 and os.getpid() != self.parent:
-            os._exit(9)
-        return np.full(2, key[1], np.float32), np.int64(0)
+        worker = get_worker_info()
+        if key[1] == 7 and worker is not None and worker.num_workers > self.bears:
+            self.act()
+        return np.full(2, key[1], np.float32), np.int64(key[1] % 2)
 
 
-def test_a_dead_worker_costs_no_batch(caplog: pytest.LogCaptureFixture) -> None:
-    plan = [np.array([row]) for row in range(12)]
-    found = [int(batch.rows[0]) for batch in batches(_Deadly(os.getpid()), plan, workers=2)]
-    assert found == list(range(12))
-    assert "without loading processes" in caplog.text
+PLAN = [np.array([row]) for row in range(12)]
+
+
+def read(source: object, workers: int) -> list[int]:
+    found = list(batches(source, PLAN, epoch=1, workers=workers))
+    for row, batch in enumerate(found):
+        assert batch.inputs.tolist() == [[row, row]]
+        assert batch.targets.tolist() == [row % 2]
+    return [int(batch.rows[0]) for batch in found]
+
+
+def die(number: int) -> Callable[[], object]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+def fail(error: BaseException) -> Callable[[], object]:
+    def raising() -> None:
+        raise error
+
+    return raising
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda: os._exit(9), ["ended with code 9"]),
+        (die(signal.SIGKILL), ["signal 9", "memory ran out", "training.workers"]),
+        (die(signal.SIGBUS), ["SIGBUS", "shared memory", "training.workers", "--shm-size"]),
+        (die(signal.SIGSEGV), ["signal 11"]),
+        (fail(RuntimeError("row 7 is\nodd")), ["its own error: odd"]),
+        (fail(OSError(24, "Too many open files")), ["ulimit -n"]),
+        (fail(MemoryError("17 GiB")), ["memory ran out", "training.batch_size"]),
+    ],
+    ids=["exit", "kill", "bus", "segfault", "error", "files", "memory"],
+)
+def test_a_dead_worker_costs_no_batch_and_its_cause_is_said(
+    caplog: pytest.LogCaptureFixture, impatient: None, act: Callable[[], object], words: list[str]
+) -> None:
+    assert read(_Faulty(act), workers=1) == list(range(12))
+    (record,) = caplog.records
+    assert "going on without loading processes" in record.getMessage()
+    assert all(word in record.getMessage() for word in words), record.getMessage()
+
+
+def test_shared_memory_that_is_full_is_an_error_that_arrives(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # torch 2.13 with /dev/shm of 1 MiB says this; said while a batch is handed over, the parent would wait for ever
+    said = "unable to allocate shared memory(shm) for file </torch_1_2_0>: No space left on device (28)"
+
+    def full(*_: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(torch.UntypedStorage, "_share_fd_cpu_", full)
+    assert read(_Faulty(lambda: None), workers=2) == list(range(12))
+    assert [record.getMessage().split("; going on ")[1] for record in caplog.records] == [
+        "with 1 of them",
+        "without loading processes",
+    ]
+    assert all("shared memory" in line and "--shm-size" in line for line in caplog.messages)
+
+
+def test_fewer_workers_go_on_and_are_remembered(caplog: pytest.LogCaptureFixture, impatient: None) -> None:
+    source = _Faulty(die(signal.SIGKILL), bears=1)
+    assert read(source, workers=4) == list(range(12))
+    assert [line.split("; ")[-1] for line in caplog.messages] == [
+        "going on with 2 of them",
+        "going on with 1 of them",
+    ], "half of them, then one; and one is enough"
+    caplog.clear()
+    assert read(source, workers=4) == list(range(12))
+    assert not caplog.records, "the next epoch does not try again what failed"
+    assert not multiprocessing.active_children(), "no loading process is left behind"
+
+
+def test_workers_that_cannot_be_started_are_done_without(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
+    assert read(_Faulty(lambda: None), workers=2) == list(range(12))
+    assert "memory ran out" in caplog.text
+
+
+class _Broken(_Faulty):
+    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.int64]:
+        if key[1] == 7:
+            self.act()
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault"), KeyError("a fault"), OSError(5, "a fault")])
+def test_a_source_s_own_error_is_raised_in_the_end(error: Exception) -> None:
+    with pytest.raises(type(error), match="a fault"):
+        list(batches(_Broken(fail(error)), PLAN, workers=2))
+
+
+def test_a_source_that_is_no_object_of_a_class_will_do() -> None:
+    table = {(0, row): (np.float32(row), np.int64(0)) for row in range(12)}
+    assert [int(batch.rows[0]) for batch in batches(table, PLAN, workers=2)] == list(range(12))
+
+
+def test_a_batch_of_failures_alone_crosses_from_a_worker(manifest: Manifest) -> None:
+    for name in ("4.png", "5.png"):
+        (manifest.root / name).write_bytes(b"not a picture")
+    found = list(batches(source(manifest), [np.array([4, 5]), np.array([6])], workers=1))
+    assert [len(batch) for batch in found] == [0, 1]
+    assert [failure.row for failure in found[0].failures] == [4, 5]
 
 
 def test_public_datasets_for_studies(manifest: Manifest) -> None:

@@ -237,7 +237,7 @@ def test_doctor_says_what_is_there_and_what_is_amiss(call: Call, monkeypatch: py
     [
         (["rnu"], ["No such command 'rnu'", "'run'", "graftwork --help"]),
         (["ls", "recipez"], ["ls: nothing of this kind: recipez. Did you mean recipes?"]),
-        (["ls", "x"], ["There are recipes, datasets, protocols, weights."]),
+        (["ls", "x"], ["There are recipes, datasets, protocols, weights, backbones."]),
         (["ls", "--jsno"], ["No such option: --jsno", "--json", "graftwork ls --help"]),
         (["show"], ["Missing argument 'NAME'", "graftwork show --help"]),
         (["show", "chest_xray/kermany_linear_probe"], ["there is no recipe", f"Did you mean {RECIPE}?"]),
@@ -287,7 +287,8 @@ def test_faults_of_a_recipe_are_a_line_each(call: Call, tmp_path: Path) -> None:
     assert said.code == 2
     assert said.err == (
         "error: bad.toml: 3 faults.\n"
-        '  strategy.name (line 4): expected "linear-probe", "full" or "scratch", found "fulll"\n'
+        '  strategy.name (line 4): expected "linear-probe", "last-stages", "gradual", "full", "layer-wise", '
+        '"probe-then-full", "surgical", "bias-and-norm", "lora", "scratch" or "phases", found "fulll"\n'
         "  training.epochs (line 6): expected a whole number at least 1, found 0\n"
         "  sed (command line): no such key; did you mean seed?\n"
     )
@@ -619,9 +620,9 @@ def complete(*words: str) -> list[str]:
 
 def test_the_shell_completes_names_keys_and_values() -> None:
     assert {"run", "report", "resume"} <= set(complete("r"))
-    assert complete("show", "chest_xray/kermany_l") == [RECIPE]
+    assert complete("show", "chest_xray/kermany_li") == [RECIPE]
     assert complete("show", "recipe-") == ["recipe-keys"]
-    assert complete("run", "chest_xray/kermany_s") == ["chest_xray/kermany_scratch"]
+    assert complete("run", "chest_xray/kermany_sc") == ["chest_xray/kermany_scratch"]
     assert complete("check", "chest") == ["chest_xray/kermany"]
     assert complete("ls", "w") == ["weights"]
     assert complete("run", RECIPE, "training.ep") == ["training.epochs="]

@@ -9,12 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import RECIPE, recipe_file, synthetic_data
+from small_runs import RECIPE, recipe_file, small_weights, synthetic_data
 
 from graftwork.common.runs import open_run
 
+WISHES = {
+    "scratch": ["training.class_weights=balanced"],
+    "gradual": [  # what learns changes from epoch to epoch; validation of an odd number of cases ends it early
+        "strategy.name=gradual", "strategy.every=1", "training.sampling=balanced", "training.epochs=9",
+        "training.patience=1", "training.ema=0.9", "training.l2_sp=0.01", "augmentation.rotation=0",
+        "augmentation.brightness=0",
+    ],
+}  # fmt: skip
 
-def test_two_gloo_processes_equal_one(tmp_path: Path) -> None:
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_two_gloo_processes_equal_one(wish: str, tmp_path: Path) -> None:
     data = synthetic_data(tmp_path / "set", cases=45)
     # layer norm, since batch norm sees half a batch in each process; no dropout, since each draws its own
     text = RECIPE.replace("test_efficientnet", "test_vit").replace("size = 32", "size = 160")
@@ -22,7 +32,9 @@ def test_two_gloo_processes_equal_one(tmp_path: Path) -> None:
         tmp_path, text.replace("dropout = 0.2", "dropout = 0.0").replace("= 0.01", "= 0.001")
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRAFTWORK_CACHE": str(tmp_path / "cache")}
-    words = ["run", str(recipe), "--data", str(data), "training.class_weights=balanced"]
+    words = ["run", str(recipe), "--data", str(data), *WISHES[wish]]
+    if wish != "scratch":
+        words.append(f"backbone.file={small_weights(tmp_path / 'weights', 'test_vit')}")
     alone = [sys.executable, "-m", "graftwork"]
     together = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",

@@ -21,6 +21,7 @@ from typer.main import get_command
 
 import graftwork
 from graftwork.cli import app
+from graftwork.common.catalogue import ls
 from graftwork.common.domain import names, recipe_text
 from graftwork.common.recipe import keys, load
 
@@ -175,6 +176,7 @@ def test_each_command_of_the_pages_parses(path: Path, words: list[str]) -> None:
     for word in words:
         if re.fullmatch(r"[a-z_]+/[\w-]+", word) and not word.startswith(("runs/", "data/")):
             known = {*names("recipes"), *names("datasets"), *names("protocols")}
+            known |= {entry.name for entry in ls("backbones")}
             assert word in known or (foreign and word.startswith(GUIDE_NAMES)), f"{word} does not exist"
     if verb == ["run"]:
         recipe = next(str(value) for key, value in given.items() if key == "recipe")

@@ -38,7 +38,56 @@ bootstrap = 50
 """
 
 # key: the value that is tried, and what else must be set for it to have its say
+LITE = "backbone.name=tf_efficientnet_lite0"  # its pretrained weights are at hand
 CHANGES: dict[str, tuple[str, ...]] = {
+    "backbone.channels": ("backbone.channels=1",),
+    "backbone.drop_path": ("backbone.drop_path=0.5", "backbone.name=test_resnet"),
+    "augmentation.views": (
+        "augmentation.views=1",
+        "augmentation.rotation=20",
+        "strategy.name=last-stages",
+        LITE,
+    ),
+    "strategy.last": ("strategy.last=2", "strategy.name=last-stages", LITE),
+    "strategy.stages": ('strategy.stages=["stem"]', "strategy.name=surgical", LITE),
+    "strategy.every": ("strategy.every=2", "strategy.name=gradual", LITE),
+    "strategy.plateau": (
+        "strategy.plateau=1",
+        "strategy.every=0",
+        "strategy.name=gradual",
+        "training.epochs=5",
+        LITE,
+    ),
+    "strategy.probe": ("strategy.probe=1", "strategy.name=probe-then-full", "training.epochs=4", LITE),
+    "strategy.decay": ("strategy.decay=0.5", "strategy.name=layer-wise", LITE),
+    "strategy.rank": ("strategy.rank=2", "strategy.name=lora", LITE),
+    "strategy.alpha": ("strategy.alpha=2", "strategy.name=lora", LITE),
+    "strategy.strengths": (
+        "strategy.strengths=3",
+        "strategy.name=linear-probe",
+        "training.epochs=10",
+        "training.batch_size=32",
+        "training.rate=0.001",
+        LITE,
+    ),
+    "strategy.phases": ('strategy.phases=[{ stages = ["stem"] }]', "strategy.name=phases", LITE),
+    "training.l2_sp": ("training.l2_sp=1", "strategy.name=full", LITE),
+    "training.plateau_factor": (
+        "training.plateau_factor=0.5",
+        "training.schedule=plateau",
+        "training.plateau_patience=1",
+        "training.epochs=5",
+    ),
+    "training.plateau_patience": (
+        "training.plateau_patience=1",
+        "training.schedule=plateau",
+        "training.epochs=5",
+    ),
+    "training.restart": ("training.restart=true", "strategy.name=gradual", LITE),
+    "training.sampling": ("training.sampling=balanced",),
+    "training.mixup": ("training.mixup=0.5",),
+    "training.cutmix": ("training.cutmix=0.5",),
+    "training.ema": ("training.ema=0.9",),
     "seed": ("seed=4",),
     "backbone.name": ("backbone.name=test_resnet",),
     "backbone.mean": ("backbone.mean=[0.4, 0.4, 0.4]", "backbone.std=[0.5, 0.5, 0.5]"),
@@ -81,6 +130,8 @@ CHANGES: dict[str, tuple[str, ...]] = {
 }
 # what a change is compared with, where that is not the base recipe with the rest of the change
 COMPANY: dict[str, tuple[str, ...]] = {
+    "strategy.stages": ('strategy.stages=["blocks.1"]', "strategy.name=surgical", LITE),
+    "strategy.phases": ('strategy.phases=[{ stages = ["head"] }]', "strategy.name=phases", LITE),
     "backbone.mean": ("backbone.mean=[0.5, 0.5, 0.5]", "backbone.std=[0.5, 0.5, 0.5]"),
     "backbone.std": ("backbone.mean=[0.5, 0.5, 0.5]", "backbone.std=[0.5, 0.5, 0.5]"),
     "split.by": (),

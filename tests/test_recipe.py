@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from graftwork.common.domain import dataset
 from graftwork.common.errors import RecipeError
-from graftwork.common.recipe import Recipe, keys, load, schema, to_toml
+from graftwork.common.recipe import Recipe, idle_under, keys, load, schema, to_toml
 from graftwork.common.recipe.keys import found_text, nearest
 from graftwork.common.recipe.toml import key_lines, value_text
 from graftwork.common.recipe.uses import idle_keys, refuse_idle_keys
@@ -92,8 +92,8 @@ def test_whole_numbers_stand_for_numbers() -> None:
 
 EPOCHS = "a whole number at least 1"
 ONE_FAULT = [
-    (HEAD, 'strategy.name: expected "linear-probe", "full" or "scratch", found nothing'),
-    (HEAD + "[strategy]\n", 'strategy.name ([strategy], line 3): expected "linear-probe", "full" or "scratch", found nothing'),
+    (HEAD, 'strategy.name: expected "linear-probe", "last-stages", "gradual", "full", "layer-wise", "probe-then-full", "surgical", "bias-and-norm", "lora", "scratch" or "phases", found nothing'),
+    (HEAD + "[strategy]\n", 'strategy.name ([strategy], line 3): expected "linear-probe", "last-stages", "gradual", "full", "layer-wise", "probe-then-full", "surgical", "bias-and-norm", "lora", "scratch" or "phases", found nothing'),
     ('dataset = "a/b"\n' + FULL, "title: expected one line of text, found nothing"),
     ('title = ""\ndataset = "a/b"\n' + FULL, 'title (line 1): expected one line of text, found ""'),
     ('title = "a\\nb"\ndataset = "a/b"\n' + FULL, 'title (line 1): expected one line of text, found "a\\nb"'),
@@ -149,7 +149,7 @@ ONE_FAULT = [
     (SMALL + "[split]\nvalidation = 0.5\ntest = 0.5\n", 'split.test (line 7): expected less than 1 together with split.validation with split.by = "group" (nothing would be left to learn from), found 0.5 and 0.5'),
     (SMALL + "[split]\nvalidation = 0.9\n", 'split.test (line 6): expected less than 1 together with split.validation with split.by = "group" (nothing would be left to learn from), found 0.2 and 0.9'),
     (HEAD + '[strategy]\nnorm = "hold"\nname = "scratch"\n', 'strategy.norm (line 4): expected "adapt" or "train" with strategy.name = "scratch" (fresh weights have no statistics worth holding), found "hold"'),
-    (HEAD + '[strategy]\nnorm = "train"\nname = "linear-probe"\n', 'strategy.norm (line 4): expected "hold" or "adapt" with strategy.name = "linear-probe" (the backbone does not learn), found "train"'),
+    (HEAD + '[strategy]\nnorm = "train"\nname = "linear-probe"\n', 'strategy.norm (line 4): expected "hold" or "adapt" with strategy.name = "linear-probe" (the backbone\'s norm layers do not learn), found "train"'),
     (SMALL + "[training]\naccumulate = 5\n", "training.accumulate (line 6): expected a divisor of training.batch_size (32), found 5"),
     (SMALL + "[training]\nwarmup = 2.5\nepochs = 2\n", "training.warmup (line 6): expected at most training.epochs (2), found 2.5"),
     (SMALL + "[backbone]\nmean = [0.5, 0.5, 0.5]\n", "backbone.mean (line 6): expected together with backbone.std, which is empty"),
@@ -534,11 +534,13 @@ def test_a_written_recipe_is_the_same_recipe(parts: dict[str, Any]) -> None:
 
 
 def test_a_written_recipe_says_what_its_sections_are() -> None:
-    text = to_toml(load(SMALL))
+    recipe = load(SMALL)
+    text = to_toml(recipe)
     for section in ("backbone", "image", "augmentation", "split", "strategy", "training", "evaluation"):
         assert f"\n[{section}]  # " in text
     assert 'norm = "train"' in text, "defaults are written as they were resolved"
-    missing = {"split.seed", "evaluation.target"}
+    missing = {"split.seed", *(key for key in keys() if idle_under(recipe, key))}
+    assert "evaluation.target" in missing and '# rank: only with strategy.name = "lora"' in text
     written = {".".join(name) for name in key_lines(text)}
     assert {key for key in keys() if key not in written} == missing
 
@@ -556,12 +558,27 @@ def test_equal_recipes_have_equal_digests_and_every_key_counts() -> None:
         "strategy.name": "scratch", "strategy.norm": "adapt", "training.batch_size": 64,
         "training.accumulate": 2, "training.schedule": "constant", "training.class_weights": "balanced",
         "training.precision": "bfloat16", "evaluation.protocol": "p", "evaluation.threshold": "sensitivity",
+        "strategy.stages": '["stem"]', "strategy.phases": '[{stages = ["head"]}]', "training.restart": "true",
+        "training.sampling": "balanced", "backbone.channels": 1,
         "evaluation.target": 0.5, "evaluation.bootstrap": 100, "image.size": 64, "decoder.width": 8, "volume.patch": "[32, 32, 64]",
     }  # fmt: skip
     alongside = {
         "backbone.mean": ["backbone.std=[0.5, 0.5, 0.5]"],
         "backbone.std": ["backbone.mean=[0.5, 0.5, 0.5]"],
         "evaluation.target": ["evaluation.threshold=specificity"],
+        "strategy.last": ["strategy.name=last-stages"],
+        "strategy.stages": ["strategy.name=surgical"],
+        "strategy.every": ["strategy.name=gradual"],
+        "strategy.plateau": ["strategy.name=gradual", "strategy.every=0"],
+        "strategy.probe": ["strategy.name=probe-then-full"],
+        "strategy.decay": ["strategy.name=last-stages"],
+        "strategy.rank": ["strategy.name=lora"],
+        "strategy.alpha": ["strategy.name=lora"],
+        "strategy.strengths": ["strategy.name=linear-probe"],
+        "strategy.phases": ["strategy.name=phases"],
+        "training.plateau_factor": ["training.schedule=plateau"],
+        "training.plateau_patience": ["training.schedule=plateau"],
+        "training.restart": ["strategy.name=gradual"],
     }
     digests = {base.digest()}
     for name, key in keys().items():
@@ -592,9 +609,11 @@ def test_a_shipped_recipe_is_whole_explicit_and_says_what_to_expect(path: Path) 
     written = {".".join(key) for key in key_lines(text)}
     volumes = recipe.backbone.name == "unet3d"
     segmentation = dataset(recipe.dataset).about.target.kind == "segmentation"
-    idle = idle_keys(segmentation=segmentation, volumes=volumes)
+    solved = bool(recipe.strategy.strengths)
+    idle = idle_keys(segmentation=segmentation, volumes=volumes, solved=solved)
+    idle |= {key for key in keys() if idle_under(recipe, key)}
     left_out = {key for key in keys() if key not in written}
-    assert left_out <= {"split.seed", "evaluation.target", *idle}, "a recipe is explicit, even about defaults"
+    assert left_out <= {"split.seed", *idle}, "a recipe is explicit, even about defaults"
     refuse_idle_keys(recipe, segmentation=segmentation, volumes=volumes)
     Draft202012Validator(schema()).validate(tomllib.loads(text))
     assert "hub" not in recipe.backbone.weights, "nothing is fetched unless a user asks for it"

@@ -14,10 +14,10 @@ from small_runs import recipe_file, synthetic_data
 from graftwork.common.errors import RunError, UsageError
 from graftwork.common.manifest import Target
 from graftwork.common.objectives import objective
+from graftwork.common.optimisation import rate_at
 from graftwork.common.recipe.sections import TrainingSection
 from graftwork.common.runs import open_run
 from graftwork.common.tasks import class_weights, encode, losses, outputs, probabilities
-from graftwork.common.training import rate_at
 from graftwork.common.verbs import report, run
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from graftwork.common.errors import RecipeError
 from graftwork.common.files import hash_of
+from graftwork.common.recipe.agreement import contradictions, idle_under
 from graftwork.common.recipe.keys import Key, found_text, keys_of, nearest
 from graftwork.common.recipe.sections import (
     SEED_EXPECTED,
@@ -28,14 +29,14 @@ from graftwork.common.recipe.sections import (
     ImageSection,
     Section,
     SplitSection,
-    StrategySection,
     TrainingSection,
     VolumeSection,
     key,
 )
+from graftwork.common.recipe.strategy import StrategySection
 from graftwork.common.recipe.toml import key_lines, parse, value_text
 
-__all__ = ["Recipe", "keys", "load", "schema", "to_toml"]
+__all__ = ["Recipe", "idle_under", "keys", "load", "schema", "to_toml"]
 
 MANY = 50  # unknown keys that are listed one by one; a file with more of them is not a recipe
 
@@ -82,13 +83,18 @@ class Recipe(Section):
         """The seed that the split is drawn with."""
         return self.seed if self.split.seed is None else self.split.seed
 
+    @property
+    def changes_pictures(self) -> bool:
+        """Whether training pictures are augmented."""
+        return any(value for name, value in self.augmentation.model_dump().items() if name != "views")
+
     def digest(self) -> str:
         """SHA-256 of the resolved recipe, 64 hex digits: equal recipes, equal digest, on every machine."""
         return hash_of(self.model_dump(mode="json"))
 
     @model_validator(mode="after")
     def _agree(self) -> Recipe:
-        found = _contradictions(self.model_dump(exclude_unset=True), ())
+        found = contradictions(self.model_dump(exclude_unset=True), (), _defaults())
         if found:
             raise ValueError("; ".join(f"{concerned[0]}: {text}" for concerned, text in found))
         return self
@@ -205,7 +211,7 @@ def _explain(data: dict[str, Any], error: ValidationError, faults: _Faults) -> N
     """Turn what pydantic found, and what contradicts itself, into faults."""
     unknown = 0
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
-        path = [part for part in fault["loc"] if isinstance(part, str)]
+        path, inner = _place(fault["loc"])
         name = ".".join(path)
         if not path or name in faults.blamed:  # not path: contradictions, which follow below
             continue
@@ -214,23 +220,34 @@ def _explain(data: dict[str, Any], error: ValidationError, faults: _Faults) -> N
         value: Any = data
         for part in path:
             value = value.get(part, _NOTHING) if isinstance(value, dict) else _NOTHING
-        if fault["type"] == "extra_forbidden":
+        if fault["type"] == "extra_forbidden" and not inner:
             unknown += 1
             if unknown <= MANY:
                 faults.add(name, _unknown(name, is_table=isinstance(value, dict)))
         elif name in keys():
             found = "nothing" if value is _NOTHING else found_text(value)
-            faults.add(name, f"expected {keys()[name].expected}, found {found}")
+            faults.add(name, f"expected {keys()[name].expected}, found {found}{inner}")
         elif value is _NOTHING:  # a section that must be there
-            inner = [each for each in keys().values() if each.section == name and each.default == "required"]
-            for each in inner:
+            needed = [each for each in keys().values() if each.section == name and each.default == "required"]
+            for each in needed:
                 faults.add(each.name, f"expected {each.expected}, found nothing")
         else:
             faults.add(name, f"expected a table of keys, [{name}], found {found_text(value)}")
     if unknown > MANY:
         faults.add("...", f"{unknown - MANY} more unknown keys; is this a recipe?")
-    for concerned, text in _contradictions(data, faults.blamed):
+    for concerned, text in contradictions(data, faults.blamed, _defaults()):
         faults.add(concerned[0], text, *concerned[1:])
+
+
+def _place(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
+    """Where pydantic found a fault: the path of the key, and in words where in its list of tables, if it is one."""
+    path: list[str] = []
+    for at, part in enumerate(loc):
+        if isinstance(part, int):
+            within = [str(each) for each in loc[at + 1 :]]
+            return path, f" ({'.'.join(within)} of number {part + 1} is wrong)" if within else ""
+        path.append(part)
+    return path, ""
 
 
 _NOTHING = object()
@@ -249,101 +266,6 @@ def _unknown(name: str, *, is_table: bool = False) -> str:
     if siblings:
         return f"no such key; there are {', '.join(siblings)}"
     return f"no such key; the sections are {', '.join(_sections())}"
-
-
-def _contradictions(given: dict[str, Any], faulty: Container[str]) -> list[tuple[tuple[str, ...], str]]:
-    """What no single key shows: (the keys concerned, the one to change first; what was expected and found).
-
-    Args:
-        given: the keys as given, in sections; defaults stand for the others.
-        faulty: keys whose value is not to be used; what depends on them is left out.
-    """
-
-    def at(name: str) -> Any:
-        section, _, last = name.rpartition(".")
-        table = (given.get(section) or {}) if section else given
-        return table.get(last, _defaults().get(name)) if isinstance(table, dict) else None
-
-    found: list[tuple[tuple[str, ...], str]] = []
-
-    def expect(fits: Callable[..., bool], text: str, *names: str) -> None:
-        if any(name in faulty or name.rpartition(".")[0] in faulty for name in names):
-            return
-        values = [at(name) for name in names]
-        if not fits(*values):
-            shown = [found_text(value) if value is not None else "nothing" for value in values]
-            found.append((names, text.format(*shown)))
-
-    by_group = 'with split.by = "group"'
-    for part, use in (("test", "test on"), ("validation", "choose the epoch and the threshold on")):
-        expect(
-            lambda share, by: by != "group" or share > 0,
-            f"expected more than 0 {by_group} (nothing would be left to {use}), found {{0}}",
-            f"split.{part}",
-            "split.by",
-        )
-    expect(
-        lambda test, validation, by: by != "group" or test + validation < 1,
-        f"expected less than 1 together with split.validation {by_group} (nothing would be left to learn "
-        "from), found {0} and {1}",
-        "split.test",
-        "split.validation",
-        "split.by",
-    )
-    expect(
-        lambda norm, name: (name, norm) != ("scratch", "hold"),
-        'expected "adapt" or "train" with strategy.name = "scratch" (fresh weights have no statistics worth '
-        "holding), found {0}",
-        "strategy.norm",
-        "strategy.name",
-    )
-    expect(
-        lambda norm, name: (name, norm) != ("linear-probe", "train"),
-        'expected "hold" or "adapt" with strategy.name = "linear-probe" (the backbone does not learn), '
-        "found {0}",
-        "strategy.norm",
-        "strategy.name",
-    )
-    expect(
-        lambda name, backbone: backbone != "unet3d" or name == "scratch",
-        'expected "scratch" with backbone.name = "unet3d" (no weights are published for it), found {0}',
-        "strategy.name",
-        "backbone.name",
-    )
-    expect(
-        lambda parts, batch: batch % parts == 0,
-        "expected a divisor of training.batch_size ({1}), found {0}",
-        "training.accumulate",
-        "training.batch_size",
-    )
-    expect(
-        lambda warmup, epochs: warmup <= epochs,
-        "expected at most training.epochs ({1}), found {0}",
-        "training.warmup",
-        "training.epochs",
-    )
-    for one, other in (("mean", "std"), ("std", "mean")):
-        expect(
-            lambda values, others: bool(others) or not values,
-            f"expected together with backbone.{other}, which is empty",
-            f"backbone.{one}",
-            f"backbone.{other}",
-        )
-    expect(
-        lambda file, weights: not file or "file" in weights,
-        'expected "" where backbone.weights does not name "file", found {0}',
-        "backbone.file",
-        "backbone.weights",
-    )
-    if isinstance(given.get("evaluation"), dict) and "target" in given["evaluation"]:
-        expect(
-            lambda _, threshold: threshold != "youden",
-            'expected only with evaluation.threshold = "sensitivity" or "specificity" (it does nothing under '
-            "{1}), found {0}",
-            "evaluation.target",
-            "evaluation.threshold",
-        )
-    return found
 
 
 @cache
@@ -387,7 +309,14 @@ def _lines(recipe: Recipe) -> Iterator[str]:
         value = getattr(table, name)
         if value is None:
             yield f"# {name}: {each.description}"
-        elif each.name == "evaluation.target" and recipe.evaluation.threshold == "youden":
-            yield f'# {name}: only with threshold = "sensitivity" or "specificity"'
+        elif idle_under(recipe, each.name):
+            yield f"# {name}: {idle_under(recipe, each.name)}"
         else:
-            yield f"{name} = {value_text(value)}"
+            yield f"{name} = {value_text(_plain(value))}"
+
+
+def _plain(value: Any) -> Any:
+    """A value whose tables are dictionaries: what a phase leaves at its default is left out."""
+    if isinstance(value, Section):
+        return value.model_dump(exclude_defaults=True)
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value

@@ -22,9 +22,9 @@ __all__ = [
     "ImageSection",
     "Section",
     "SplitSection",
-    "StrategySection",
     "TrainingSection",
     "VolumeSection",
+    "as_tuple",
     "key",
 ]
 
@@ -37,7 +37,8 @@ def key(description: str, default: Any = ..., *, unit: str = "", expected: str =
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
-def _as_tuple(value: object) -> object:
+def as_tuple(value: object) -> object:
+    """A list of TOML as a tuple, which is frozen."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -75,11 +76,11 @@ Mean = Annotated[float, Field(ge=0, le=1)]
 Deviation = Annotated[float, Field(gt=0, le=1)]
 Source = Literal["file", "package", "hub"]
 Sources = Annotated[
-    tuple[Source, ...], BeforeValidator(_as_tuple), AfterValidator(_distinct), Field(min_length=1)
+    tuple[Source, ...], BeforeValidator(as_tuple), AfterValidator(_distinct), Field(min_length=1)
 ]
-Means = Annotated[tuple[Mean, ...], BeforeValidator(_as_tuple), AfterValidator(_three_or_none)]
-Deviations = Annotated[tuple[Deviation, ...], BeforeValidator(_as_tuple), AfterValidator(_three_or_none)]
-Sides = Annotated[tuple[int, ...], BeforeValidator(_as_tuple), AfterValidator(_three_sides)]
+Means = Annotated[tuple[Mean, ...], BeforeValidator(as_tuple), AfterValidator(_three_or_none)]
+Deviations = Annotated[tuple[Deviation, ...], BeforeValidator(as_tuple), AfterValidator(_three_or_none)]
+Sides = Annotated[tuple[int, ...], BeforeValidator(as_tuple), AfterValidator(_three_sides)]
 SEEDS = 2**32 - 1  # what every generator in use takes
 SEED_EXPECTED = f"a whole number from 0 to {SEEDS}"
 
@@ -116,6 +117,15 @@ class BackboneSection(Section):
     padding: Literal["", "same"] = key(
         "Padding of strided convolutions: `same` as TensorFlow pads; empty: what the weights say.", ""
     )
+    channels: Literal[1, 3, 4] = key(
+        "Channels of the input: 3, or 1 (grey) or 4, to which the first layer's weights are adapted.", 3
+    )
+    drop_path: float = key(
+        "Probability with which a residual branch is left out in training (stochastic depth), rising with depth.",
+        0.0,
+        ge=0,
+        lt=1,
+    )
 
 
 class ImageSection(Section):
@@ -140,6 +150,14 @@ class AugmentationSection(Section):
     shift: float = key("Largest shift, horizontal and vertical.", 0.0, ge=0, le=0.9, unit="share of the side")
     brightness: Fraction = key("Largest change of brightness.", 0.0, unit="share of the full range")
     contrast: Fraction = key("Largest change of contrast.", 0.0, unit="share of the contrast")
+    views: int = key(
+        "Changed views of each picture, met in turn, so that what frozen stages make of them can be kept; 0: changed "
+        "anew in every epoch.",
+        0,
+        ge=0,
+        le=1000,
+        unit="views",
+    )
 
 
 class DecoderSection(Section):
@@ -208,20 +226,6 @@ class SplitSection(Section):
     )
 
 
-class StrategySection(Section):
-    """What may learn."""
-
-    name: Literal["linear-probe", "full", "scratch"] = key(
-        "`linear-probe`: the head alone, on a frozen backbone; `full`: everything, from pretrained weights; "
-        "`scratch`: everything, from random weights, the control."
-    )
-    norm: Literal["hold", "adapt", "train"] = Field(
-        default_factory=lambda data: "hold" if data.get("name") == "linear-probe" else "train",
-        description="Norm layers of the backbone: `hold` statistics and affine weights, `adapt` (statistics "
-        "follow the data), `train` both. Absent: `hold` for linear-probe, `train` for full and scratch.",
-    )
-
-
 class TrainingSection(Section):
     """How it learns."""
 
@@ -239,22 +243,61 @@ class TrainingSection(Section):
     rate: float = key("Learning rate at its highest.", 1e-3, gt=0, le=100)
     backbone_rate: float = key("Factor on the rate for the backbone's stages.", 1.0, gt=0, le=100)
     weight_decay: float = key("Decoupled weight decay (AdamW).", 0.01, ge=0, le=100)
+    l2_sp: float = key(
+        "Decoupled decay of the backbone towards its pretrained weights, in place of weight_decay there (L2-SP).",
+        0.0,
+        ge=0,
+        le=100,
+    )
     warmup: float = key("Linear rise of the rate from 0.", 0.0, ge=0, le=100_000, unit="epochs")
-    schedule: Literal["cosine", "constant"] = key("Course of the rate after the warm-up.", "cosine")
+    schedule: Literal["cosine", "constant", "plateau"] = key(
+        "Course of the rate after the warm-up: `cosine` falls to 0, `plateau` falls where validation stands still.",
+        "cosine",
+    )
+    plateau_factor: float = key("plateau: what the rate is multiplied by.", 0.1, gt=0, lt=1)
+    plateau_patience: int = key(
+        "plateau: epochs without a better validation metric before the rate falls.",
+        2,
+        ge=1,
+        le=100_000,
+        unit="epochs",
+    )
+    restart: bool = key("Begin warm-up and schedule anew with each phase of the strategy.", False)
     dropout: float = key("Probability of dropout before the head.", 0.0, ge=0, lt=1)
     label_smoothing: float = key("Label smoothing.", 0.0, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = key(
         "`balanced`: each class weighs the same in the loss, however rare.", "none"
     )
+    sampling: Literal["natural", "balanced"] = key(
+        "`balanced`: each class is met equally often in an epoch, rare cases repeatedly.", "natural"
+    )
+    mixup: float = key(
+        "Mix pairs of pictures and their labels; alpha of the beta distribution, 0: never.", 0.0, ge=0, le=100
+    )
+    cutmix: float = key(
+        "Paste a piece of one picture into another, labels by area; alpha of the beta distribution, 0: never.",
+        0.0,
+        ge=0,
+        le=100,
+    )
+    ema: float = key(
+        "Decay a step of the moving average of the weights, which is what is judged and kept; 0: the weights.",
+        0.0,
+        ge=0,
+        lt=1,
+    )
     patience: int = key(
-        "Epochs without a better validation metric before training ends; 0: never early.",
+        "Epochs without a better validation metric, in the strategy's last phase, before training ends; 0: never.",
         0,
         ge=0,
         le=100_000,
         unit="epochs",
     )
     clip: float = key("Largest gradient norm; 0: not clipped.", 0.0, ge=0, le=1e9)
-    precision: Literal["float32", "bfloat16"] = key("Arithmetic of the network.", "float32")
+    precision: Literal["float32", "bfloat16", "auto"] = key(
+        "Arithmetic of the network; `auto`: bfloat16 where the machine has it in hardware, else float32.",
+        "float32",
+    )
     workers: int = key(
         "Processes that read pictures beside the training one; results do not depend on it.",
         2,

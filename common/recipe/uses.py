@@ -15,20 +15,48 @@ __all__ = ["idle_keys", "refuse_idle_keys"]
 _IDLE = {
     "pictures that are classified": ("decoder.", "volume."),
     "pictures that are outlined": (
-        "volume.", "training.class_weights", "evaluation.threshold", "evaluation.target",
+        "volume.",
+        "augmentation.views",
+        "strategy.strengths",
+        "training.class_weights",
+        "training.sampling",
+        "evaluation.threshold",
+        "evaluation.target",
     ),
     "volumes": (
-        "image.", "backbone.weights", "backbone.file", "backbone.mean", "backbone.std", "backbone.padding",
-        "training.class_weights", "evaluation.threshold", "evaluation.target",
+        "image.",
+        "augmentation.views",
+        "backbone.weights",
+        "backbone.file",
+        "backbone.mean",
+        "backbone.std",
+        "backbone.padding",
+        "backbone.channels",
+        "backbone.drop_path",
+        "strategy.strengths",
+        "training.class_weights",
+        "training.sampling",
+        "training.cutmix",
+        "training.l2_sp",
+        "evaluation.threshold",
+        "evaluation.target",
     ),
-}  # fmt: skip
+}
+# what a head has no use for that is solved and not trained by steps
+_STEPS = (
+    "training.epochs", "training.batch_size", "training.accumulate", "training.rate", "training.backbone_rate",
+    "training.weight_decay", "training.l2_sp", "training.warmup", "training.schedule", "training.restart",
+    "training.dropout", "training.sampling", "training.mixup", "training.cutmix", "training.ema",
+    "training.patience", "training.clip", "training.save_steps", "backbone.drop_path",
+)  # fmt: skip
 
 
-def idle_keys(*, segmentation: bool, volumes: bool) -> frozenset[str]:
-    """The keys that have no say for these data; see `refuse_idle_keys`."""
+def idle_keys(*, segmentation: bool, volumes: bool, solved: bool = False) -> frozenset[str]:
+    """The keys that have no say for these data, or, `solved`, where the head is solved; see `refuse_idle_keys`."""
     from graftwork.common.recipe import keys
 
-    return frozenset(name for name in keys() if name.startswith(_IDLE[_kind(segmentation, volumes)]))
+    idle = _IDLE[_kind(segmentation, volumes)] + (_STEPS if solved else ())
+    return frozenset(name for name in keys() if name.startswith(idle))
 
 
 def _kind(segmentation: bool, volumes: bool) -> str:
@@ -48,15 +76,29 @@ def refuse_idle_keys(recipe: Recipe, *, segmentation: bool, volumes: bool) -> No
     from graftwork.common.recipe.toml import value_text
 
     found = []
-    for name in sorted(idle_keys(segmentation=segmentation, volumes=volumes), key=list(keys()).index):
+    solved = bool(recipe.strategy.strengths) and not segmentation
+    idle = idle_keys(segmentation=segmentation, volumes=volumes, solved=solved)
+    for name in sorted(idle, key=list(keys()).index):
         each = keys()[name]
         section, _, last = name.rpartition(".")
         value = getattr(getattr(recipe, section), last)
         if value_text(list(value) if isinstance(value, tuple) else value) != each.default:
             found.append(f"{name} (leave it at {each.default})")
     if found:
-        what = _kind(segmentation, volumes)
+        what = _kind(segmentation, volumes) + (", with a head that is solved," if solved else "")
         raise UsageError(f"for {what} these keys do nothing: {', '.join(found)}", where=recipe.dataset)
+    if recipe.augmentation.views and not recipe.changes_pictures:
+        raise UsageError(
+            "there are no changed views where no other key of augmentation changes a picture",
+            where="augmentation.views",
+            remedy="set it to 0, or ask for a change",
+        )
+    if solved and not recipe.augmentation.views and recipe.changes_pictures:
+        raise UsageError(
+            "a head is solved on what is kept, and pictures that are changed anew in every epoch are not",
+            where="augmentation.views",
+            remedy="set it to the number of changed views of each picture, or strategy.strengths to 0",
+        )
     if segmentation and not volumes and recipe.image.fit == "crop":
         raise UsageError(
             "what lies outside the crop would never be outlined",

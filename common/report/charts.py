@@ -10,7 +10,8 @@ import numpy as np
 
 from graftwork.common.report.drawing import Drawing
 from graftwork.common.report.facts import Facts
-from graftwork.common.report.figures import LedgerRow, Line, learning, ledger
+from graftwork.common.report.figures import Line, learning
+from graftwork.common.report.ledger import LedgerRow, ledger
 from graftwork.common.report.wording import count, listing, metric_name, number, rate, score, shortened
 
 __all__ = [
@@ -86,7 +87,8 @@ def training_charts(facts: Facts) -> list[Shown]:
     about = metric_name(metric)
     train, held, followed = (epoch_values(facts, key) for key in ("train_loss", "validation_loss", metric))
     best = facts.best_epoch
-    chosen = f"chosen: epoch {best}" if best is not None else ""
+    column = strengths_label(facts) if facts.solved else "epoch"
+    chosen = f"chosen: {'strength' if facts.solved else 'epoch'} {best}" if best is not None else ""
     losses = [
         Line("training", train.x, train.y, style=0),
         Line("validation", held.x, held.y, style=1, mark=held.mark),
@@ -100,6 +102,7 @@ def training_charts(facts: Facts) -> list[Shown]:
                 [line for line in losses if np.isfinite(line.y).any()] or losses[:1],
                 y_label=f"loss ({unit})" if unit else "loss",
                 mark_label=chosen,
+                x_label=column,
                 alt=f"Loss over {epochs}: training {_range(train)}, validation {_range(held)}.{marked}",
             ),
             "Loss.",
@@ -115,6 +118,7 @@ def training_charts(facts: Facts) -> list[Shown]:
                     [Line(about.title, followed.x, followed.y, style=2, mark=followed.mark)],
                     y_label=f"{about.title} ({about.unit})" if about.unit else about.title,
                     mark_label=chosen,
+                    x_label=column,
                     alt=f"Validation {about.title} over {epochs}: {_range(followed)}.{marked}"
                     + (f" There it is {score(float(top))}." if math.isfinite(top) else ""),
                 ),
@@ -123,6 +127,12 @@ def training_charts(facts: Facts) -> list[Shown]:
             )
         )
     return shown
+
+
+def strengths_label(facts: Facts) -> str:
+    """What stands below an axis on which each place is a strength of the penalty on the head."""
+    first, last = (float(facts.log[place]["strength"]) for place in (0, -1))
+    return f"strength of the penalty: 1 is {first:g}, {len(facts.log)} is {last:g}"
 
 
 def ledger_rows(facts: Facts) -> list[LedgerRow]:
@@ -136,6 +146,8 @@ def ledger_rows(facts: Facts) -> list[LedgerRow]:
                 tuple(int(value) for value in kept["learning"]),
                 tuple(float(value) for value in kept["rate"]),
                 tuple(str(value) for value in kept["norm"].fillna("")),
+                int(kept["parameters"].max()),
+                tuple(kept["source"].eq("kept")) if "source" in kept else (),
             )
         )
     length = max((len(row.rates) for row in rows), default=0)
@@ -147,10 +159,34 @@ def ledger_chart(facts: Facts, *, small: bool = False) -> Shown | None:
     rows = ledger_rows(facts)
     if not rows or not rows[0].rates:
         return None
-    return Shown(
-        ledger(rows, alt=_ledger_words(rows), small=small),
-        "Stages over epochs, the head on top.",
+    phases, column = phases_of(facts), "strength" if facts.solved else "epoch"
+    begins = [first for _, first, _ in phases] if len(phases) > 1 else []
+    said = " ".join(
+        f"{number} {name} ({column} {first}{f' to {last}' if last > first else ''})."
+        for number, (name, first, last) in enumerate(phases, 1)
     )
+    return Shown(
+        ledger(
+            rows, alt=f"{_ledger_words(rows)} {said}".strip(), small=small, begins=begins,
+            chosen=facts.best_epoch, epoch=column,
+        ),
+        f"Stages over {'strengths of the penalty' if facts.solved else 'epochs'}, the head on top.",
+        f"Phases: {said}" if begins else "",
+    )  # fmt: skip
+
+
+def phases_of(facts: Facts) -> list[tuple[str, int, int]]:
+    """The phases of the strategy as they went: name, first and last epoch."""
+    if "phase" not in facts.ledger:
+        return []
+    found: list[tuple[str, int, int]] = []
+    each = facts.ledger.drop_duplicates("epoch")
+    for epoch, name in zip(each["epoch"].tolist(), each["phase"].tolist(), strict=True):
+        if found and found[-1][0] == str(name):
+            found[-1] = (found[-1][0], found[-1][1], epoch)
+        else:
+            found.append((str(name), epoch, epoch))
+    return found
 
 
 def _ledger_words(rows: Sequence[LedgerRow]) -> str:

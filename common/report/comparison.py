@@ -250,14 +250,17 @@ class ComparisonPage:
         """One small ledger for each different one, with the runs that share it."""
         sharing: dict[str, list[int]] = {}
         for place, facts in enumerate(self.runs):
-            rows = [(row.stage, row.learning, row.rates, row.norms) for row in charts.ledger_rows(facts)]
+            rows = [
+                (row.stage, row.learning, row.rates, row.norms, row.kept) for row in charts.ledger_rows(facts)
+            ]
             sharing.setdefault(repr(rows), []).append(place)
         shown: list[Shown] = []
         for places in list(sharing.values())[:LEDGERS]:
             chart = charts.ledger_chart(self.runs[places[0]], small=True)
             if chart is not None:
                 shared = "One ledger, the same in each run." if len(places) > 1 else ""
-                shown.append(Shown(chart.drawing, f"{self._named(places)}.", shared))
+                caption = " ".join(each for each in (chart.caption, shared) if each)
+                shown.append(Shown(chart.drawing, f"{self._named(places)}.", caption))
         more = len(sharing) - LEDGERS
         return (
             shown,

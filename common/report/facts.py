@@ -59,6 +59,7 @@ class Facts:
     network: Mapping[str, Any]
     log: Sequence[Mapping[str, Any]]
     ledger: pd.DataFrame
+    frozen: dict[str, Any]
     predictions: pd.DataFrame
     evaluation: Evaluation
     mistakes: Sequence[Mapping[str, Any]]
@@ -209,6 +210,11 @@ class Facts:
         return best[-1] if best else None
 
     @property
+    def solved(self) -> bool:
+        """Whether the head was solved, for one strength of a penalty after the other, and not trained in epochs."""
+        return bool(self.log) and all("strength" in line for line in self.log)
+
+    @property
     def weights(self) -> Mapping[str, Any]:
         """What the network says about its pretrained weights."""
         found = self.network.get("weights")
@@ -244,6 +250,7 @@ def facts_of(run: Run) -> Facts:
         network=dict(run.network),
         log=list(run.log),
         ledger=run.ledger,
+        frozen=run.frozen,
         predictions=run.predictions,
         evaluation=evaluation,
         mistakes=list(run.mistakes),

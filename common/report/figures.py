@@ -1,4 +1,4 @@
-"""The figures of a report, from plain numbers: curves, calibration, the ledger of trainability, a forest plot."""
+"""The figures of a report, from plain numbers: curves, calibration, a forest plot."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from graftwork.common.report.drawing import Drawing, Theme, draw
-from graftwork.common.report.wording import metric_name, rate, score, shortened
+from graftwork.common.report.wording import metric_name, score, shortened
 
 __all__ = [
     "Calibration",
     "ForestRow",
-    "LedgerRow",
     "Line",
     "calibration",
     "forest",
     "learning",
-    "ledger",
     "unit_square",
 ]
 
@@ -135,7 +132,9 @@ def unit_square(
     return draw(paint, alt=alt, height=3.85 + _key_height(names + guess))
 
 
-def learning(lines: Sequence[Line], *, y_label: str, alt: str, mark_label: str = "") -> Drawing:
+def learning(
+    lines: Sequence[Line], *, y_label: str, alt: str, mark_label: str = "", x_label: str = "epoch"
+) -> Drawing:
     """Curves over epochs; `mark` of a line is the chosen epoch, drawn as a vertical line and a larger point."""
     names = [shortened(line.label, 44) for line in lines if line.label]
     marked = any(line.mark is not None for line in lines)
@@ -157,7 +156,7 @@ def learning(lines: Sequence[Line], *, y_label: str, alt: str, mark_label: str =
             axes.axvline(epoch, color=theme.muted, linewidth=1, linestyle=(0, (4, 2)), zorder=1,
                          label=mark_label if position == 0 else None)  # fmt: skip
         _epochs(axes, np.concatenate([line.x for line in lines]) if lines else np.ones(1))
-        axes.set(xlabel="epoch", ylabel=y_label)
+        axes.set(xlabel=x_label, ylabel=y_label)
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.ticklabel_format(axis="y", useOffset=False)
         axes.margins(y=0.08)
@@ -230,96 +229,6 @@ def calibration(shown: Calibration, *, alt: str, unit: str) -> Drawing:
         )
 
     return draw(paint, alt=alt, height=4.6)
-
-
-@dataclass(frozen=True)
-class LedgerRow:
-    """One stage over the epochs: how many of its parameters learn, at which rate, in which norm mode."""
-
-    stage: str
-    learning: tuple[int, ...]
-    rates: tuple[float, ...]
-    norms: tuple[str, ...]
-
-
-def ledger(rows: Sequence[LedgerRow], *, alt: str, small: bool = False) -> Drawing:
-    """Stages (head on top) over epochs. Hatched: frozen. Filled: learning, as high as its rate. Letter: norm mode."""
-    epochs = len(rows[0].rates) if rows else 1
-    pitch = max(0.13, min(0.27, 6.0 / max(len(rows), 1))) * (0.8 if small else 1.0)
-    modes = {norm for row in rows for norm in row.norms}
-
-    def paint(figure: Figure, theme: Theme) -> None:
-        axes = figure.subplots()
-        axes.grid(visible=False)
-        for y, row in enumerate(rows):
-            for start, stop in _stretches(row):
-                _stretch(axes, theme, row, start, stop, y, letters=pitch > 0.15)
-        axes.set_xlim(0.5, epochs + 0.5)
-        axes.set_ylim(-0.6, len(rows) - 0.4)
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-        axes.set_xlabel("epoch")
-        axes.yaxis.set_major_locator(FixedLocator(list(range(len(rows)))))
-        axes.set_yticks(range(len(rows)), [shortened(row.stage, 18) for row in rows])
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        right = axes.secondary_yaxis("right")
-        right.set_yticks(range(len(rows)), [_highest(row) for row in rows])
-        right.tick_params(axis="y", length=0)
-        right.spines["right"].set_visible(False)
-        right.set_ylabel("highest learning rate")
-        figure.legend(
-            handles=[
-                Patch(facecolor=theme.lines[0], edgecolor=theme.muted, label="learning, as high as its rate"),
-                Patch(facecolor=theme.fill, edgecolor=theme.muted, hatch="////", label="frozen"),
-            ],
-            loc="outside upper left", ncols=2, columnspacing=1.2, borderpad=0.1,
-        )  # fmt: skip
-        if modes - {""}:
-            words = {"hold": "H hold", "adapt": "A adapt", "train": "T train"}
-            said = ", ".join(words.get(mode, mode) for mode in ("hold", "adapt", "train") if mode in modes)
-            figure.supxlabel(f"norm layers: {said}", fontsize=9, x=0.02, ha="left", color=theme.muted)
-
-    return draw(paint, alt=alt, height=1.15 + pitch * max(len(rows), 1))
-
-
-def _stretches(row: LedgerRow) -> list[tuple[int, int]]:
-    """Runs of epochs (from 0, the end left out) in which the stage is in one state."""
-    states = [(learning > 0, norm) for learning, norm in zip(row.learning, row.norms, strict=True)]
-    starts = [i for i, state in enumerate(states) if i == 0 or state != states[i - 1]]
-    return list(zip(starts, [*starts[1:], len(states)], strict=True))
-
-
-def _stretch(
-    axes: Axes, theme: Theme, row: LedgerRow, start: int, stop: int, y: float, *, letters: bool
-) -> None:
-    bottom, tall = y - 0.4, 0.8
-    highest = max(row.rates) or 1.0
-    if row.learning[start] > 0:
-        edges = np.repeat(np.arange(start, stop + 1), 2)[1:-1] + 0.5
-        heights = np.repeat([max(0.06, value / highest) for value in row.rates[start:stop]], 2) * tall
-        axes.fill_between(edges, bottom, bottom + heights, color=theme.lines[0], linewidth=0)
-        axes.add_patch(
-            Rectangle(
-                (start + 0.5, bottom), stop - start, tall, fill=False, edgecolor=theme.muted, linewidth=0.6
-            )
-        )
-    else:
-        axes.add_patch(
-            Rectangle((start + 0.5, bottom), stop - start, tall, facecolor=theme.fill, edgecolor=theme.muted,
-                      hatch="////", linewidth=0.6)
-        )  # fmt: skip
-    letter = {"hold": "H", "adapt": "A", "train": "T"}.get(row.norms[start], "")
-    if letter and letters:
-        axes.annotate(
-            letter, (start + 0.5, y), xytext=(3, 0), textcoords="offset points", ha="left", va="center",
-            fontsize=8, fontweight="bold", color=theme.ink,
-            bbox={"boxstyle": "round,pad=0.18", "facecolor": theme.paper, "edgecolor": theme.muted, "linewidth": 0.5},
-        )  # fmt: skip
-
-
-def _highest(row: LedgerRow) -> str:
-    top = max((value for value, learns in zip(row.rates, row.learning, strict=True) if learns), default=None)
-    return "frozen" if top is None else rate(top)
 
 
 @dataclass(frozen=True)

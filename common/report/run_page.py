@@ -231,8 +231,9 @@ class RunPage:
         """How the ledger is read, and what the norm modes in it mean."""
         modes = [mode for mode in NORMS if mode in set(self.facts.ledger["norm"])]
         said = [
-            "Filled: the stage learned in that epoch; the height is its rate, relative to the highest of the row, "
-            "which stands at the right. Hatched: frozen, its parameters the same to the bit.",
+            "Filled: the stage learned in that epoch; dotted: only some of its parameters. The height is its rate, "
+            "relative to the highest of the row, which stands at the right. Hatched: frozen, its parameters the same "
+            "to the bit; plain: frozen and not even run, since what it puts out was kept.",
             "What was applied is shown, not what was planned: the ledger is written as each epoch begins.",
         ]
         if modes:
@@ -240,6 +241,16 @@ class RunPage:
                 f"Letters say what the norm layers did. {' '.join(f'{m[0].upper()} ({m}): {NORMS[m]}.' for m in modes)}"
             )
         return said
+
+    @property
+    def frozen(self) -> list[str]:
+        """What was decided about the output of frozen stages, phase by phase; once where it is the same."""
+        said = [
+            f"{decided['phase']}: {decided['why']}"
+            for decided in self.facts.frozen.values()
+            if decided["stages"]
+        ]
+        return [f"Frozen work, {sentence(each)}" for each in dict.fromkeys(said)]
 
     @property
     def quarantined(self) -> str:
@@ -258,6 +269,8 @@ class RunPage:
         if not log:
             return "The run kept no log of its training."
         done, best = len(log), facts.best_epoch
+        if facts.solved:
+            return self._solved()
         said = [f"{count(done, 'epoch')} of {number(planned)} planned."]
         if done < planned and facts.recipe.training.patience:
             said.append(
@@ -285,6 +298,22 @@ class RunPage:
         ]
         if speeds:
             said.append(f"The last epoch ran at {_speed(speeds[-1])} {plural(facts.picture)} per second.")
+        return " ".join(said)
+
+    def _solved(self) -> str:
+        """How a head was found that was solved and not trained."""
+        facts, log = self.facts, self.facts.log
+        best = next(line for line in log if line["epoch"] == facts.best_epoch)
+        iterations = sum(int(line["iterations"]) for line in log)
+        said = [
+            f"The head was solved to convergence for {count(len(log), 'strength')} of a penalty on its weights, by "
+            f"L-BFGS in {count(iterations, 'iteration')} over all training cases at once.",
+            f"Strength {facts.best_epoch} ({best['strength']:g}) was kept, the best by validation "
+            f"{metric_name(charts.validation_metric(facts)).title}.",
+        ]
+        open_ones = sum(not line["converged"] for line in log)
+        if open_ones:
+            said.append(f"For {number(open_ones)} of them the gradient stayed above the tolerance.")
         return " ".join(said)
 
     @property
@@ -326,6 +355,7 @@ class RunPage:
             said.append(f"{what} chosen on {count(held, f'validation {facts.picture}')} only.")
         if (
             facts.best_epoch is not None
+            and not facts.solved
             and facts.best_epoch == len(facts.log) == recipe.training.epochs
             and recipe.training.epochs > 1
         ):

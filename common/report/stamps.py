@@ -34,7 +34,7 @@ def leak_sentence(facts: Facts) -> str:
 
 
 def stamps_of(facts: Facts) -> list[Stamp]:
-    """The warnings that a run must carry: leakage (red), made-up data, weak labels."""
+    """The warnings that a run must carry: leakage and weights that saw the data (red), made-up data, weak labels."""
     found: list[Stamp] = []
     if facts.leaks:
         found.append(Stamp(f"LEAKAGE: {leak_sentence(facts)}."))
@@ -51,6 +51,9 @@ def stamps_of(facts: Facts) -> list[Stamp]:
                 "SYNTHETIC DATA: made up to try the program. These numbers say nothing about the world.", True
             )
         )
+    overlap = str(facts.weights.get("overlap") or "")
+    if overlap:
+        found.append(Stamp(f"SEEN BEFORE: {overlap}"))
     for note in facts.manifest.notes:
         if note.lower().startswith(WEAK):
             said = sentence(facts.scrub(note[len(WEAK) :].strip()))

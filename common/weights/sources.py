@@ -18,6 +18,7 @@ import json
 import logging
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ class WeightsRecord:
         mean, std: of the normalisation of images in 0..1 that the weights expect, one number a channel.
         padding: "same" where the network must pad as TensorFlow does, else "".
         classes: number of classes of the classifier in the file, 0 where it holds none.
+        seen: names of the datasets whose pictures they were trained on, as the card says.
     """
 
     backbone: str
@@ -73,10 +75,26 @@ class WeightsRecord:
     std: tuple[float, ...] = ()
     padding: str = ""
     classes: int = 0
+    seen: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The attributes as JSON-like values."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        lists = {"mean": list(self.mean), "std": list(self.std), "seen": list(self.seen)}
+        return {**asdict(self), **lists}
+
+    def overlap(self, names: Sequence[str]) -> str:
+        """A sentence where the weights were trained on a dataset that goes by one of `names`; else "".
+
+        Compared are letters and digits alone; a name counts where it stands within what the card says.
+        """
+        told = [*self.seen, self.trained_on]
+        met = [name for name in names if any(_bare(name) and _bare(name) in _bare(each) for each in told)]
+        if not met:
+            return ""
+        return (
+            f"the pretrained weights ({self.origin}) were trained on {met[0]}, of which this set is or from which it "
+            "is drawn: the network may have seen these very pictures, those of the test part too"
+        )
 
 
 @dataclass(frozen=True)
@@ -140,6 +158,10 @@ def find_file(architecture: str, tag: str, file: str) -> Found:
     return Found(record, path, tag)
 
 
+def _bare(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
 def read_card(card: Path) -> WeightsRecord:
     """The record on the card of the weights file of the same name.
 
@@ -162,6 +184,9 @@ def read_card(card: Path) -> WeightsRecord:
     )  # the names of the classes will do as well
     if type(classes) is not int or classes < 0:
         faults.append("classes is neither a number nor a list of names")
+    seen = said.get("seen", [])
+    if not isinstance(seen, list) or not all(isinstance(name, str) for name in seen):
+        faults.append("seen is not a list of names of datasets")
     for key in ("mean", "std"):
         values = said.get(key, [0.5])
         if not isinstance(values, list) or not values or {type(value) for value in values} - {int, float}:
@@ -179,6 +204,7 @@ def read_card(card: Path) -> WeightsRecord:
             std=tuple(float(value) for value in said["std"]),
             padding=said["padding"],
             classes=classes,
+            seen=tuple(seen),
         )
         fault = record_fault(record)
         if not fault and len(record.sha256) != 64:
@@ -192,7 +218,7 @@ def read_card(card: Path) -> WeightsRecord:
 def card_of(record: WeightsRecord) -> dict[str, Any]:
     """What a card says about these weights, ready to be written as JSON."""
     said = record.to_json()
-    return {key: said[key] for key in (*CARD_KEYS, "origin")}
+    return {key: said[key] for key in (*CARD_KEYS, "origin", *(["seen"] if record.seen else []))}
 
 
 def record_fault(record: WeightsRecord) -> str:

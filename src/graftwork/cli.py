@@ -15,7 +15,7 @@ import typer
 
 from graftwork import __version__
 from graftwork.common import verbs
-from graftwork.completion import formats, names, overrides_of_a_recipe, recipes_or_files, words
+from graftwork.completion import backbones, formats, names, overrides_of_a_recipe, recipes_or_files, words
 from graftwork.terminal import (
     FOUND,
     bars,
@@ -117,8 +117,8 @@ def ls(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="recipes, datasets, protocols or weights; all of them where left out.",
-            autocompletion=words("recipes", "datasets", "protocols", "weights"),
+            help="recipes, datasets, protocols, weights or backbones; all of them where left out.",
+            autocompletion=words("recipes", "datasets", "protocols", "weights", "backbones"),
         ),
     ] = None,
     as_json: Json = False,
@@ -126,7 +126,10 @@ def ls(
     entries = verbs.ls(kind)  # type: ignore[arg-type]  # a kind that there is not is answered by the verb
     if as_json:
         return say_json([asdict(entry) for entry in entries])
-    last = {"recipes": "expect", "datasets": "target", "protocols": "source", "weights": "from"}
+    last = {
+        "recipes": "expect", "datasets": "target", "protocols": "source", "weights": "from",
+        "backbones": "weights",
+    }  # fmt: skip
     kinds = dict.fromkeys(entry.kind for entry in entries)
     for each in kinds:
         rows = [(entry.name, entry.title, entry.about) for entry in entries if entry.kind == each]
@@ -142,10 +145,10 @@ def show(
         str,
         typer.Argument(
             metavar="NAME",
-            help="As `ls` lists it, or recipe-keys.",
+            help="As `ls` lists it, backbone/NAME, or recipe-keys.",
             autocompletion=lambda incomplete: [
                 *names("recipes", "datasets", "protocols")(incomplete),
-                *words("recipe-keys")(incomplete),
+                *words("recipe-keys", *backbones())(incomplete),
             ],
         ),
     ],
@@ -254,29 +257,33 @@ def check(
     return FOUND if found.findings else 0
 
 
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="As `ls recipes` lists it, or a .toml file.",
+        autocompletion=recipes_or_files,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Overrides; `show recipe-keys` lists the keys.",
+        autocompletion=overrides_of_a_recipe,
+    ),
+]
+
+
 @_verb(
     verbs.run,
     "run chest_xray/kermany_linear-probe --data chest_xray",
     "run mine.toml --data chest_xray --out runs seed=1 training.epochs=3",
 )
 def run(
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECIPE",
-            help="As `ls recipes` lists it, or a .toml file.",
-            autocompletion=recipes_or_files,
-        ),
-    ],
+    recipe: RecipeName,
     data: Data,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE",
-            help="Overrides; `show recipe-keys` lists the keys.",
-            autocompletion=overrides_of_a_recipe,
-        ),
-    ] = None,
+    overrides: Overrides = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder of runs.")] = Path("runs"),
     allow_leak: Annotated[
         bool,
@@ -308,6 +315,94 @@ def _say_run(done: verbs.RunResult, as_json: bool) -> None:
     for each in (done.evaluation, *done.further):
         _say_evaluation(each)
     return say(str(done.report))
+
+
+@_verb(
+    verbs.find_rate,
+    "find-rate chest_xray/kermany_full --data chest_xray",
+    "find-rate mine.toml --data chest_xray --phase 2 training.batch_size=64",
+    name="find-rate",
+)
+def find_rate(
+    recipe: RecipeName,
+    data: Data,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where rates.csv and rates.svg go.")
+    ] = Path("rates"),
+    low: Annotated[float, typer.Option("--from", metavar="RATE", help="The lowest rate.")] = 1e-7,
+    high: Annotated[float, typer.Option("--to", metavar="RATE", help="The highest rate.")] = 1.0,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Steps, at most.")] = 100,
+    phase: Annotated[
+        int, typer.Option("--phase", metavar="N", help="Of the strategy: whose stages learn.")
+    ] = 1,
+    as_json: Json = False,
+) -> None:
+    with bars() as move:
+        found = verbs.find_rate(
+            recipe, data, out, overrides or (), low=low, high=high, steps=steps, phase=phase, progress=move
+        )
+    if as_json:
+        return say_json({**asdict(found), "table": str(found.table), "picture": str(found.picture)})
+    rows = [
+        ("steepest fall of the loss", f"{found.steepest:.2g}"),
+        ("a tenth of the rate of the lowest loss", f"{found.tenth:.2g}"),
+        ("suggested: the lower of the two", f"{found.suggested:.2g}"),
+    ]
+    say_table(("by", "training.rate"), rows)
+    say(f"{len(found.rates)} steps in phase {phase} ({found.phase}); {found.ended}")
+    return say(str(found.picture))
+
+
+@_verb(
+    verbs.select,
+    "select chest_xray/kermany_full --data chest_xray --among tf_efficientnet_lite0,resnet18",
+    "select mine.toml --data chest_xray --among resnet18@mine.safetensors,resnet50",
+)
+def select(
+    recipe: RecipeName,
+    data: Data,
+    among: Annotated[
+        str,
+        typer.Option(
+            "--among", metavar="A,B,C", help="Backbones; NAME@FILE for weights in a file with its card."
+        ),
+    ],
+    overrides: Overrides = None,
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            metavar="SCORE",
+            help="log_me, leep, h_score or probe.",
+            autocompletion=words("log_me", "leep", "h_score", "probe"),
+        ),
+    ] = "log_me",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="A .csv file to write the table to.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    with bars() as move:
+        found = verbs.select(recipe, data, among.split(","), overrides or (), by=by, out=out, progress=move)
+    if as_json:
+        return say_json(found.to_json())
+    columns = ("rank", "backbone", "LogME", "LEEP", "H-score", "probe AUROC", "parameters", "multiply-adds",
+               "images/s", "trained on", "weights")  # fmt: skip
+    rows = [
+        (
+            str(each.rank or "-"), each.name, _number(each.log_me), _number(each.leep), _number(each.h_score),
+            f"{_number(each.probe)} ({_number(each.probe_low)} to {_number(each.probe_high)})",
+            f"{each.parameters / 1e6:.1f} M", f"{each.multiply_adds / 1e9:.2f} G", f"{each.images_per_second:.0f}",
+            each.trained_on or "-", each.weights,
+        )
+        for each in found.candidates
+    ]  # fmt: skip
+    say_table(columns, rows, whole=1)
+    for name, why in found.left_out:
+        complain(f"{name} is left out: {why}")
+    say(f"ranked by {found.by} on the training part alone: {found.cases:,} cases of {found.groups:,} groups")
+    return None
 
 
 @_verb(verbs.evaluate, "evaluate runs/chest_xray/kermany_linear-probe/0-1f2e3d4c")

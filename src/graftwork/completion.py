@@ -7,7 +7,7 @@ from pathlib import Path
 
 from graftwork.common import verbs
 
-__all__ = ["formats", "names", "overrides_of_a_recipe", "recipes_or_files", "words"]
+__all__ = ["backbones", "formats", "names", "overrides_of_a_recipe", "recipes_or_files", "words"]
 
 
 def _starting(words: Sequence[str], incomplete: str) -> list[str]:
@@ -27,6 +27,11 @@ def names(*kinds: str) -> Callable[[str], list[str]]:
         return _starting(list(dict.fromkeys(known)), incomplete)
 
     return complete
+
+
+def backbones() -> list[str]:
+    """The backbones that `ls` lists, as `show` takes them."""
+    return [entry.name for entry in verbs.ls("backbones")]
 
 
 def formats(incomplete: str) -> list[str]:

@@ -1,0 +1,107 @@
+"""The section of a recipe that says what may learn, and when."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from graftwork.common.recipe.sections import Section, as_tuple, key
+
+__all__ = ["PhaseSection", "StrategySection"]
+
+
+def _some(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value or not all(value):
+        raise ValueError("at least one name, none of them empty")
+    return value
+
+
+class PhaseSection(Section):
+    """A phase of the strategy `phases`: until which epoch which stages learn, at which rates."""
+
+    until: int = key("Its last epoch; 0: to the end of the training.", 0, ge=0, le=100_000, unit="epochs")
+    stages: Annotated[tuple[str, ...], BeforeValidator(as_tuple), AfterValidator(_some)] = key(
+        'Stages that learn: names or patterns ("layer4", "blocks.*"), "head" for what stands on the backbone.'
+    )
+    rate: float = key("Factor on the rate of all of them.", 1.0, gt=0, le=100)
+    rates: dict[str, Annotated[float, Field(gt=0, le=100)]] = key(
+        "Further factors of single stages, by name or pattern; of several that fit, the last.", {}
+    )
+    norm: Literal["", "hold", "adapt", "train"] = key("Norm layers of its stages; empty: strategy.norm.", "")
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
+Phases = Annotated[tuple[PhaseSection, ...], BeforeValidator(as_tuple)]
+Strategy = Literal[
+    "linear-probe", "last-stages", "gradual", "full", "layer-wise", "probe-then-full", "surgical",
+    "bias-and-norm", "lora", "scratch", "phases",
+]  # fmt: skip
+HELD = ("linear-probe", "lora")  # strategies under which norm layers stand still if nothing is said
+
+
+class StrategySection(Section):
+    """What may learn, and when."""
+
+    name: Strategy = key(
+        "`linear-probe`: the head alone, on a frozen backbone; `last-stages`: the head and the last stages; `gradual`: "
+        "from the head downwards, a stage at a time; `full`: everything, from pretrained weights; `layer-wise`: "
+        "everything, at rates that fall with depth; `probe-then-full`: the head first, then everything; `surgical`: "
+        "the head and chosen stages; `bias-and-norm`: the head, biases and norm layers; `lora`: the head and low-rank "
+        "updates of the weights, merged in the end; `scratch`: everything, from random weights, the control; `phases`: "
+        "as strategy.phases says."
+    )
+    norm: Literal["hold", "adapt", "train"] = Field(
+        default_factory=lambda data: "hold" if data.get("name") in HELD else "train",
+        description="Norm layers of the backbone: `hold` statistics and affine weights, `adapt` (statistics "
+        "follow the data), `train` both; those of frozen stages are held unless `adapt` is said. Absent: `hold` for "
+        "linear-probe and lora, `train` for the others.",
+    )
+    last: int = key("last-stages: how many stages of the backbone learn.", 1, ge=1, le=1000, unit="stages")
+    stages: Names = Field(
+        default=(),
+        description='surgical: the stages that learn, by name or pattern ("stem", "blocks.*"); '
+        "`graftwork show backbone/resnet50` lists those of ResNet-50.",
+        json_schema_extra={"x-expected": "a list of names of stages"},
+    )
+    every: int = key(
+        "gradual: epochs until the next stage opens; 0: when the validation metric stands still.",
+        1,
+        ge=0,
+        le=100_000,
+        unit="epochs",
+    )
+    plateau: int = key(
+        "gradual with every = 0: epochs without a better validation metric that open the next stage.",
+        2,
+        ge=1,
+        le=100_000,
+        unit="epochs",
+    )
+    probe: int = key(
+        "probe-then-full: epochs in which the head alone learns.", 3, ge=1, le=100_000, unit="epochs"
+    )
+    decay: float = Field(
+        default_factory=lambda data: 0.75 if data.get("name") == "layer-wise" else 1.0,
+        description="Factor on the rate from each stage to the one below it. Absent: 0.75 for layer-wise, else 1.",
+        gt=0,
+        le=1,
+    )
+    rank: int = key("lora: rank of an update.", 8, ge=1, le=1024)
+    alpha: float = key("lora: an update weighs alpha / rank.", 16.0, gt=0, le=10_000)
+    strengths: int = key(
+        "linear-probe: solve the head to convergence for this many strengths of a penalty on its weights, from strong "
+        "to weak, and keep what is best on validation; 0: train it step by step.",
+        0,
+        ge=0,
+        le=50,
+        unit="strengths",
+    )
+    phases: Phases = Field(
+        default=(),
+        description="phases: one table after the other, with until (its last epoch; 0: to the end), stages (names or "
+        'patterns, "head" too), rate (a factor), rates (factors of single stages) and norm.',
+        json_schema_extra={
+            "x-expected": 'a list of phases, as in [{ until = 3, stages = ["head"] }, { stages = ["*"], rate = 0.1 }]'
+        },
+    )
