@@ -37,7 +37,11 @@ def objective(
         weights = [torch.from_numpy(each).to(device) for each in class_weights(targets, truth)]
 
     def minimised(logits: Tensor, wanted: Tensor) -> Tensor:
-        return losses(targets, logits.float(), wanted, weights=weights, smoothing=training.label_smoothing)
+        exact = (
+            logits if logits.dtype == torch.float64 else logits.float()
+        )  # a head is solved in double precision
+        weighed = None if weights is None else [each.to(exact.dtype) for each in weights]
+        return losses(targets, exact, wanted, weights=weighed, smoothing=training.label_smoothing)
 
     return minimised
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import logging
 import math
 import time
 from collections.abc import Sequence
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from graftwork.common.splits import Split
 
 __all__ = ["CRITERIA", "Candidate", "Selection", "select_among", "write_selection"]
-
-log = logging.getLogger("graftwork")
 
 CRITERIA = ("log_me", "leep", "h_score", "probe")
 TIMED = 32  # pictures on which the speed is measured
@@ -142,7 +139,6 @@ def select_among(
         try:
             judged.append(_judge(recipe, manifest, rows, digests, name, progress))
         except GraftworkError as error:
-            log.warning("%s is left out: %s", name, error)
             left_out.append((name, str(error)))
     order = sorted(
         judged, key=lambda each: (math.isnan(getattr(each, by)), -np.nan_to_num(getattr(each, by)))

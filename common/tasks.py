@@ -104,7 +104,8 @@ def _losses(
             logits, truth, weight=weights, ignore_index=UNKNOWN, label_smoothing=smoothing, reduction="none"
         )
     known = ~torch.isnan(truth)
-    wanted = torch.where(known, truth, torch.zeros_like(truth)) * (1 - smoothing) + smoothing / 2
+    given = torch.where(known, truth, torch.zeros_like(truth)).to(logits.dtype)
+    wanted = given * (1 - smoothing) + smoothing / 2
     each = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weights, reduction="none")
     return (each * known).sum(dim=1) / known.sum(dim=1).clamp(min=1)
 

@@ -626,11 +626,9 @@ def test_the_shell_completes_names_keys_and_values() -> None:
     assert complete("check", "chest") == ["chest_xray/kermany"]
     assert complete("ls", "w") == ["weights"]
     assert complete("run", RECIPE, "training.ep") == ["training.epochs="]
-    assert complete("run", RECIPE, "strategy.name=") == [
-        "strategy.name=linear-probe",
-        "strategy.name=full",
-        "strategy.name=scratch",
-    ]
+    offered = complete("run", RECIPE, "strategy.name=")
+    assert offered[0] == "strategy.name=linear-probe" and "strategy.name=scratch" in offered
+    assert len(offered) == 11
 
 
 def test_the_shell_completes_files_of_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

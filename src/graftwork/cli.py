@@ -356,8 +356,8 @@ def find_rate(
 
 @_verb(
     verbs.select,
-    "select chest_xray/kermany_full --data chest_xray --among tf_efficientnet_lite0,resnet18",
-    "select mine.toml --data chest_xray --among resnet18@mine.safetensors,resnet50",
+    "select chest_xray/kermany_full --data chest_xray --among resnet18,resnet50",
+    "select mine.toml --data chest_xray --among resnet18@mine.safetensors",
 )
 def select(
     recipe: RecipeName,
