@@ -6,7 +6,6 @@ import contextlib
 import csv
 import io
 import logging
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from graftwork.common.batches import batches, epoch_plan
 from graftwork.common.epochs import plan_for
@@ -215,10 +215,13 @@ def _picture(found: RateSearch) -> str:
         ):
             axes.axvline(value, color=theme.ink, linewidth=1.2, linestyle=dash, label=f"{name}: {value:.2g}")
         axes.set_xscale("log")
-        top = max(found.smoothed[EDGE:] + found.losses[: EDGE * 2])
-        bottom = min(found.smoothed)
-        if math.isfinite(top) and top > bottom:
-            axes.set_ylim(bottom - 0.1 * (top - bottom), top + 0.1 * (top - bottom))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        top, bottom = (
+            1.6 * max(found.smoothed[: EDGE + 1]),
+            min(found.smoothed),
+        )  # what runs away leaves the picture
+        axes.set_ylim(bottom - 0.25 * (top - bottom), top)
         axes.set(xlabel="learning rate", ylabel="loss of training")
         figure.legend(loc="outside upper left", ncols=2, borderpad=0.1)
 

@@ -87,14 +87,14 @@ def ledger(
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         right = axes.secondary_yaxis("right")
-        right.set_yticks(range(len(rows)), [_highest(row) for row in rows])
+        right.set_yticks(range(len(rows)), [_highest(row, epoch) for row in rows])
         right.tick_params(axis="y", length=0)
         right.spines["right"].set_visible(False)
-        right.set_ylabel("highest learning rate")
+        right.set_ylabel("highest learning rate" if epoch == "epoch" else "")
         keys = {
             "learning": Patch(facecolor=theme.lines[0], edgecolor=theme.muted, label="learning, as high as its rate"),
             "partly": Patch(
-                facecolor=theme.lines[0], edgecolor=theme.paper, hatch="....", label="a part of it learning"
+                facecolor=theme.paper, edgecolor=theme.lines[0], hatch="||||||", label="a part of it learning"
             ),
             "frozen": Patch(facecolor=theme.fill, edgecolor=theme.muted, hatch="////", label="frozen"),
             "kept": Patch(facecolor=theme.grid, edgecolor=theme.muted, label="frozen, run once and kept"),
@@ -139,8 +139,10 @@ def _stretch(
         heights = np.repeat([max(0.06, value / highest) for value in row.rates[start:stop]], 2) * tall
         partly: dict[str, Any] = {}
         if row.state(start) == "partly":
-            partly = {"hatch": "....", "edgecolor": theme.paper}
-        axes.fill_between(edges, bottom, bottom + heights, facecolor=theme.lines[0], linewidth=0, **partly)
+            partly = {"hatch": "||||||", "facecolor": theme.paper, "edgecolor": theme.lines[0]}
+        axes.fill_between(
+            edges, bottom, bottom + heights, **{"facecolor": theme.lines[0], "linewidth": 0, **partly}
+        )
         axes.add_patch(
             Rectangle(
                 (start + 0.5, bottom), stop - start, tall, fill=False, edgecolor=theme.muted, linewidth=0.6
@@ -163,6 +165,8 @@ def _stretch(
         )  # fmt: skip
 
 
-def _highest(row: LedgerRow) -> str:
+def _highest(row: LedgerRow, epoch: str) -> str:
     top = max((value for value, learns in zip(row.rates, row.learning, strict=True) if learns), default=None)
+    if top is not None and epoch == "strength":
+        return "solved"
     return "frozen" if top is None else rate(top)

@@ -231,7 +231,7 @@ class RunPage:
         """How the ledger is read, and what the norm modes in it mean."""
         modes = [mode for mode in NORMS if mode in set(self.facts.ledger["norm"])]
         said = [
-            "Filled: the stage learned in that epoch; dotted: only some of its parameters. The height is its rate, "
+            "Filled: the stage learned in that epoch; striped: only some of its parameters. The height is its rate, "
             "relative to the highest of the row, which stands at the right. Hatched: frozen, its parameters the same "
             "to the bit; plain: frozen and not even run, since what it puts out was kept.",
             "What was applied is shown, not what was planned: the ledger is written as each epoch begins.",
