@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
+from graftwork.common.batches import Failure
 from graftwork.common.checkpoints import begin_network
 from graftwork.common.decoded import decode_once
 from graftwork.common.epochs import plan_for
@@ -18,6 +19,7 @@ from graftwork.common.explanation import write_mistakes
 from graftwork.common.features import FeatureSource, compute_features, worth_keeping
 from graftwork.common.files import writing
 from graftwork.common.freezing import frozen_stages
+from graftwork.common.inputs import check_inputs
 from graftwork.common.networks import Network
 from graftwork.common.objectives import objective
 from graftwork.common.prediction import (
@@ -175,6 +177,11 @@ class Classifying:
             )
         if self.accelerator.is_main_process:
             quarantine(State(), failures, run.recipe.training.tolerance, run)
+        told = [self.pictures[0, row][0] for row in run.split.rows("train")[:8].tolist()]
+        first = [torch.from_numpy(each) for each in told if not isinstance(each, Failure)]
+        if first:
+            about = self.pictures.preprocessing
+            check_inputs(torch.stack(first), mean=about.mean, std=about.std, size=about.size)
 
     def _check(self, what: str) -> Check:
         return heeding(what, self.signals, self.progress)

@@ -251,7 +251,7 @@ def _tables(job: Job, left: Listing, schema: pa.Schema, folder: Path, workers: i
     network, preprocessing = restore_network(job.run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).eval()
-    precision = job.run.recipe.training.precision
+    precision = str(job.run.environment.get("precision") or job.run.recipe.training.precision)
     if job.masks:
         from graftwork.common.predicting.masking import masked
 

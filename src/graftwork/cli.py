@@ -98,7 +98,7 @@ def _door(
     A first run:
       graftwork ls recipes
       graftwork synthesize chest_xray/kermany toy
-      graftwork run chest_xray/kermany_linear-probe --data toy training.epochs=3
+      graftwork run chest_xray/kermany_linear-probe --data toy seed=1
     \b
     Exit codes: 0 done; 1 done, and something was found (check, doctor, predict); 2 wrong use or bad input;
     70 a fault of graftwork; 75 stopped by a signal and 130 by Ctrl-C, both to be gone on with.
