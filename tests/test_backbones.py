@@ -170,3 +170,63 @@ def test_a_linear_head_is_seeded_and_checked() -> None:
     for wrong in ((0, 2, 0.0), (6, 0, 0.0), (6, 2, 1.0), (6, 2, -0.1)):
         with pytest.raises(UsageError):
             LinearHead(*wrong, seed=0)
+
+
+# other inputs -------------------------------------------------------------------------------------------------
+
+
+def tensors_of(name: str) -> dict[str, torch.Tensor]:
+    return {key.removeprefix("network."): value for key, value in built(name, 5).state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "tf_efficientnet_lite0", "test_vit", "squeezenet1_1"])
+def test_weights_are_adapted_to_one_and_to_four_channels(name: str) -> None:
+    """Of grey pictures, repeated in three channels or given as one, the features are the same."""
+    kept = Weights(record(backbone=name, mean=(0.5,) * 3, std=(0.5,) * 3), tensors_of(name))
+    three = create_backbone(name, weights=kept, seed=0).eval()
+    one = create_backbone(name, weights=kept, seed=0, channels=1).eval()
+    four = create_backbone(name, weights=kept, seed=0, channels=4).eval()
+    grey = torch.randn(2, 1, three.input_size, three.input_size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(one(grey), three(grey.expand(-1, 3, -1, -1)), rtol=1e-3, atol=1e-4)
+        assert four(grey.expand(-1, 4, -1, -1)).shape == (2, four.width)
+    assert (len(one.mean), len(four.mean)) == (1, 4) and four.mean[:3] == three.mean
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "eva02_tiny_patch14_224"]
+)
+def test_tables_of_positions_are_resampled_to_another_size(name: str) -> None:
+    kept = Weights(record(backbone=name), tensors_of(name))
+    native = create_backbone(name, weights=kept, seed=0)
+    same = create_backbone(name, weights=kept, seed=0, size=native.input_size)
+    assert all(torch.equal(a, b) for a, b in zip(native.parameters(), same.parameters(), strict=True))
+    other = create_backbone(name, weights=kept, seed=0, size=112).eval()
+    with torch.inference_mode():
+        assert other(torch.zeros(1, 3, 112, 112)).shape == (1, other.width)
+    assert [stage.name for stage in other.stages] == [stage.name for stage in native.stages]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "said"),
+    [
+        ("vit_tiny_patch16_224", 100, "multiple of 16, such as 96 or 112"),
+        ("maxvit_rmlp_pico_rw_256", 100, "multiple of 32, such as 96 or 128"),
+        ("inception_v3", 32, "a larger size"),
+    ],
+)
+def test_a_size_that_cannot_be_says_which_can(name: str, size: int, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        create_backbone(name, weights=None, seed=0, size=size)
+
+
+def test_branches_are_left_out_where_there_are_any() -> None:
+    net = create_backbone("test_convnext", weights=None, seed=0, drop_path=0.5).train()
+    with torch.no_grad():  # branches begin as nearly nothing
+        for key, value in net.named_parameters():
+            if key.endswith("gamma"):
+                value.fill_(1.0)
+    images = torch.randn(4, 3, 64, 64)
+    assert not torch.equal(net.maps(images), net.maps(images))
+    with pytest.raises(UsageError, match="no residual branches"):
+        create_backbone("vgg11_bn", weights=None, seed=0, drop_path=0.5)
