@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
+from small_runs import recipe_file, small_weights, synthetic_data
 
 from graftwork.common.architectures import FAMILIES
 from graftwork.common.backbones import create_backbone
 from graftwork.common.costs import multiply_adds
 from graftwork.common.errors import UsageError
-from graftwork.common.verbs import ls, show
+from graftwork.common.verbs import ls, run, show
 from graftwork.common.weights import WeightsRecord
 
 TABLE = Path(__file__).resolve().parent.parent / "common" / "families.csv"
@@ -58,3 +60,14 @@ def test_weights_that_saw_the_data_say_so() -> None:
     )
     assert "trained on ISIC-2019" in told.overlap(["plain", "ISIC-2019"])
     assert told.overlap(["AB1"]) and not told.overlap(["plain", "", "isic 2020"])
+
+
+def test_a_run_on_data_that_its_weights_saw_says_so_across_its_report(tmp_path: Path) -> None:
+    weights, data = small_weights(tmp_path / "w"), synthetic_data(tmp_path / "set", cases=40)
+    card = weights.with_suffix(".json")
+    words = ["strategy.name=full", f"backbone.file={weights}", "training.epochs=1"]
+    clean = run(recipe_file(tmp_path), data, tmp_path / "clean", words).report.read_text("utf-8")
+    assert "SEEN BEFORE" not in clean
+    card.write_text(json.dumps({**json.loads(card.read_text()), "seen": ["Kermany 2018"]}))
+    page = run(recipe_file(tmp_path), data, tmp_path / "seen", words).report.read_text("utf-8")
+    assert "SEEN BEFORE: the pretrained weights" in page and "trained on kermany" in page
