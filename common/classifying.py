@@ -87,13 +87,13 @@ class Classifying:
         once."""
         run, network = self.run, self.network
         stages = frozen_stages(plan.phases[number].modes)
-        decided = run.frozen.get(str(number + 1))
-        if decided is None:
-            decided = self._decide(plan, number, first, stages)
-            if self.accelerator.is_main_process:
-                run.write_frozen(number + 1, decided)
-                log.info("%s: %s", decided["phase"], decided["why"])
-            self.accelerator.wait_for_everyone()
+        key = str(number + 1)
+        if self.accelerator.is_main_process and key not in run.frozen:
+            said = self._decide(plan, number, first, stages)
+            run.write_frozen(number + 1, said)
+            log.info("%s: %s", said["phase"], said["why"])
+        self.accelerator.wait_for_everyone()  # all of them wait, whether the decision was there or not
+        decided = run.frozen[key]
         network.enter(None)
         self.source, kept = self.pictures, 0
         if decided["keep"]:
