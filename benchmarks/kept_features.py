@@ -10,6 +10,7 @@ other and in turn. Printed is the ratio of their times, a pair of passes a line,
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -22,6 +23,7 @@ from graftwork.common.backbones import create_backbone
 from graftwork.common.domain import dataset
 from graftwork.common.features import compute_features
 from graftwork.common.files import file_sha256
+from graftwork.common.prefix import Cut, cut, fingerprint
 from graftwork.common.sources import ImageSource
 from graftwork.common.transforms import Preprocessing
 from graftwork.common.weights import load_weights
@@ -45,17 +47,22 @@ def main() -> None:
         source = ImageSource(manifest, Preprocessing(224, "squash", "bilinear", backbone.mean, backbone.std))
         contents = [file_sha256(manifest.file(row)) for row in range(len(manifest))]
 
+        whole = cut(backbone, len(backbone.stages), size=224)
+        assert isinstance(whole, Cut)
+
         def once(cache: str) -> tuple[float, np.ndarray]:
+            os.environ["GRAFTWORK_CACHE"] = str(folder / cache)
             begun = time.perf_counter()
             kept = compute_features(
                 backbone,
                 source,
                 contents,
-                weights=weights.record.sha256,
+                cut=whole,
+                weights=fingerprint(backbone, len(backbone.stages)),
                 device=torch.device("cpu"),
-                folder=folder / cache,
             )
-            return time.perf_counter() - begun, kept.features
+            found = kept.gather(np.arange(len(manifest)))
+            return time.perf_counter() - begun, found
 
         once("warm")
         ratios = []

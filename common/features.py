@@ -22,6 +22,7 @@ import torch
 from graftwork.common.batches import Failure, batches
 from graftwork.common.costs import multiply_adds
 from graftwork.common.errors import RunError
+from graftwork.common.files import file_sha256
 from graftwork.common.images import READER_VERSION
 from graftwork.common.kept import VARIABLE, Kept, Rows, as_half, budget
 from graftwork.common.sources import ImageSource
@@ -125,6 +126,16 @@ def compute_features(
         "threads": torch.get_num_threads() if device.type == "cpu" else 0,
     }
     prefix = cut.prefix.to(device)
+
+    def unchanged(row: int) -> None:
+        path = source.root / source.paths[row].as_py()
+        if file_sha256(path) != contents[row]:  # else it would be kept as what another content puts out
+            raise RunError(
+                "changed between being hashed and being read",
+                where=path,
+                remedy="let nothing write to the data while a run reads them, and begin the run anew",
+            )
+
     parts: list[Rows | NDArray[Any]] = []
     place = np.full((views + 1, len(source)), -1, np.int64)
     failures: dict[int, Failure] = {}
@@ -150,7 +161,9 @@ def compute_features(
                     progress(before + count, total)
 
             computed = _computed(prefix, source, asked[missing], view, device, precision, workers, note)
-            loose = _stored(store, computed, asked[missing], [digests[each] for each in missing], failures)
+            loose = _stored(
+                store, computed, asked[missing], [digests[each] for each in missing], failures, unchanged
+            )
             found = store.find(digests)
             absent = [each for each in found.missing.tolist() if int(asked[each]) not in failures]
             if absent:
@@ -178,16 +191,17 @@ def _computed(
     """Batches of (rows, what crosses [n, ...] float32, failures)."""
     plan = [rows[at : at + STEP] for at in range(0, len(rows), STEP)]
     done = 0
-    with (
-        torch.inference_mode(),
-        torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
-        contextlib.closing(batches(source, plan, epoch=view, workers=workers)) as reader,
-    ):
+    with contextlib.closing(batches(source, plan, epoch=view, workers=workers)) as reader:
         for batch in reader:
             crossing = np.zeros((0,), np.float32)
             if len(batch):
                 inputs = batch.inputs.to(device, memory_format=torch.channels_last)
-                crossing = prefix(inputs).float().cpu().numpy()
+                # around this alone: a mode that is held over a yield is that of whoever asks for the next batch too
+                with (
+                    torch.inference_mode(),
+                    torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+                ):
+                    crossing = prefix(inputs).float().cpu().numpy()
             yield batch.rows, crossing, batch.failures
             done += len(batch) + len(batch.failures)
             note(done)
@@ -199,8 +213,13 @@ def _stored(
     rows: NDArray[np.int64],
     digests: Sequence[str],
     failures: dict[int, Failure],
+    unchanged: Callable[[int], None],
 ) -> dict[int, NDArray[Any]]:
-    """Put what is computed into the store, a pack at a time; what it does not take is returned."""
+    """Put what is computed into the store, a pack at a time; what it does not take is returned.
+
+    Args:
+        unchanged: raises where the file of a row is no longer the one that was hashed.
+    """
     digest = dict(zip(rows.tolist(), digests, strict=True))
     loose: dict[int, NDArray[Any]] = {}
     waiting: list[tuple[list[int], NDArray[Any]]] = []
@@ -215,6 +234,8 @@ def _stored(
 
     for members, crossing, failed in computed:
         failures.update({failure.row: failure for failure in failed})
+        for row in members.tolist():
+            unchanged(row)
         if len(members):
             waiting.append((members.tolist(), crossing))
         if sum(each.nbytes // 2 for _, each in waiting) >= PACK:

@@ -79,3 +79,14 @@ def test_what_does_not_fit_the_budget_is_read_anew_and_said(
         assert len(decode_once(source, np.arange(5), contents(manifest))) == 1
     assert source.decoded is None and "read anew in every epoch" in caplog.text
     assert np.array_equal(source.image(0), source_of(manifest).image(0))
+
+
+def test_a_picture_that_changed_since_it_was_hashed_is_not_kept(manifest: Manifest) -> None:
+    hashed, path = contents(manifest), manifest.file(1)
+    before, wanted = path.read_bytes(), source_of(manifest).image(1)
+    path.write_bytes(manifest.file(3).read_bytes())
+    decode_once(source_of(manifest), np.arange(4), hashed)
+    path.write_bytes(before)
+    again = source_of(manifest)
+    decode_once(again, np.arange(4), hashed)
+    assert np.array_equal(again.image(1), wanted)

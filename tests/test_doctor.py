@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from graftwork.common import doctor, domain
 from graftwork.common.doctor import Advice, Checkup, Device, Place, examine
 from graftwork.common.files import GraftworkError
+from graftwork.common.kept import Kept
 
 GIB = 2**30
 
@@ -190,6 +192,24 @@ def test_a_cache_that_cannot_be_written_is_noted(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("GRAFTWORK_CACHE", str(tmp_path / "new"))
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert examine().cache.fault == "cannot be made"
+
+
+def test_what_is_kept_and_may_be_kept_is_told(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert examine().kept_gib == 0
+    assert Kept("features", {}).put(["a"], np.zeros((1, 30 * 2**20), np.uint8))
+    found = examine()
+    assert found.kept_gib == pytest.approx(30 / 1024, abs=0.005)
+    assert found.cache.path == str(own_cache)
+    assert 0 < found.budget_gib <= 20
+    monkeypatch.setenv("GRAFTWORK_CACHE_GB", "1.5")
+    assert examine().budget_gib == 1.5
+    monkeypatch.setenv("GRAFTWORK_CACHE_GB", "much")
+    found = examine()
+    problem = advice(found, "GRAFTWORK_CACHE_GB")
+    assert "much" in problem.what
+    assert problem.severity == "problem", "a run is refused with it"
+    assert problem.remedy
+    assert found.budget_gib == 0
 
 
 def test_a_stranger_s_broken_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

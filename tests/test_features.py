@@ -139,6 +139,22 @@ def test_only_a_changed_picture_is_done_anew(manifest: Manifest) -> None:
         picture.write_bytes(content)
 
 
+def test_a_picture_that_changed_since_it_was_hashed_is_never_kept(tmp_path: Path, cache: Path) -> None:
+    manifest = dataset("chest_xray/kermany").read(synthetic_data(tmp_path / "set", cases=20))
+    backbone, source = small(), ImageSource(manifest, Preprocessing(32, "squash", "bilinear", *HALF))
+    hashed = [file_sha256(manifest.file(row)) for row in range(len(manifest))]
+    manifest.file(3).write_bytes(manifest.file(0).read_bytes())
+    found = cut(backbone, len(backbone.stages), size=32)
+    assert isinstance(found, Cut)
+    with pytest.raises(RunError, match="changed between being hashed and being read") as caught:
+        compute_features(
+            backbone, source, hashed, cut=found, weights="w", device=torch.device("cpu")
+        )  # fmt: skip
+    assert manifest.file(3).name in str(caught.value)
+    assert not torch.is_inference_mode_enabled(), "an error leaves no mode behind"
+    assert not list(cache.rglob("features/**/*.npy"))
+
+
 def test_changed_views_are_met_in_turn_by_what_is_trained_alone(manifest: Manifest) -> None:
     trained = np.arange(0, 20)
     wish = {"rotation": 20.0, "views": 3, "changed": trained}

@@ -381,6 +381,21 @@ def test_what_this_process_uses_is_not_removed_and_the_rest_is_refused(
     assert old.gather([0]).tolist() == rows_of(1).tolist()
 
 
+def test_room_is_made_by_a_newer_pack_before_one_in_use(tmp_path: Path) -> None:
+    size = pack_size(tmp_path)
+    place = tmp_path / "cache"
+    used = filled(place).find(names(4))
+    (mine,) = packs(place)
+    os.utime(mine, (1000, 1000))
+    Kept("pictures", ABOUT, folder=place).put(
+        names(4), rows_of(4)
+    )  # whose store is gone: nobody uses it here
+    assert Kept("features", {}, folder=place, budget=2 * size).put(names(4), rows_of(4))
+    assert mine.exists()
+    assert len(Kept("pictures", ABOUT, folder=place).find(names(4)).missing) == 4
+    assert used.gather([1]).tolist() == rows_of(1, 1).tolist()
+
+
 def test_a_pack_larger_than_the_budget_removes_nothing(tmp_path: Path) -> None:
     filled(tmp_path)
     small = Kept("pictures", ABOUT, folder=tmp_path, budget=1000)

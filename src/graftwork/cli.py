@@ -215,7 +215,11 @@ def _checkup_rows(found: Checkup) -> list[tuple[str, str]]:
             + ("" if memory.limit_gib is None else f", limited to {memory.limit_gib:g} GiB"),
         ),
         ("/dev/shm", "missing" if found.shared_memory is None else _room(found.shared_memory)),
-        ("cache", f"{found.cache.path}: {found.cache.fault or _room(found.cache)}"),
+        (
+            "cache",
+            f"{found.cache.path}: {found.cache.fault or _room(found.cache)}; "
+            f"{found.kept_gib:g} of at most {found.budget_gib:g} GiB kept",
+        ),
     ]
     rows += [("weights", f"{backbone} ({origin})") for backbone, origin in found.weights]
     rows += [
