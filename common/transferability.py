@@ -10,6 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch.nn import functional as F
+
+from graftwork.common.allotment import allot
+from graftwork.common.evaluation import auroc
+from graftwork.common.heads import LinearHead
+from graftwork.common.solving import solve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Probe", "cross_validated_probe", "h_score", "leep", "log_me"]
 
 ROUNDS = 100  # of LogME's fixed point, which needs a handful
+PENALTY = 0.01  # C of the probe, the inverse of the strength
 CLOSE = 1e-4  # relative change of its two precisions at which it has converged
 
 
@@ -86,19 +94,33 @@ def h_score(features: NDArray[np.floating], labels: NDArray[np.integer]) -> floa
     Bao et al. 2019, definition 2; the covariance is shrunk towards a multiple of the unit matrix (Ledoit et al.
     2004), as Ibrahim et al. 2021 propose, since cases are few beside features.
     """
-    from sklearn.covariance import ledoit_wolf
-
     values = np.asarray(features, np.float64)
     values = values - values.mean(axis=0)
     classes = np.unique(labels)
     if len(classes) < 2:
         return float("nan")
-    covariance, shrinkage = ledoit_wolf(values, assume_centered=True)
+    covariance, shrinkage = _shrunk(values)
     means = np.zeros_like(values)
     for one in classes:
         means[labels == one] = values[labels == one].mean(axis=0)
     between = means.T @ means / len(values)
     return float((1 - shrinkage) * np.trace(np.linalg.lstsq(covariance, between, rcond=None)[0]))
+
+
+def _shrunk(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """The covariance [d, d] of centred values [n, d], drawn towards the unit matrix times its mean variance, and by how
+    much (Ledoit et al. 2004, section 3.3)."""
+    count, width = values.shape
+    sample = values.T @ values / count
+    middle = float(np.trace(sample)) / width
+    distance = float(np.square(sample).sum()) - width * middle**2
+    scatter = (
+        float(np.square(np.square(values).sum(axis=1)).sum()) / count - float(np.square(sample).sum())
+    ) / count
+    shrinkage = min(1.0, max(0.0, scatter / distance)) if distance > 0 else 1.0
+    shrunk = (1 - shrinkage) * sample
+    shrunk[np.diag_indices(width)] += shrinkage * middle
+    return shrunk, shrinkage
 
 
 @dataclass(frozen=True)
@@ -126,27 +148,24 @@ def cross_validated_probe(
 ) -> Probe:
     """The reference: logistic regression on standardised features, each group wholly in one fold.
 
-    The penalty is that of C = 0.01 in scikit-learn's terms. Of more than two classes the macro mean of one-vs-rest
-    AUROCs over the classes that are defined. The interval resamples groups.
+    The penalty is that of C = 0.01 in scikit-learn's terms, folds are drawn as splits are. Of more than two classes the
+    macro mean of one-vs-rest AUROCs over the classes that are defined. The interval resamples groups.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    from graftwork.common.evaluation import auroc
-
     nothing = Probe(float("nan"), float("nan"), float("nan"), 0)
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2 or len(np.unique(groups)) < folds:
         return nothing
+    names, place = np.unique(groups.astype(str), return_inverse=True)
+    counts = np.zeros((len(names), len(classes) + 1), np.int64)
+    np.add.at(counts, (place, codes), 1)
+    counts[:, -1] = counts[:, :-1].sum(axis=1)
+    fold = allot(names.tolist(), counts, np.full(folds, 1 / folds), seed)[place]
     scores = np.full((len(codes), len(classes)), np.nan)
-    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for train, held in parts.split(features, codes, groups):
-        if len(np.unique(codes[train])) < len(classes):
+    for each in range(folds):
+        held = fold == each
+        if not held.any() or len(np.unique(codes[~held])) < len(classes):
             return nothing
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
-        scores[held] = model.fit(features[train], codes[train]).predict_proba(features[held])
+        scores[held] = _probed(features[~held], codes[~held], features[held], len(classes))
 
     def macro(rows: NDArray[np.integer]) -> float:
         ones = range(1, 2) if len(classes) == 2 else range(len(classes))
@@ -154,7 +173,6 @@ def cross_validated_probe(
         known = [float(each) for each in found if np.isfinite(float(each))]
         return float(np.mean(known)) if known else float("nan")
 
-    names, place = np.unique(groups, return_inverse=True)
     members = [np.flatnonzero(place == each) for each in range(len(names))]
     generator = np.random.Generator(np.random.Philox(seed))
     drawn = [
@@ -163,3 +181,24 @@ def cross_validated_probe(
     ]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return Probe(macro(np.arange(len(codes))), float(low), float(high), folds)
+
+
+def _probed(
+    features: NDArray[np.floating], codes: NDArray[np.integer], held: NDArray[np.floating], classes: int
+) -> NDArray[np.float64]:
+    """Scores [n, classes] of held-out features by a head that is solved on the others."""
+    truth = torch.from_numpy(np.asarray(codes, np.int64))
+    head = LinearHead(features.shape[1], classes)
+    # of two classes both columns bear the penalty, each half of what a single one would have
+    decay = (2 if classes == 2 else 1) / (PENALTY * len(codes))
+    solve(
+        head,
+        features,
+        truth,
+        lambda logits, wanted: F.cross_entropy(logits, wanted, reduction="none"),
+        decay=decay,
+    )
+    with torch.inference_mode():
+        logits = head.eval()(torch.from_numpy(np.asarray(held, np.float32)))
+        found: NDArray[np.float64] = logits.double().softmax(dim=1).numpy()
+    return found

@@ -77,3 +77,34 @@ def test_the_probe_keeps_groups_whole_and_says_where_it_cannot_be_had() -> None:
     assert cross_validated_probe(*separated(4.0), np.arange(120)).auroc > 0.95
     few = cross_validated_probe(features, labels, np.arange(90) % 4)
     assert np.isnan(few.auroc) and few.folds == 0
+
+
+def test_the_shrunk_covariance_is_that_of_scikit_learn() -> None:
+    from sklearn.covariance import ledoit_wolf
+
+    from graftwork.common.transferability import _shrunk
+
+    for count in (20, 400):
+        values = separated(1.0, count=count, width=30)[0]
+        values -= values.mean(axis=0)
+        theirs, shrinkage = ledoit_wolf(values, assume_centered=True)
+        ours, how_much = _shrunk(values)
+        assert how_much == pytest.approx(shrinkage, abs=1e-10)
+        np.testing.assert_allclose(ours, theirs, atol=1e-10)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_fold_is_scored_as_by_scikit_learn(classes: int) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    from graftwork.common.transferability import PENALTY, _probed
+
+    features, labels = separated(1.0)
+    features, labels = features.astype(np.float32), labels % classes
+    ours = _probed(features[:90], labels[:90], features[90:], classes)
+    scaler = StandardScaler().fit(features[:90].astype(np.float64))
+    theirs = LogisticRegression(C=PENALTY, tol=1e-9, max_iter=5000).fit(
+        scaler.transform(features[:90]), labels[:90]
+    )
+    np.testing.assert_allclose(ours, theirs.predict_proba(scaler.transform(features[90:])), atol=1e-4)
