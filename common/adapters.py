@@ -48,7 +48,9 @@ class _LowRank(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         with torch.autocast(weight.device.type, enabled=False):  # what is learned is what `merge` will add
             update = (self.scale * self.lora_b) @ self.lora_a
-        return weight + update.reshape(weight.shape)
+        # in the memory layout of the weight, which decides by which kernel, and so how rounded, a layer computes
+        laid = torch.empty_strided(weight.shape, weight.stride(), device=update.device, dtype=update.dtype)
+        return laid.copy_(update.reshape(weight.shape)).add_(weight)
 
 
 def insert(network: Staged, rank: int, alpha: float, seed: int) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from graftwork.common.errors import UsageError
@@ -13,7 +15,16 @@ from graftwork.common.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FAMILIES", "SQUEEZENET", "Description", "architecture_of", "classes_of", "describe"]
+__all__ = [
+    "FAMILIES",
+    "SQUEEZENET",
+    "Description",
+    "Figures",
+    "architecture_of",
+    "classes_of",
+    "describe",
+    "figures",
+]
 
 SQUEEZENET = "squeezenet1_1"  # of torchvision; timm has none
 
@@ -58,6 +69,41 @@ class Description:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     classifiers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known about a member of a family without building it.
+
+    Attributes:
+        name, family: timm's name, and the family's.
+        parameters, multiply_adds: of the network without a classifier; of one picture of `size` px.
+        size: side of the pictures that it was made for, px.
+        width: number of pooled features.
+        stages: how many it has.
+        licence: of the usual weights, as their publisher says; "" where nobody said.
+        repository: on the Hugging Face hub, of the usual weights; "" where there is none.
+    """
+
+    name: str
+    family: str
+    parameters: int
+    multiply_adds: int
+    size: int
+    width: int
+    stages: int
+    licence: str
+    repository: str
+
+
+def figures() -> tuple[Figures, ...]:
+    """The members of all families, from the table that docs/backbones.py writes; nothing is built."""
+    text = (files("graftwork.common") / "families.csv").read_text("utf-8")
+    numbers = ("parameters", "multiply_adds", "size", "width", "stages")
+    return tuple(
+        Figures(**{key: int(value) if key in numbers else value for key, value in row.items()})  # type: ignore[arg-type]
+        for row in csv.DictReader(text.splitlines())
+    )
 
 
 def architecture_of(name: str) -> tuple[str, str]:

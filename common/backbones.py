@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import timm
+import timm.layers
 import torch
+from timm.layers import norm
+from timm.layers.grn import GlobalResponseNorm
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
@@ -22,7 +25,21 @@ from graftwork.common.errors import UsageError, WeightsError
 from graftwork.common.stages import stages_of
 from graftwork.common.weights import Weights
 
-__all__ = ["Backbone", "create_backbone", "seeded"]
+__all__ = ["NORM_LAYERS", "Backbone", "create_backbone", "for_channels", "meta_copy", "seeded", "sizes_of"]
+
+# timm's own norm layers, which are not subclasses of torch's
+NORM_LAYERS: tuple[type[nn.Module], ...] = (
+    *(
+        getattr(norm, f"{kind}Norm{form}")
+        for kind in ("Rms", "Simple")
+        for form in ("", "2d", "Fp32", "2dFp32")
+    ),
+    *(getattr(timm.layers, f"EvoNorm2d{kind}") for kind in ("B0", "B1", "B2", "S0", "S1", "S2")),
+    *(getattr(timm.layers, f"FilterResponseNorm{kind}2d") for kind in ("Act", "Tlu")),
+    timm.layers.norm_act.FrozenBatchNormAct2d,
+    GlobalResponseNorm,
+)
+LEAST = 16  # px, the smallest side that a recipe may ask for
 
 
 class Backbone(nn.Module):
@@ -122,22 +139,32 @@ def create_backbone(
     padding = padding or (weights.record.padding if weights is not None else "")
     network, native = _network(architecture, tag, padding, seed, channels, size, drop_path)
     config: Mapping[str, Any] = cast(Any, network).pretrained_cfg
+    made_for = int(config["input_size"][-1])
+    if size not in (None, made_for) and not _takes(network, channels, size):
+        raise _no_size(architecture, size, network, channels)
     mean, std = tuple(config["mean"]), tuple(config["std"])
     if weights is not None:
         _load_strictly(network, native, weights, architecture, channels)
         mean, std = weights.record.mean, weights.record.std
-    mean, std = _for_channels(mean, channels), _for_channels(std, channels)
-    if size is not None:
-        _check_size(network, architecture, channels, size)
-    return Backbone(network, architecture, mean, std, int(config["input_size"][-1]), padding)
+    mean, std = for_channels(mean, channels), for_channels(std, channels)
+    return Backbone(network, architecture, mean, std, made_for, padding)
 
 
-def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+def for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
     """Mean or deviation of as many channels: of one the mean over the colours, which a further one has too."""
     if len(values) == channels:
-        return values
+        return tuple(values)
     middle = sum(values) / len(values)
     return (middle,) if channels == 1 else (*values[:channels], *[middle] * (channels - len(values)))
+
+
+def meta_copy(module: nn.Module) -> nn.Module:
+    """A copy in eval mode on torch's meta device, where shapes are computed and nothing else; no tensor is copied."""
+    memo: dict[int, Any] = {}
+    for tensor in (*module.parameters(), *module.buffers()):
+        empty = torch.empty_like(tensor, device="meta")
+        memo[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
+    return copy.deepcopy(module, memo).eval()
 
 
 @contextmanager
@@ -185,42 +212,82 @@ def _network(
             if drop_path and "drop_path" in str(error):
                 raise _no_drop_path(architecture) from error
             raise
-        except (AssertionError, RuntimeError, ValueError) as error:
+        except (AssertionError, ArithmeticError, RuntimeError, ValueError) as error:
             if resized:
-                raise _no_size(architecture, size or 0, None) from error
+                raise _no_size(architecture, cast(int, size), None, channels) from error
             raise
     return network, not resized
 
 
-def _check_size(network: nn.Module, architecture: str, channels: int, size: int) -> None:
-    """See that pictures of a size go through a network, without computing anything."""
-    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
-    if isinstance(patch, tuple) and size % int(patch[0]):  # the rest of the picture would be cut off, unsaid
-        raise _no_size(architecture, size, network)
-    ghost = copy.deepcopy(network).to("meta").eval()
+def _takes(network: nn.Module, channels: int, size: int) -> bool:
+    """Whether pictures of a size go through a network; nothing is computed but shapes."""
+    patch = _patch(network)
+    if patch and size % patch:  # the rest of the picture would be cut off, unsaid
+        return False
+    ghost = cast(Any, meta_copy(network))
     try:
         with torch.no_grad():
-            ghost_maps = cast(Any, ghost).forward_features(
-                torch.empty(2, channels, size, size, device="meta")
-            )
-            cast(Any, ghost).forward_head(ghost_maps, pre_logits=True)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise _no_size(architecture, size, network) from error
+            maps = ghost.forward_features(torch.empty(2, channels, size, size, device="meta"))
+            ghost.forward_head(maps, pre_logits=True)
+    except (AssertionError, ArithmeticError, RuntimeError, ValueError):
+        return False
+    return True
 
 
-def _no_size(architecture: str, size: int, network: nn.Module | None) -> UsageError:
+def _patch(network: nn.Module | None) -> int:
+    """Side of the squares into which a transformer cuts pictures, px; 0 of other networks."""
     patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
-    unit = int(patch[0]) if isinstance(patch, tuple) and patch[0] >= 8 else 32
+    return int(patch[0]) if isinstance(patch, tuple) else 0
+
+
+def _no_size(architecture: str, size: int, network: nn.Module | None, channels: int) -> UsageError:
+    """The error, which names the nearest sizes that were tried and found to do."""
     said = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
-    native = int(said.input_size[-1]) if said is not None and said.input_size else 0
-    if said is not None and said.fixed_input_size:
-        below, above = max(unit, size // unit * unit), (size // unit + 1) * unit
-        remedy = f"choose a multiple of {unit}, such as {below} or {above}; it was made for {native} px"
+    native = int(said.input_size[-1]) if said is not None and said.input_size else 224
+    if said is not None and said.fixed_input_size:  # it is built for one size
+        unit = _patch(network) or 32
+        below = [each for each in range(size // unit * unit, LEAST - 1, -unit) if each < size][:3]
+        above = [(size // unit + step) * unit for step in (1, 2, 3)]
+        near = [
+            next((each for each in tried if _can_be_built(architecture, channels, each)), None)
+            for tried in (below, above)
+        ]
+        named = " or ".join(str(each) for each in near if each is not None)
+        remedy = f"choose a multiple of {unit}, such as {named or native}; it was made for {native} px"
     else:
-        remedy = f"choose a larger size; it was made for {native} px"
+        least = native if network is None else _least(network, channels, size, native)
+        remedy = f"choose a larger size, {least} px at least; it was made for {native} px"
     return UsageError(
         f"{architecture} does not take pictures of {size} px", where="image.size", remedy=remedy
     )
+
+
+def _least(network: nn.Module, channels: int, small: int, large: int) -> int:
+    """The smallest size that a network takes, between one that is too small and one that does."""
+    while large - small > 1:
+        middle = (small + large) // 2
+        small, large = (small, middle) if _takes(network, channels, middle) else (middle, large)
+    return large
+
+
+def sizes_of(backbone: Backbone) -> str:
+    """Sides of the pictures that an architecture can be made for, for people."""
+    said = timm.get_pretrained_cfg(backbone.name, allow_unregistered=True)
+    if said is not None and said.fixed_input_size:
+        return f"multiples of {_patch(backbone.network) or 32} px; tables of positions are resampled"
+    channels, least = len(backbone.mean), LEAST
+    if not _takes(backbone.network, channels, least):
+        least = _least(backbone.network, channels, least, backbone.input_size)
+    return f"any from {least} px"
+
+
+def _can_be_built(architecture: str, channels: int, size: int) -> bool:
+    try:
+        with seeded(0):
+            network = timm.create_model(architecture, num_classes=0, in_chans=channels, img_size=size)
+    except (AssertionError, ArithmeticError, RuntimeError, ValueError):
+        return False
+    return _takes(network, channels, size)
 
 
 def _no_drop_path(architecture: str) -> UsageError:
@@ -278,11 +345,14 @@ def _load_strictly(
     if channels != 3:
         for conv in _names(cast(Any, network).pretrained_cfg.get("first_conv")):
             key = f"{conv}.weight"
-            if key in tensors:
+            if (
+                key in tensors and tensors[key].ndim == 4 and tensors[key].shape[1] == 3
+            ):  # else judged as it is
                 tensors[key] = adapt_input_conv(channels, tensors[key])
     if not native:  # tables of positions, as timm resamples them when it loads weights of another size
         resample = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-        tensors = dict(resample(tensors, network)) if resample is not None else tensors
+        with suppress(KeyError, RuntimeError, ValueError):  # of another network: said below, tensor by tensor
+            tensors = dict(resample(tensors, network)) if resample is not None else tensors
     said = describe(architecture)
     head = tuple(f"{classifier}." for classifier in (said.classifiers if said is not None else ()))
     given = {

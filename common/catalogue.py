@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from graftwork.common.errors import GraftworkError, RecipeError, UsageError
 
 if TYPE_CHECKING:
+    from graftwork.common.architectures import Figures
     from graftwork.common.recipe import Recipe
     from graftwork.common.recipe.keys import Key
 
-__all__ = ["Entry", "Kind", "Shown", "cp", "find_recipe", "ls", "recipe_keys", "show"]
+__all__ = ["BackboneEntry", "Entry", "Kind", "Shown", "cp", "find_recipe", "ls", "recipe_keys", "show"]
 
 Kind = Literal["recipes", "datasets", "protocols", "weights", "backbones"]
 Words = str | os.PathLike[str]
@@ -41,13 +42,27 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class BackboneEntry(Entry):
+    """One backbone in `ls`, with what is known of it; `weights`: "file", "package", "hub cache", "hub"."""
+
+    figures: Figures
+    licence: str
+    weights: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Shown:
-    """What `show` found: its kind ("recipe", "dataset", "protocol", "keys"), its text, where it lies."""
+    """What `show` found: its kind ("recipe", "dataset", "protocol", "keys", "backbone"), its text, where it lies.
+
+    Attributes:
+        about: of a backbone, the same as values.
+    """
 
     kind: str
     name: str
     text: str
     where: str
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 def ls(kind: Kind | None = None) -> list[Entry]:
@@ -144,79 +159,96 @@ def _weights() -> list[Entry]:
 
 def _backbones() -> list[Entry]:
     """The backbones of each family, from the table of their figures; nothing is built."""
-    import csv
-    from importlib.resources import files
+    from graftwork.common.architectures import figures
+    from graftwork.common.weights import available, hub_cached
 
-    from graftwork.common.weights import available
-
-    here = {each.backbone: f"here, {each.source}" for each in available()}
-    rows = csv.DictReader((files("graftwork.common") / "families.csv").read_text("utf-8").splitlines())
-    return [
-        Entry(
-            "backbones",
-            f"backbone/{row['name']}",
-            f"{row['family']}: {int(row['parameters']) / 1e6:.1f} M parameters, "
-            f"{int(row['multiply_adds']) / 1e9:.2f} G multiply-adds at {row['size']} px, {row['stages']} stages",
-            here.get(
-                row["name"], "from the hub" if row["name"] != "squeezenet1_1" else "a file of one's own"
-            ),
+    records, found = available(), []
+    for each in figures():
+        own = [record for record in records if record.backbone == each.name]
+        here = [record.source for record in own]
+        here += ["hub cache"] if each.repository and hub_cached(each.repository) else []
+        about = f"here, {' and '.join(dict.fromkeys(here))}" if here else "from the hub"
+        found.append(
+            BackboneEntry(
+                "backbones",
+                f"backbone/{each.name}",
+                f"{each.family}: {each.parameters / 1e6:.1f} M parameters, {each.multiply_adds / 1e9:.2f} G "
+                f"multiply-adds at {each.size} px, {each.stages} stages",
+                about if here or each.repository else "a file of one's own",
+                each,
+                own[0].licence if own else each.licence,
+                (*dict.fromkeys(here), *(["hub"] if each.repository else [])),
+            )
         )
-        for row in rows
-    ]
+    return list(found)
 
 
 def _backbone(name: str) -> Shown:
     """What `show backbone/NAME` shows: the stages with what they hold and cost, and where weights are to be had."""
     from graftwork.common.architectures import architecture_of, describe
-    from graftwork.common.backbones import create_backbone
-    from graftwork.common.costs import multiply_adds
-    from graftwork.common.weights import available
+    from graftwork.common.backbones import create_backbone, sizes_of
+    from graftwork.common.costs import multiply_adds, parameters
+    from graftwork.common.weights import available, hub_cached
 
     architecture, tag = architecture_of(name)
     backbone = create_backbone(name, weights=None, seed=0)
-    size = backbone.input_size
-    costs = multiply_adds(backbone, size)
-    tensors = dict(backbone.named_parameters())
-    held = {stage.name: sum(tensors[key].numel() for key in stage.parameters) for stage in backbone.stages}
+    held, costs = parameters(backbone), multiply_adds(backbone, backbone.input_size)
     whole, work = sum(held.values()), sum(costs.values())
     said = describe(architecture, tag)
+    repository = said.repository if said is not None else ""
+    licence = said.licence if said is not None else ""
+    cached = hub_cached(repository) if repository else None
+    records = [each for each in available() if each.backbone == architecture]
+    about: dict[str, Any] = {
+        "backbone": architecture,
+        "parameters": whole,
+        "multiply_adds": work,
+        "size": backbone.input_size,
+        "sizes": sizes_of(backbone),
+        "width": backbone.width,
+        "mean": backbone.mean,
+        "std": backbone.std,
+        "licence": licence,
+        "stages": [
+            {"name": stage, "parameters": number, "multiply_adds": costs[stage]}
+            for stage, number in held.items()
+        ],
+        "weights": [each.to_json() for each in records],
+        "hub": repository,
+        "hub_cache": cached is not None,
+    }
     lines = [
         f"# {architecture}", "",
         f"- parameters: {whole:,}",
-        f"- multiply-adds of a picture at {size} px: {work / 1e9:.3f} G",
+        f"- multiply-adds of a picture at {backbone.input_size} px: {work / 1e9:.3f} G",
+        f"- made for pictures of {backbone.input_size} px; sizes that it takes: {about['sizes']}",
         f"- features: {backbone.width:,}",
         f"- mean and deviation of the usual weights: {_few(backbone.mean)} and {_few(backbone.std)}",
-        f"- other sizes: {_other_sizes(architecture)}",
-        f"- licence of the usual weights: {(said.licence if said else '') or 'not said'}",
+        f"- licence of the usual weights: {licence or 'not said'}",
         "", "| stage | parameters | share | multiply-adds, M | share |", "| --- | ---: | ---: | ---: | ---: |",
     ]  # fmt: skip
     lines += [
         f"| {stage} | {number:,} | {number / whole:.1%} | {costs[stage] / 1e6:,.1f} | {costs[stage] / work:.1%} |"
         for stage, number in held.items()
     ]
-    found = [each for each in available() if each.backbone == architecture]
     lines += ["", "Pretrained weights:", ""]
-    lines += [f"- here, {each.source}: {each.origin}; {each.trained_on}; {each.licence}" for each in found]
-    if said is not None and said.repository:
-        lines.append(f'- with a network and backbone.weights = ["hub"]: {said.repository} ({said.tag})')
-    if not found and not (said is not None and said.repository):
+    lines += [
+        f"- here, {each.source}: {each.origin}; {each.trained_on}; {each.licence or 'no licence'}; "
+        f"mean {_few(each.mean)}, deviation {_few(each.std)}"
+        for each in records
+    ]
+    if repository:
+        where = "here, in the hub's cache" if cached else "with a network"
+        lines.append(f'- {where} and backbone.weights = ["hub"]: {repository} ({said.tag if said else ""})')
+    if not records and cached is None:
         lines.append(
-            "- none known; a safetensors file of your own with a card beside it will do (backbone.file)"
+            "- none here; a safetensors file of your own with a card beside it will do (backbone.file)"
         )
-    return Shown("backbone", f"backbone/{name}", "\n".join(lines) + "\n", "timm")
+    return Shown("backbone", f"backbone/{name}", "\n".join(lines) + "\n", "timm", about)
 
 
 def _few(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
-
-
-def _other_sizes(architecture: str) -> str:
-    import timm
-
-    said = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
-    if said is not None and said.fixed_input_size:
-        return "multiples of its patches and windows; tables of positions are resampled"
-    return "any that its layers can take"
 
 
 def show(name: str, kind: str | None = None) -> Shown:

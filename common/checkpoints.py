@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,7 @@ from graftwork.common.networks import AnyNetwork, AnyPreprocessing, build_networ
 from graftwork.common.optimisation import Pull, optimizer_of
 from graftwork.common.prediction import shared
 from graftwork.common.state import State
+from graftwork.common.weights import overlap, overlap_sentence, weights_folder
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -52,7 +54,14 @@ def begin_network(
         about = describe(network, preprocessing, record, run.manifest.targets)
         if record is not None:
             known = dataset(run.recipe.dataset).about
-            about["weights"]["overlap"] = record.overlap((known.name.partition("/")[2], *known.known_as))
+            file = run.recipe.backbone.file
+            found = overlap(
+                record,
+                names=(known.name.partition("/")[2], *known.known_as),
+                digests=run.files["sha256"],
+                folder=Path(file).expanduser().parent if file else weights_folder(),
+            )
+            about["weights"]["overlap"] = overlap_sentence(record, found)
             if about["weights"]["overlap"]:
                 log.warning("%s", about["weights"]["overlap"])
         write_json(run.folder / "network.json", about)

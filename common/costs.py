@@ -1,17 +1,22 @@
-"""What a network costs: multiply-adds of one picture, stage by stage."""
+"""What a network costs, stage by stage: parameters, and multiply-adds of one picture."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from graftwork.common.backbones import Backbone
+from graftwork.common.backbones import Backbone, meta_copy
 
-__all__ = ["multiply_adds"]
+__all__ = ["multiply_adds", "parameters"]
+
+
+def parameters(backbone: Backbone) -> dict[str, int]:
+    """Number of parameters by stage."""
+    sizes = {name: tensor.numel() for name, tensor in backbone.named_parameters()}
+    return {stage.name: sum(sizes[name] for name in stage.parameters) for stage in backbone.stages}
 
 
 def multiply_adds(backbone: Backbone, size: int) -> dict[str, int]:
@@ -23,7 +28,7 @@ def multiply_adds(backbone: Backbone, size: int) -> dict[str, int]:
     Args:
         size: side of the picture, px.
     """
-    ghost = copy.deepcopy(backbone).to("meta").eval()
+    ghost = meta_copy(backbone)
     stages = {
         tensor: stage.name for stage in backbone.stages for tensor in (*stage.parameters, *stage.buffers)
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from graftwork.common import backbones
 from graftwork.common.adapters import is_adapter
 from graftwork.common.errors import UsageError
 from graftwork.common.stages import HEAD, Staged
@@ -36,7 +37,7 @@ __all__ = [
 Norm = Literal["hold", "adapt", "train"]
 Part = Literal["all", "biases", "adapters"]
 
-NORM_LAYERS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+NORM_LAYERS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, *backbones.NORM_LAYERS)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from graftwork.common import adapters
-from graftwork.common.backbones import Backbone, create_backbone
+from graftwork.common.backbones import Backbone, create_backbone, for_channels
 from graftwork.common.errors import RunError, UsageError
 from graftwork.common.heads import LinearHead
+from graftwork.common.inputs import normalisation_fault
 from graftwork.common.manifest import Target
 from graftwork.common.prefix import Cut
 from graftwork.common.seeds import seed_of
@@ -123,6 +124,13 @@ def build_network(
             std=asked.std,
             padding=asked.padding,
         )
+    fault = "" if weights is None else normalisation_fault(asked.mean, asked.std, weights.record)
+    if fault:
+        raise UsageError(
+            fault,
+            where="backbone.mean",
+            remedy="leave backbone.mean and backbone.std out, or correct the card",
+        )
     network = _laid_out(recipe, targets, weights, asked.padding)
     record = None if weights is None else weights.record
     if recipe.strategy.name == "lora":
@@ -136,8 +144,8 @@ def build_network(
         recipe.image.size,
         recipe.image.fit,
         recipe.image.interpolation,
-        tuple(asked.mean or network.backbone.mean),
-        tuple(asked.std or network.backbone.std),
+        for_channels(asked.mean or network.backbone.mean, asked.channels),
+        for_channels(asked.std or network.backbone.std, asked.channels),
     )
     return network, preprocessing, record
 

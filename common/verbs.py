@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.catalogue import Entry, Kind, Shown, cp, find_recipe, ls, recipe_keys, show
+from graftwork.common.catalogue import (
+    BackboneEntry,
+    Entry,
+    Kind,
+    Shown,
+    cp,
+    find_recipe,
+    ls,
+    recipe_keys,
+    show,
+)
 from graftwork.common.errors import UsageError
 from graftwork.common.predicting import Outcome, merge, predict
 from graftwork.common.preparation import prepared
@@ -28,6 +38,7 @@ if TYPE_CHECKING:
     from graftwork.common.weights import WeightsRecord
 
 __all__ = [
+    "BackboneEntry",
     "Entry",
     "Kind",
     "Outcome",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-import torch
+from pathlib import Path
 
-from graftwork.common.backbones import Backbone, create_backbone
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from timm.layers import norm, norm_act
+
+from graftwork.common.backbones import NORM_LAYERS, Backbone, create_backbone, meta_copy, sizes_of
+from graftwork.common.costs import multiply_adds, parameters
 from graftwork.common.errors import UsageError, WeightsError
 from graftwork.common.heads import LinearHead
 from graftwork.common.weights import Weights, WeightsRecord
@@ -26,6 +32,8 @@ FAMILIES = {
     "eva02_tiny_patch14_224": ["stem", *(f"blocks.{stage}" for stage in range(12))],
     "swin_tiny_patch4_window7_224": ["stem", *(f"layers.{stage}" for stage in range(4))],
     "squeezenet1_1": ["stem", *(f"features.{stage}" for stage in (3, 4, 6, 7, 9, 10, 11, 12))],
+    "test_maxvit": ["stem", *(f"stages.{stage}" for stage in range(4))],
+    "vit_small_patch16_dinov3": ["stem", *(f"blocks.{stage}" for stage in range(12))],
 }
 
 
@@ -54,7 +62,7 @@ def test_a_family_keeps_the_contract(name: str) -> None:
         for stage in backbone.stages
     ), "each stage can learn more than a norm"
 
-    side = backbone.input_size if name.startswith(("test_vit", "eva", "swin")) else 96
+    side = backbone.input_size if name.startswith(("test_vit", "test_maxvit", "vit", "eva", "swin")) else 96
     with torch.inference_mode():
         images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
         maps = backbone.maps(images)
@@ -208,16 +216,132 @@ def test_tables_of_positions_are_resampled_to_another_size(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "said"),
+    ("name", "size", "channels"),
     [
-        ("vit_tiny_patch16_224", 100, "multiple of 16, such as 96 or 112"),
-        ("maxvit_rmlp_pico_rw_256", 100, "multiple of 32, such as 96 or 128"),
-        ("inception_v3", 32, "a larger size"),
+        ("test_resnet", 48, 1),
+        ("densenet121", 64, 4),
+        ("inception_v3", 96, 1),
+        ("mobilenetv3_small_050", 64, 4),
+        ("test_convnext", 64, 1),
+        ("test_vit", 96, 4),
+        ("vit_small_patch16_dinov3", 96, 1),
+        ("eva02_tiny_patch14_224", 112, 1),
+        ("swin_tiny_patch4_window7_224", 112, 4),
+        ("test_maxvit", 96, 1),
     ],
 )
-def test_a_size_that_cannot_be_says_which_can(name: str, size: int, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_weights_at_another_size_and_number_of_channels_are_those_that_timm_loads(
+    tmp_path: Path, name: str, size: int, channels: int
+) -> None:
+    tensors = tensors_of(name)
+    save_file({key: value.contiguous() for key, value in tensors.items()}, tmp_path / "w.safetensors")
+    backbone = create_backbone(
+        name, weights=Weights(record(backbone=name), tensors), seed=0, size=size, channels=channels
+    ).eval()
+    fixed = timm.get_pretrained_cfg(name).fixed_input_size
+    theirs = timm.create_model(
+        name,
+        pretrained=True,
+        pretrained_cfg_overlay={"file": str(tmp_path / "w.safetensors")},
+        num_classes=0,
+        in_chans=channels,
+        **({"img_size": size} if fixed else {}),
+    ).eval()
+    ours = backbone.network.state_dict()
+    assert ours.keys() == theirs.state_dict().keys()
+    for key, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours[key], value, rtol=0, atol=1e-6)
+    images = torch.randn(1, channels, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone(images), theirs(images), rtol=1e-3, atol=1e-4)
+
+
+def test_weights_of_four_channels_are_taken_as_they_are_by_a_network_of_four() -> None:
+    tensors = tensors_of("test_resnet")
+    first = tensors["conv1.0.weight"] if "conv1.0.weight" in tensors else tensors["conv1.weight"]
+    key = "conv1.0.weight" if "conv1.0.weight" in tensors else "conv1.weight"
+    tensors[key] = torch.randn(first.shape[0], 4, *first.shape[2:])
+    kept = Weights(record(mean=(0.1, 0.2, 0.3, 0.4), std=(0.5,) * 4), tensors)
+    four = create_backbone("test_resnet", weights=kept, seed=0, channels=4)
+    assert torch.equal(four.network.state_dict()[key], tensors[key]) and four.mean == (0.1, 0.2, 0.3, 0.4)
+    with pytest.raises(WeightsError, match="another shape"):
+        create_backbone("test_resnet", weights=kept, seed=0)
+
+
+def test_weights_of_another_network_are_told_at_another_size_too() -> None:
+    other = Weights(record(backbone="test_vit"), tensors_of("test_resnet"))
+    with pytest.raises(WeightsError, match="missing: cls_token"):
+        create_backbone("test_vit", weights=other, seed=0, size=96)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "said", "near"),
+    [
+        ("vit_tiny_patch16_224", 100, "multiple of 16, such as 96 or 112", (96, 112)),
+        ("test_maxvit", 100, "multiple of 32, such as 96 or 128", (96, 128)),
+        ("test_maxvit", 16, "multiple of 32, such as 32;", (32,)),
+        ("swin_tiny_patch4_window7_224", 226, "multiple of 4, such as 224 or 228", (228,)),
+        ("eva02_tiny_patch14_224", 300, "multiple of 14, such as 294 or 308", (294,)),
+        ("inception_v3", 32, "a larger size, 75 px at least; it was made for 299 px", (75,)),
+        ("squeezenet1_1", 16, "a larger size, 17 px at least", (17,)),
+    ],
+)
+def test_a_size_that_cannot_be_says_which_can(name: str, size: int, said: str, near: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
         create_backbone(name, weights=None, seed=0, size=size)
+    assert caught.value.where == "image.size"
+    for each in near:
+        backbone = create_backbone(name, weights=None, seed=0, size=each).eval()
+        with torch.inference_mode():
+            assert backbone(torch.zeros(1, 3, each, each)).shape == (1, backbone.width)
+
+
+def test_the_sizes_that_a_network_takes_are_told() -> None:
+    told = {
+        name: sizes_of(built(name))
+        for name in ("inception_v3", "test_resnet", "swin_tiny_patch4_window7_224")
+    }
+    assert told["inception_v3"] == "any from 75 px" and told["test_resnet"] == "any from 16 px"
+    assert told["swin_tiny_patch4_window7_224"].startswith("multiples of 4 px")
+
+
+def test_costs_are_told_by_stage() -> None:
+    backbone = built("test_resnet")
+    held, costs = parameters(backbone), multiply_adds(backbone, 64)
+    assert list(held) == list(costs) == [stage.name for stage in backbone.stages]
+    assert sum(held.values()) == sum(each.numel() for each in backbone.parameters())
+    assert sum(multiply_adds(backbone, 128).values()) == 4 * sum(costs.values()), (
+        "convolutions grow with the area"
+    )
+
+
+def test_a_copy_without_content_leaves_the_network_alone() -> None:
+    backbone = built("test_vit").train()
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    copied = meta_copy(backbone)
+    assert all(value.is_meta for value in (*copied.parameters(), *copied.buffers())) and not copied.training
+    assert backbone.training and all(torch.equal(backbone.state_dict()[key], before[key]) for key in before)
+
+
+def test_every_norm_layer_of_timm_is_known_as_one() -> None:
+    """Those that have weights or statistics; torch's own classes are known to the freezing."""
+    of_torch = (
+        torch.nn.modules.batchnorm._NormBase,
+        torch.nn.LayerNorm,
+        torch.nn.GroupNorm,
+        torch.nn.RMSNorm,
+    )
+    found = {
+        kind
+        for module in (norm, norm_act)
+        for name, kind in vars(module).items()
+        if isinstance(kind, type)
+        and issubclass(kind, torch.nn.Module)
+        and "Norm" in name
+        and kind.__module__.startswith("timm.")
+    }
+    assert len(found) > 20
+    assert [kind for kind in found if not issubclass(kind, (*of_torch, *NORM_LAYERS))] == []
 
 
 def test_branches_are_left_out_where_there_are_any() -> None:
@@ -228,5 +352,8 @@ def test_branches_are_left_out_where_there_are_any() -> None:
                 value.fill_(1.0)
     images = torch.randn(4, 3, 64, 64)
     assert not torch.equal(net.maps(images), net.maps(images))
-    with pytest.raises(UsageError, match="no residual branches"):
-        create_backbone("vgg11_bn", weights=None, seed=0, drop_path=0.5)
+    assert torch.equal(net.eval().maps(images), net.maps(images))
+    for name in ("densenet121", "squeezenet1_1"):
+        with pytest.raises(UsageError, match="no residual branches") as caught:
+            create_backbone(name, weights=None, seed=0, drop_path=0.5)
+        assert caught.value.where == "backbone.drop_path"

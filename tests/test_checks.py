@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -248,13 +249,17 @@ def test_a_file_that_is_never_read_is_given_up(clean: Folder) -> None:
 
 
 @pytest.mark.usefixtures("perilous")
+@pytest.mark.parametrize("seconds", [0, 2], ids=["reading", "still starting"])
 def test_an_interrupted_check_leaves_no_process_behind(
-    clean: Folder, monkeypatch: pytest.MonkeyPatch
+    clean: Folder, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
     begun: list[subprocess.Popen[bytes]] = []
+    asked = itertools.count()
     real = subprocess.Popen
 
     def start(*words: Any, **more: Any) -> subprocess.Popen[bytes]:
+        if next(asked):
+            time.sleep(seconds)
         begun.append(real(*words, **more))
         return begun[-1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from graftwork.common.errors import UsageError
 from graftwork.common.mixing import Mixing
@@ -80,3 +81,51 @@ def test_unknown_labels_stay_unknown_in_their_own_term() -> None:
     mixed = Mixing(0.4, 0.0, seed=3)(pictures(2), truth, epoch=1, step=0, part=0)
     for told in (mixed.truth, mixed.other):
         assert int(torch.isnan(told).sum()) == 1
+
+
+def test_blocks_and_features_are_blended_and_nothing_given_is_changed() -> None:
+    for shape in ((4, 2, 1, 3, 3, 3), (4, 7), (4, 3, 5, 5)):
+        inputs, truth = torch.randn(shape, generator=torch.Generator().manual_seed(0)), torch.arange(4)
+        before = inputs.clone()
+        mixed = Mixing(0.4, 0.0, seed=1)(inputs, truth, epoch=1, step=0, part=0)
+        kept = float(mixed.share[0])
+        torch.testing.assert_close(mixed.inputs, kept * before + (1 - kept) * before[mixed.other])
+        assert torch.equal(inputs, before) and torch.equal(truth, torch.arange(4))
+    inputs, masks = pictures(), pictures()[:, 0].long()
+    Mixing(0.0, 1.0, seed=0)(inputs, masks, epoch=1, step=3, part=0)
+    assert torch.equal(inputs, pictures()) and torch.equal(masks, pictures()[:, 0].long())
+
+
+def test_a_fair_coin_chooses_between_both() -> None:
+    mixing, cut = Mixing(0.4, 1.0, seed=1), 0
+    layout = torch.channels_last
+    for step in range(200):
+        inputs = pictures().contiguous(memory_format=layout)
+        mixed = mixing(inputs, torch.arange(8), epoch=1, step=step, part=0)
+        cut += int(bool((mixed.inputs == mixed.inputs.round()).all()))  # blends are no whole numbers
+        assert mixed.inputs.is_contiguous(memory_format=layout)
+    assert 75 <= cut <= 125
+
+
+def test_the_loss_of_a_mixed_case_is_that_of_its_mixed_label() -> None:
+    logits = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+    mixed = Mixing(0.4, 0.0, seed=2)(pictures(), torch.arange(8), epoch=1, step=0, part=0)
+    first, other = (F.cross_entropy(logits, told, reduction="none") for told in (mixed.truth, mixed.other))
+    soft = mixed.share[:, None] * F.one_hot(mixed.truth, 8) + (1 - mixed.share)[:, None] * F.one_hot(
+        mixed.other, 8
+    )
+    both = mixed.share * first + (1 - mixed.share) * other
+    torch.testing.assert_close(both, F.cross_entropy(logits, soft, reduction="none"))
+
+
+def test_what_cannot_be_is_refused_whatever_the_coin_says() -> None:
+    for step in range(4):
+        for inputs, truth in (
+            (torch.zeros(4, 2, 1, 3, 3, 3), torch.zeros(4, 2, 3, 3, 3)),
+            (torch.zeros(4, 3, 6, 6), torch.zeros(4, 12, 12)),  # a mask of another size cannot be cut alike
+        ):
+            with pytest.raises(UsageError, match=r"training\.cutmix"):
+                Mixing(0.4, 1.0, seed=1)(inputs, truth, epoch=1, step=step, part=0)
+    for name, alphas in (("mixup", (-1.0, 0.0)), ("cutmix", (0.0, float("nan")))):
+        with pytest.raises(UsageError, match=rf"training\.{name}"):
+            Mixing(*alphas, seed=0)

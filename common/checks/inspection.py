@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import select
 import signal
 import subprocess
@@ -173,15 +174,17 @@ def looks(
         for index, path in enumerate(paths):
             yield index, look(os.fspath(path), index in masks)
         return
-    mine = threading.local()
-    readers: list[_Reader] = []
+    readers = [_Reader() for _ in range(workers)]
+    free: queue.SimpleQueue[_Reader] = queue.SimpleQueue()
+    for reader in readers:
+        free.put(reader)
 
     def ask(path: str, mask: bool) -> Look:
-        if not hasattr(mine, "reader"):
-            mine.reader = _Reader()
-            readers.append(mine.reader)
-        reader: _Reader = mine.reader
-        return reader.look(path, mask, limit)
+        reader = free.get()
+        try:
+            return reader.look(path, mask, limit)
+        finally:
+            free.put(reader)
 
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="look")
     try:
@@ -195,6 +198,8 @@ def looks(
         for reader in readers:
             reader.stop()
         pool.shutdown(wait=True)
+        for reader in readers:
+            reader.end()
 
 
 class _Reader:
@@ -203,15 +208,20 @@ class _Reader:
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._stopped = False
+        self._starting = (
+            threading.Lock()
+        )  # so that `stop` meets either no child and no later one, or the child
 
     def look(self, path: str, mask: bool, limit: float) -> Look:
-        if self._stopped:
+        if self._child is None or self._child.poll() is not None:
+            self._start()
+        child = self._child
+        if child is None:
             return Look(stage="open", reason="stopped", lasting=False)
-        child = self._child if self._child is not None and self._child.poll() is None else self._start()
         try:
             answer = _ask(child, (path, mask), limit)
         except TimeoutError:
-            self._end()
+            self.end()
             return Look(
                 stage="decode",
                 reason=f"it was not read after {limit:g} s",
@@ -220,7 +230,7 @@ class _Reader:
             )
         if answer is None:
             code = child.wait()
-            self._child = None
+            self.end()
             died = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
             return Look(
                 stage="decode",
@@ -230,22 +240,34 @@ class _Reader:
             )
         return Look(**answer)
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        # -P: whatever lies in the folder where the command was given is no module of ours
-        self._child = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from graftwork.common.checks.inspection import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # decoders write there as they please; what matters comes as an answer
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"},
-        )
-        return self._child
+    def _start(self) -> None:
+        self.end()
+        with self._starting:
+            if self._stopped:
+                return
+            # -P: whatever lies in the folder where the command was given is no module of ours
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-c", "from graftwork.common.checks.inspection import serve; serve()"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # decoders write there as they please; what matters is the answer
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                    "OMP_NUM_THREADS": "1",
+                },
+            )
 
     def stop(self) -> None:
-        self._stopped = True
-        self._end()
+        """From another thread: whoever waits for the child's answer finds it dead, and no other is started."""
+        with self._starting:
+            self._stopped = True
+            child = self._child
+        if child is not None:
+            child.kill()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """From the thread that asks, or once none does: the child is gone and its pipes are closed."""
         child, self._child = self._child, None
         if child is not None:
             child.kill()
@@ -267,14 +289,11 @@ def _ask(child: subprocess.Popen[bytes], file: tuple[str, bool], limit: float) -
         return None
     said = b""
     while not said.endswith(b"\n"):
-        try:
-            answers = select.poll()
-            answers.register(child.stdout, select.POLLIN)
-            if not answers.poll(limit * 1000):
-                raise TimeoutError
-            piece = os.read(child.stdout.fileno(), 65536)
-        except ValueError:  # the pipe was closed by `stop`
-            return None
+        answers = select.poll()
+        answers.register(child.stdout, select.POLLIN)
+        if not answers.poll(limit * 1000):
+            raise TimeoutError
+        piece = os.read(child.stdout.fileno(), 65536)
         if not piece:
             return None
         said += piece

@@ -1,7 +1,7 @@
 """Pretrained tensors: read, verified, carried to a machine without internet; never fetched silently.
 
 torch, timm and the client of the hub are imported only when tensors are asked for. Where weights are looked
-for, and the card that stands beside a file, is in `weight_sources`.
+for is in `sources`, the card that stands beside a file in `cards`, and what weights were trained on in `seen`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,16 @@ from graftwork.common import files
 from graftwork.common.architectures import architecture_of, classes_of
 from graftwork.common.errors import WeightsError
 from graftwork.common.weights import archives
+from graftwork.common.weights.cards import CARD_KEYS, WeightsRecord, card_of, read_card, record_fault
+from graftwork.common.weights.seen import Overlap, overlap, overlap_sentence, read_seen
 from graftwork.common.weights.sources import (
-    CARD_KEYS,
     PACKAGES,
     Absent,
     Found,
-    WeightsRecord,
-    card_of,
     find_file,
     find_hub,
     find_package,
-    read_card,
-    record_fault,
+    hub_cached,
     timm_key,
     weights_folder,
 )
@@ -41,7 +39,19 @@ from graftwork.common.weights.sources import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Weights", "WeightsRecord", "available", "load_weights", "pack", "unpack", "weights_folder"]
+__all__ = [
+    "Overlap",
+    "Weights",
+    "WeightsRecord",
+    "available",
+    "hub_cached",
+    "load_weights",
+    "overlap",
+    "overlap_sentence",
+    "pack",
+    "unpack",
+    "weights_folder",
+]
 
 logger = logging.getLogger("graftwork")
 
@@ -106,12 +116,15 @@ def load_weights(
             of another backbone, not safetensors, or holds NaN.
     """
     found = _find(backbone, sources, file, offline)
+    said = found.record
     record = replace(
-        found.record,
-        mean=tuple(float(value) for value in mean) or found.record.mean,
-        std=tuple(float(value) for value in std) or found.record.std,
-        padding=padding or found.record.padding,
+        said,
+        mean=tuple(float(value) for value in mean) or said.mean,
+        std=tuple(float(value) for value in std) or said.std,
+        padding=padding or said.padding,
     )
+    if said.mean and (record.mean, record.std) != (said.mean, said.std):
+        record = replace(record, said_mean=said.mean, said_std=said.std)
     if not record.mean or not record.std:
         raise _nobody_said(found.path)
     fault = record_fault(record)
@@ -138,7 +151,6 @@ def _nobody_said(path: Path) -> WeightsError:
 
 
 def _find(backbone: str, sources: Sequence[str], file: str, offline: bool) -> Found:
-
     architecture, tag = architecture_of(backbone)
     unknown = [source for source in sources if source not in SOURCES]
     if unknown or not sources:
@@ -284,6 +296,10 @@ def pack(
         found = _find(backbone, sources, "", offline)
         name = ".".join(part for part in (found.record.backbone, found.tag) if part)
         records[name], members[f"{name}.safetensors"], members[f"{name}.json"] = _packed(found)
+        listed = records[name].seen_sha256
+        if listed:
+            read_seen(found.path.parent / listed)
+            members[listed] = (found.path.parent / listed).read_bytes()
     archives.write(target, members)
     logger.info("%s: %s", target, ", ".join(records))
     return list(records.values())
@@ -333,13 +349,19 @@ def unpack(archive: str | os.PathLike[str]) -> list[WeightsRecord]:
     source = Path(archive)
     folder = files.check_writable(weights_folder())
     with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as staging:
-        names = archives.extract(source, staging, r"\w[\w.-]*\.(safetensors|json)")
+        names = archives.extract(source, staging, r"\w[\w.-]*\.(safetensors|json|txt)")
         records = [_verified(source, Path(staging), name) for name in names if name.endswith(".safetensors")]
-        lonely = [name for name in names if not (Path(staging) / name).with_suffix(".safetensors").is_file()]
+        lists = {record.seen_sha256 for record in records}
+        lonely = [
+            name
+            for name in names
+            if not (Path(staging) / name).with_suffix(".safetensors").is_file() and name not in lists
+        ]
         if lonely or not records:
             what = f"no weights file beside {', '.join(lonely)}" if lonely else "holds no weights"
             raise WeightsError(what, where=source)
-        for name in sorted(names):  # a card (.json) before its file: a card alone counts for nothing
+        for name in sorted(names, key=lambda each: (each.endswith(".safetensors"), each)):
+            # what goes with a file before it: alone it counts for nothing
             with files.writing(folder / name) as temporary:
                 (Path(staging) / name).replace(temporary)
     logger.info("%s: %s", folder, ", ".join(record.origin for record in records))
@@ -351,6 +373,8 @@ def _verified(source: Path, staging: Path, name: str) -> WeightsRecord:
     if not card.is_file():
         raise WeightsError(f"no card beside {name}", where=source)
     record = read_card(card)
+    if record.seen_sha256:
+        read_seen(staging / record.seen_sha256)
     digest = files.file_sha256(staging / name)
     if digest != record.sha256:
         raise WeightsError(

@@ -1,100 +1,37 @@
 """Finding a file of pretrained weights: in the weights folder, in a package, on the Hugging Face hub.
 
-A weights file is safetensors. Beside `NAME.safetensors` stands its card `NAME.json`, which says what the file
-itself cannot:
-
-    {"backbone": "mobilenetv2_100", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "padding": "same",
-     "licence": "Apache-2.0", "trained_on": "ImageNet-1k", "classes": 1000,
-     "sha256": "64 hex digits of the file", "origin": "where it was had from (may be left out)"}
-
-The weights folder holds such pairs under the name `<backbone>.<tag>`. timm and the client of the hub are
-imported only when the hub is asked for.
+The weights folder holds files with their cards (see `cards`) under the name `<backbone>.<tag>`. timm and the client
+of the hub are imported only when the hub is asked for.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import logging
-import math
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from graftwork.common.architectures import describe
 from graftwork.common.errors import WeightsError
 from graftwork.common.files import cache_folder
+from graftwork.common.weights.cards import WeightsRecord, read_card
 
 __all__ = [
-    "CARD_KEYS",
     "PACKAGES",
     "Absent",
     "Found",
-    "WeightsRecord",
-    "card_of",
     "find_file",
     "find_hub",
     "find_package",
-    "read_card",
-    "record_fault",
+    "hub_cached",
     "timm_key",
     "weights_folder",
 ]
 
 logger = logging.getLogger("graftwork")
 
-CARD_KEYS = ("backbone", "mean", "std", "padding", "licence", "trained_on", "classes", "sha256")
 PACKAGE_TAG = "ml_illustrated_in1k"  # their publisher, and what they were trained on
-
-
-@dataclass(frozen=True)
-class WeightsRecord:
-    """What is known about pretrained weights.
-
-    Attributes:
-        backbone: timm's name of the architecture, without a tag.
-        source: "file", "package" or "hub"; "none" for a fresh initialisation.
-        origin: file, package or repository, for people.
-        sha256: of the file; "" where it was neither recorded nor read.
-        licence, trained_on: as the publisher says; "" where nobody said.
-        mean, std: of the normalisation of images in 0..1 that the weights expect, one number a channel.
-        padding: "same" where the network must pad as TensorFlow does, else "".
-        classes: number of classes of the classifier in the file, 0 where it holds none.
-        seen: names of the datasets whose pictures they were trained on, as the card says.
-    """
-
-    backbone: str
-    source: str
-    origin: str
-    sha256: str = ""
-    licence: str = ""
-    trained_on: str = ""
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    padding: str = ""
-    classes: int = 0
-    seen: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The attributes as JSON-like values."""
-        lists = {"mean": list(self.mean), "std": list(self.std), "seen": list(self.seen)}
-        return {**asdict(self), **lists}
-
-    def overlap(self, names: Sequence[str]) -> str:
-        """A sentence where the weights were trained on a dataset that goes by one of `names`; else "".
-
-        Compared are letters and digits alone; a name counts where it stands within what the card says.
-        """
-        told = [*self.seen, self.trained_on]
-        met = [name for name in names if any(_bare(name) and _bare(name) in _bare(each) for each in told)]
-        if not met:
-            return ""
-        return (
-            f"the pretrained weights ({self.origin}) were trained on {met[0]}, of which this set is or from which it "
-            "is drawn: the network may have seen these very pictures, those of the test part too"
-        )
 
 
 @dataclass(frozen=True)
@@ -156,80 +93,6 @@ def find_file(architecture: str, tag: str, file: str) -> Found:
             remedy=f"set backbone.name={record.backbone}, or choose another file",
         )
     return Found(record, path, tag)
-
-
-def _bare(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
-
-
-def read_card(card: Path) -> WeightsRecord:
-    """The record on the card of the weights file of the same name.
-
-    Raises:
-        WeightsError: says everything that is wrong with the card.
-    """
-    try:
-        said = json.loads(card.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"the card cannot be read as JSON: {error}", where=card) from error
-    if not isinstance(said, dict):
-        raise WeightsError("the card is not a JSON object", where=card)
-    faults = [f"{key} is missing" for key in CARD_KEYS if key not in said]
-    for key in ("backbone", "padding", "licence", "trained_on", "sha256", "origin"):
-        if not isinstance(said.get(key, ""), str):
-            faults.append(f"{key} is not a text")
-    classes = said.get("classes", 0)
-    classes = (
-        len(classes) if isinstance(classes, list) else classes
-    )  # the names of the classes will do as well
-    if type(classes) is not int or classes < 0:
-        faults.append("classes is neither a number nor a list of names")
-    seen = said.get("seen", [])
-    if not isinstance(seen, list) or not all(isinstance(name, str) for name in seen):
-        faults.append("seen is not a list of names of datasets")
-    for key in ("mean", "std"):
-        values = said.get(key, [0.5])
-        if not isinstance(values, list) or not values or {type(value) for value in values} - {int, float}:
-            faults.append(f"{key} is not a list of numbers, one a channel")
-    if not faults:
-        name = f"{card.stem}.safetensors"
-        record = WeightsRecord(
-            backbone=said["backbone"],
-            source="file",
-            origin=f"{name} ({said['origin']})" if said.get("origin") else name,
-            sha256=said["sha256"].lower(),
-            licence=said["licence"],
-            trained_on=said["trained_on"],
-            mean=tuple(float(value) for value in said["mean"]),
-            std=tuple(float(value) for value in said["std"]),
-            padding=said["padding"],
-            classes=classes,
-            seen=tuple(seen),
-        )
-        fault = record_fault(record)
-        if not fault and len(record.sha256) != 64:
-            fault = "sha256 is not the 64 hex digits of the file"
-        if not fault:
-            return record
-        faults = [fault]
-    raise WeightsError(f"the card is wrong: {'; '.join(faults)}", where=card)
-
-
-def card_of(record: WeightsRecord) -> dict[str, Any]:
-    """What a card says about these weights, ready to be written as JSON."""
-    said = record.to_json()
-    return {key: said[key] for key in (*CARD_KEYS, "origin", *(["seen"] if record.seen else []))}
-
-
-def record_fault(record: WeightsRecord) -> str:
-    """What is impossible about mean, std or padding, or ""."""
-    if len(record.mean) != len(record.std):
-        return f"mean has {len(record.mean)} numbers, std has {len(record.std)}"
-    if not all(math.isfinite(value) for value in record.mean + record.std) or min(record.std) <= 0:
-        return f"mean {record.mean} and std {record.std} must be finite, std above 0"
-    if record.padding not in ("", "same"):
-        return f"padding is '' or 'same', not '{record.padding}'"
-    return ""
 
 
 # --- an installed package
@@ -324,6 +187,15 @@ def timm_key(key: str, package: Package, expanding: frozenset[str]) -> str:
 
 
 # --- the hub
+
+
+def hub_cached(repository: str, filename: str = "model.safetensors") -> Path | None:
+    """The file of a repository, as `owner/name` or `owner/name@revision`, in the hub's cache; None where it is not."""
+    import huggingface_hub
+
+    name, _, revision = repository.partition("@")
+    found = huggingface_hub.try_to_load_from_cache(name, filename, revision=revision or None)
+    return Path(found) if isinstance(found, str) else None
 
 
 def find_hub(architecture: str, tag: str, offline: bool) -> Found:

@@ -40,6 +40,7 @@ DATASET = Dataset(
         "2022. doi:10.1038/s41467-022-30695-9. Simpson AL, Antonelli M, Bakas S, et al. A large annotated medical "
         "image dataset for the development and evaluation of segmentation algorithms. arXiv:1902.09063, 2019"
     ),
+    known_as=("Medical Segmentation Decathlon", "MSD Task04", "Task04_Hippocampus"),
 )
 
 _FOLDERS = ("imagesTr", "labelsTr")

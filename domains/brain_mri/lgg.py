@@ -45,6 +45,8 @@ DATASET = Dataset(
         "109:218-225, 2019. doi:10.1016/j.compbiomed.2019.05.002. Images: The Cancer Imaging Archive, TCGA-LGG, "
         "doi:10.7937/K9/TCIA.2016.L4LTD3TK"
     ),
+    # Kaggle's two names, the collection that the patients are of, and the challenges that drew on it from 2017 on
+    known_as=("LGG Segmentation Dataset", "kaggle_3m", "TCGA-LGG", "BraTS"),
 )
 
 # covariate: column of data.csv. The publisher explains none of its codes, so they stay as they are

@@ -34,6 +34,8 @@ DATASET = Dataset(
         "Identifying Medical Diagnoses and Treatable Diseases by Image-Based Deep Learning. "
         "Cell 172:1122-1131, 2018. doi:10.1016/j.cell.2018.02.010"
     ),
+    # as the archive is called, Kaggle's copy of it, and the part of MedMNIST that was made of it
+    known_as=("ChestXRay2017", "Chest X-Ray Images (Pneumonia)", "PneumoniaMNIST"),
 )
 
 _PARTS = {"train": "train", "val": "validation", "test": "test"}

@@ -49,7 +49,8 @@ DATASET = Dataset(
         "dermatoscopic images of common pigmented skin lesions. Scientific Data 5:180161, 2018. "
         "doi:10.1038/sdata.2018.161. Data: Harvard Dataverse, doi:10.7910/DVN/DBW86T"
     ),
-    known_as=("HAM10000", "ISIC 2018", "ISIC 2019"),
+    # task 3 of 2018 is this set, 2019 holds it, and a part of MedMNIST was made of it
+    known_as=("HAM10000", "ISIC 2018", "ISIC 2019", "DermaMNIST"),
 )
 
 _TABLE = "HAM10000_metadata"  # .csv on Kaggle, .tab on Dataverse, without a suffix after download

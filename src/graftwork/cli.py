@@ -126,17 +126,30 @@ def ls(
     entries = verbs.ls(kind)  # type: ignore[arg-type]  # a kind that there is not is answered by the verb
     if as_json:
         return say_json([asdict(entry) for entry in entries])
-    last = {
-        "recipes": "expect", "datasets": "target", "protocols": "source", "weights": "from",
-        "backbones": "weights",
-    }  # fmt: skip
+    last = {"recipes": "expect", "datasets": "target", "protocols": "source", "weights": "from"}
     kinds = dict.fromkeys(entry.kind for entry in entries)
     for each in kinds:
-        rows = [(entry.name, entry.title, entry.about) for entry in entries if entry.kind == each]
-        say_table((each, "title", last[each]), rows)
+        if each == "backbones":
+            say_table(*_backbone_table(entries))
+        else:
+            rows = [(entry.name, entry.title, entry.about) for entry in entries if entry.kind == each]
+            say_table((each, "title", last[each]), rows)
         if len(kinds) > 1 and each != list(kinds)[-1]:
             say("")
     return None
+
+
+def _backbone_table(entries: Sequence[verbs.Entry]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    columns = ("backbones", "family", "parameters", "multiply-adds", "size", "licence", "weights")
+    found = [(entry, entry.figures) for entry in entries if isinstance(entry, verbs.BackboneEntry)]
+    rows = [
+        (
+            entry.name, about.family, f"{about.parameters / 1e6:.1f} M", f"{about.multiply_adds / 1e9:.2f} G",
+            f"{about.size} px", entry.licence, entry.about,
+        )
+        for entry, about in found
+    ]  # fmt: skip
+    return columns, rows
 
 
 @_verb(verbs.show, "show chest_xray/kermany_linear-probe", "show chest_xray/kermany", "show recipe-keys")
@@ -167,7 +180,8 @@ def show(
     if not as_json:
         return say(found.text)
     keys = [asdict(key) for key in verbs.recipe_keys()] if found.kind == "keys" else None
-    return say_json({**asdict(found), **({"keys": keys} if keys else {})})
+    told = {key: value for key, value in asdict(found).items() if key != "about" or value}
+    return say_json({**told, **({"keys": keys} if keys else {})})
 
 
 @_verb(verbs.cp, "cp chest_xray/kermany_linear-probe .", "cp chest_xray/kermany_full mine.toml")
