@@ -255,8 +255,8 @@ def show(name: str, kind: str | None = None) -> Shown:
     """Show a recipe, the card of a dataset, the methods of a protocol, or the stages of a backbone.
 
     A dataset and its protocol may share a name; the dataset comes first, --kind protocol asks for the other.
-    `recipe-keys` shows every key of a recipe with what it takes, its default and what it does; `backbone/NAME`
-    the stages of any network of timm, and where pretrained weights are to be had.
+    `protocol/NAME` asks for it too. `recipe-keys` shows every key of a recipe with what it takes, its default and
+    what it does; `backbone/NAME` the stages of any network of timm, and where pretrained weights are to be had.
 
     Args:
         name: as `ls` lists it.
@@ -271,6 +271,8 @@ def show(name: str, kind: str | None = None) -> Shown:
         return Shown("keys", name, _key_table(), "graftwork.common.recipe.sections")
     if name.startswith("backbone/") and kind in (None, "backbone"):
         return _backbone(name.removeprefix("backbone/"))
+    if name.startswith("protocol/") and kind in (None, "protocol"):
+        return _methods(name.removeprefix("protocol/"))
     sources: dict[str, Callable[[], Shown]] = {
         "recipe": lambda: Shown("recipe", name, *domain.recipe_text(name)),
         "dataset": lambda: Shown("dataset", name, domain.card(name), domain.dataset(name).module.__name__),

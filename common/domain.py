@@ -264,12 +264,15 @@ def dataset(name: str) -> LoadedDataset:
 
 
 def protocol(name: str) -> Protocol:
-    """The protocol of this name, "my_domain/my_dataset".
+    """The protocol of this name, "my_domain/my_dataset", or without its domain where only one has it.
 
     Raises:
         UsageError: there is none; says which are near.
         GraftworkError: its module is broken.
     """
+    if "/" not in name:
+        alike = [each for each in names("protocols") if each.rpartition("/")[2] == name]
+        name = alike[0] if len(alike) == 1 else name
     home, own = _of(name, "protocol")
     for found in _protocols(home):
         if found.name in (own, name):

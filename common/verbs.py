@@ -28,6 +28,7 @@ from graftwork.common.errors import UsageError
 from graftwork.common.predicting import Outcome, merge, predict
 from graftwork.common.preparation import prepared
 from graftwork.common.searches import find_rate, select
+from graftwork.common.submitted import Judged, compare, evaluate_file
 
 if TYPE_CHECKING:
     from graftwork.common.checks import Findings
@@ -40,14 +41,17 @@ if TYPE_CHECKING:
 __all__ = [
     "BackboneEntry",
     "Entry",
+    "Judged",
     "Kind",
     "Outcome",
     "RunResult",
     "Shown",
     "check",
+    "compare",
     "cp",
     "doctor",
     "evaluate",
+    "evaluate_file",
     "find_rate",
     "find_recipe",
     "further_evaluations",
@@ -214,9 +218,12 @@ def _carry_out(run: Run, progress: Callable[[str, int, int], None] | None) -> Ru
 
 
 def evaluate(run: Words) -> Evaluation:
-    """Judge the predictions of a run again, by its protocols, and write the numbers anew.
+    """Judge the predictions of a run again by its protocols, or a table of any program by --protocol.
 
-    Needs neither the network nor the pictures.
+    Of a run the numbers are written anew; that needs neither the network nor the pictures. A table (CSV, Parquet) has a
+    case a row (`case`, `image`, `isic_id`, `Image Index`, ...), the scores of each class (`score_NAME`, `prob_NAME`,
+    ...) and the truth (`target`, `target_NAME`), or takes the truth from --truth, by case. All that is wrong with a
+    table is said at once, and no number is given.
 
     Args:
         run: its folder.

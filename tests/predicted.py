@@ -11,10 +11,8 @@ import pandas as pd
 from hypothesis import assume, settings
 from hypothesis import strategies as st
 
-from graftwork.common.evaluation import (
-    METRICS,
-    Protocol,
-)
+from graftwork.common.evaluation import METRICS, Protocol
+from graftwork.common.evaluation.metric_texts import SCORED
 from graftwork.domains.chest_xray.protocols import PROTOCOLS
 
 __all__ = ["ALL", "BINARY", "EXACT", "KERMANY", "Floats", "Target", "protocol", "quick", "scored", "table"]
@@ -22,7 +20,7 @@ __all__ = ["ALL", "BINARY", "EXACT", "KERMANY", "Floats", "Target", "protocol", 
 Floats = npt.NDArray[np.float64]
 EXACT = {"abs": 1e-12, "rel": 0}
 quick = settings(deadline=None, max_examples=30, derandomize=True)
-ALL = tuple(name for name, text in METRICS.items() if "binary" in text.kinds)
+ALL = tuple(name for name, text in METRICS.items() if set(SCORED) <= set(text.kinds))
 
 
 @dataclass(frozen=True)

@@ -515,7 +515,8 @@ def test_a_full_disk_behind_standard_output_is_said(words: list[str]) -> None:
 
 def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
     code = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell begins without one
 from graftwork.common import verbs
 from graftwork.cli import main
 def slow(*words, **options):

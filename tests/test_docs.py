@@ -177,6 +177,7 @@ def test_each_command_of_the_pages_parses(path: Path, words: list[str]) -> None:
         if re.fullmatch(r"[a-z_]+/[\w-]+", word) and not word.startswith(("runs/", "data/")):
             known = {*names("recipes"), *names("datasets"), *names("protocols")}
             known |= {entry.name for entry in ls("backbones")}
+            known |= {f"protocol/{name.rpartition('/')[2]}" for name in names("protocols")}
             assert word in known or (foreign and word.startswith(GUIDE_NAMES)), f"{word} does not exist"
     if verb == ["run"]:
         recipe = next(str(value) for key, value in given.items() if key == "recipe")

@@ -9,11 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graftwork.common.evaluation.agreement import f1_score, hand_till, kappa, matthews, top_k_accuracy
     from graftwork.common.evaluation.calibration import (
         Reliability,
         brier,
         expected_calibration_error,
         reliability,
+    )
+    from graftwork.common.evaluation.comparing import (
+        Difference,
+        McNemar,
+        holm,
+        mcnemar,
+        paired_bootstrap,
+        permutation_test,
     )
     from graftwork.common.evaluation.curves import (
         Band,
@@ -23,9 +32,15 @@ if TYPE_CHECKING:
         roc_band,
         roc_curve,
     )
+    from graftwork.common.evaluation.delong import DeLong, PairedDeLong, delong, paired_delong
     from graftwork.common.evaluation.discrimination import auroc, average_precision
     from graftwork.common.evaluation.evaluating import evaluate
-    from graftwork.common.evaluation.intervals import Interval, group_bootstrap, percentile_interval
+    from graftwork.common.evaluation.intervals import (
+        Interval,
+        bca_interval,
+        group_bootstrap,
+        percentile_interval,
+    )
     from graftwork.common.evaluation.metrics import primary_metric, score
     from graftwork.common.evaluation.operating_points import (
         Threshold,
@@ -37,7 +52,13 @@ if TYPE_CHECKING:
         specificity,
     )
     from graftwork.common.evaluation.overlap import dice, hausdorff_95, jaccard
+    from graftwork.common.evaluation.partial_areas import (
+        partial_auroc,
+        sensitivity_at_specificity,
+        specificity_at_sensitivity,
+    )
     from graftwork.common.evaluation.predictions import Cases, read_cases, read_predictions
+    from graftwork.common.evaluation.proportions import clopper_pearson, wilson
     from graftwork.common.evaluation.protocols import METRICS, MetricText, Protocol, Published
     from graftwork.common.evaluation.results import Evaluation, Result
     from graftwork.common.evaluation.segmentation import segmentation_score
@@ -47,9 +68,13 @@ __all__ = [
     "Band",
     "Cases",
     "Curve",
+    "DeLong",
+    "Difference",
     "Evaluation",
     "Interval",
+    "McNemar",
     "MetricText",
+    "PairedDeLong",
     "Protocol",
     "Published",
     "Reliability",
@@ -59,16 +84,29 @@ __all__ = [
     "auroc",
     "average_precision",
     "balanced_accuracy",
+    "bca_interval",
     "brier",
     "choose_threshold",
+    "clopper_pearson",
     "confusion",
+    "delong",
     "dice",
     "evaluate",
     "expected_calibration_error",
+    "f1_score",
     "group_bootstrap",
+    "hand_till",
     "hausdorff_95",
+    "holm",
     "jaccard",
+    "kappa",
+    "matthews",
+    "mcnemar",
+    "paired_bootstrap",
+    "paired_delong",
+    "partial_auroc",
     "percentile_interval",
+    "permutation_test",
     "precision_recall_band",
     "precision_recall_curve",
     "primary_metric",
@@ -80,15 +118,22 @@ __all__ = [
     "score",
     "segmentation_score",
     "sensitivity",
+    "sensitivity_at_specificity",
     "specificity",
+    "specificity_at_sensitivity",
+    "top_k_accuracy",
+    "wilson",
 ]
 
 _HOMES = {
+    "agreement": ("f1_score", "hand_till", "kappa", "matthews", "top_k_accuracy"),
     "calibration": ("Reliability", "brier", "expected_calibration_error", "reliability"),
+    "comparing": ("Difference", "McNemar", "holm", "mcnemar", "paired_bootstrap", "permutation_test"),
     "curves": ("Band", "Curve", "precision_recall_band", "precision_recall_curve", "roc_band", "roc_curve"),
+    "delong": ("DeLong", "PairedDeLong", "delong", "paired_delong"),
     "discrimination": ("auroc", "average_precision"),
     "evaluating": ("evaluate",),
-    "intervals": ("Interval", "group_bootstrap", "percentile_interval"),
+    "intervals": ("Interval", "bca_interval", "group_bootstrap", "percentile_interval"),
     "metrics": ("primary_metric", "score"),
     "operating_points": (
         "Threshold",
@@ -100,7 +145,9 @@ _HOMES = {
         "specificity",
     ),
     "overlap": ("dice", "hausdorff_95", "jaccard"),
+    "partial_areas": ("partial_auroc", "sensitivity_at_specificity", "specificity_at_sensitivity"),
     "predictions": ("Cases", "read_cases", "read_predictions"),
+    "proportions": ("clopper_pearson", "wilson"),
     "protocols": ("METRICS", "MetricText", "Protocol", "Published"),
     "results": ("Evaluation", "Result"),
     "segmentation": ("segmentation_score",),

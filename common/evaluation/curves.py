@@ -30,6 +30,7 @@ from graftwork.common.evaluation.intervals import (
 __all__ = [
     "Band",
     "Curve",
+    "of_counts",
     "precision_recall_band",
     "precision_recall_curve",
     "roc_band",
@@ -165,6 +166,18 @@ def _row_by_row(one: Callable[[FloatArray, FloatArray], FloatArray], steps: _Ste
         return values
 
     return estimator
+
+
+def of_counts(
+    value: Callable[[FloatArray, FloatArray], float], truth: BoolArray, scores: FloatArray, units: IntArray
+) -> Estimator:
+    """The estimator of a number that is had of a whole curve.
+
+    Args:
+        value: of true and false positives at each threshold, [1 + thresholds], from 0; both kinds occur.
+    """
+    inner = _row_by_row(lambda true, false: np.array([value(true, false)]), _Steps(truth, scores, units), 1)
+    return lambda multiplicity: inner(multiplicity)[:, 0]
 
 
 def roc_band(

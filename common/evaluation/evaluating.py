@@ -13,7 +13,7 @@ from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.cells import Cell, Resampling, results_of
 from graftwork.common.evaluation.intervals import count_of
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE
-from graftwork.common.evaluation.metrics import Measure, asked, lack, measure
+from graftwork.common.evaluation.metrics import asked, lack, measure
 from graftwork.common.evaluation.operating_points import Threshold, choose_threshold
 from graftwork.common.evaluation.predictions import Cases, Question, TargetLike, read_cases
 from graftwork.common.evaluation.protocols import Protocol
@@ -24,7 +24,7 @@ from graftwork.common.evaluation.tables import has_groups
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["evaluate"]
+__all__ = ["cells_of", "evaluate", "questions_of"]
 
 ThresholdLike: TypeAlias = str | float | Threshold | Sequence[Threshold] | None
 
@@ -145,7 +145,7 @@ def _of_scores(
         other, rule, aim = choice
         others = read_cases(predictions, target, other, group=group, protocol=protocol)
         thresholds = _thresholds(rule, aim, others, other)
-        questions = tuple(map(_decide, questions, thresholds))
+        questions = questions_of(cases, thresholds)
         shared = len(set(others.groups.tolist()) & set(cases.groups.tolist()))
         if shared and any(each.chosen_on for each in thresholds):
             said.append(
@@ -156,7 +156,7 @@ def _of_scores(
         noun = protocol.unit if protocol.by else "case"
         mixed = f", {cases.several:,} of them as several classes occur in one" if cases.several else ""
         said.append(f"{count_of(cases.excluded, noun)} without a known label left out{mixed}.")
-    table = {each: (len(cases), _cells(each, measure(each), cases, questions)) for each in protocol.metrics}
+    table = {each: (len(cases), cells_of(each, cases, questions)) for each in protocol.metrics}
     return _Found(cases, table, tuple(said), thresholds)
 
 
@@ -214,13 +214,21 @@ def _thresholds(
     return tuple(place[each.label] for each in questions)
 
 
+def questions_of(cases: Cases, thresholds: Sequence[Threshold]) -> tuple[Question, ...]:
+    """The questions put to cases, with what is decided at a threshold of each, or of none where there are none."""
+    questions = cases.questions()
+    return tuple(map(_decide, questions, thresholds)) if thresholds else questions
+
+
 def _decide(question: Question, threshold: Threshold) -> Question:
     if math.isnan(threshold.value):
         return replace(question, undecided=threshold.reason or "no threshold was chosen")
     return replace(question, decided=question.scores >= threshold.value)
 
 
-def _cells(name: str, found: Measure, cases: Cases, questions: Sequence[Question]) -> list[Cell]:
+def cells_of(name: str, cases: Cases, questions: Sequence[Question]) -> list[Cell]:
+    """A metric of cases as cells: one of the whole, or one a class."""
+    found = measure(name)
     if cases.kind in EXCLUSIVE and found.whole is not None:
         n, groups = len(cases), cases.units[1]
         if not n:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from graftwork.common.evaluation.protocols import plural
 
 __all__ = [
     "Interval",
+    "bca_interval",
     "describe",
     "group_bootstrap",
     "group_codes",
@@ -119,6 +121,44 @@ def percentile_interval(values: FloatArray, confidence: float = 0.95) -> Interva
     return Interval(float(low), float(high), len(values), undefined)
 
 
+def bca_interval(
+    values: FloatArray, estimate: float, jackknife: FloatArray, confidence: float = 0.95
+) -> Interval:
+    """Bias-corrected and accelerated interval of replicates [B]; undefined ones dropped and counted.
+
+    Args:
+        values: [B]. estimate: the metric of all groups.
+        jackknife: [G], the metric without each *group* in turn; without single cases the acceleration is another.
+
+    Returns:
+        An `Interval`; NaN with a reason where a replicate share is 0 or 1, or the jackknife is undefined.
+
+    Source: Efron, JASA 82:171 (1987), equations 6.6 and 7.3; replicates equal to the estimate count half.
+    """
+    from scipy.special import ndtr, ndtri
+
+    plain = percentile_interval(values, confidence)
+    if plain.reason:
+        return plain
+    defined = values[~np.isnan(values)]
+    below = ((defined < estimate).sum() + (defined <= estimate).sum()) / (2.0 * len(defined))
+    apart = jackknife.mean() - jackknife
+    spread = float((apart**2).sum())
+    if math.isnan(estimate) or not np.isfinite(spread) or not 0.0 < below < 1.0 or spread == 0.0:
+        why = (
+            "one-sided replicates"
+            if not 0.0 < below < 1.0
+            else "the metric without single groups is undefined"
+        )
+        why = "the metric is the same without any group" if spread == 0.0 else why
+        return Interval(math.nan, math.nan, len(values), plain.undefined, f"no BCa interval: {why}")
+    bias, acceleration = float(ndtri(below)), float((apart**3).sum()) / (6.0 * spread**1.5)
+    tail = (1.0 - confidence) / 2.0
+    moved = [bias + float(ndtri(share)) for share in (tail, 1.0 - tail)]
+    low, high = np.quantile(defined, [ndtr(bias + z / (1.0 - acceleration * z)) for z in moved])
+    return Interval(float(low), float(high), len(values), plain.undefined)
+
+
 def percentile_band(values: FloatArray, confidence: float = 0.95) -> tuple[FloatArray, FloatArray]:
     """Pointwise percentile limits of replicates [B, points]; NaN where more than 5 % are undefined."""
     limits = [percentile_interval(column, confidence) for column in values.T]
@@ -132,8 +172,9 @@ def group_bootstrap(
     replicates: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
+    method: Literal["percentile", "bca"] = "percentile",
 ) -> Interval:
-    """Percentile interval of any weighted metric, by resampling groups with replacement.
+    """Interval of any weighted metric, by resampling groups with replacement.
 
     A group drawn twice counts with all its items twice. For example
     ``group_bootstrap(lambda w: auroc(y, s, weights=w), patients)``.
@@ -143,6 +184,7 @@ def group_bootstrap(
         groups: [n], the group of each item.
         replicates, seed: how many, and the seed of `numpy.random.default_rng`.
         confidence: the share of the replicates between the limits.
+        method: the plain percentiles, or bias-corrected and accelerated ones (`bca_interval`).
 
     Returns:
         An `Interval`; NaN with a reason for fewer than two groups or more than 5 % undefined replicates.
@@ -155,7 +197,21 @@ def group_bootstrap(
         return metric(np.take(multiplicity, codes, axis=1))
 
     (values,) = replicate([estimator], count, items=len(codes), replicates=replicates, seed=seed)
-    return percentile_interval(values, confidence)
+    if method == "percentile":
+        return percentile_interval(values, confidence)
+    if method != "bca":
+        raise UsageError(f"one of percentile, bca, not {method!r}", where="method")
+    whole = float(estimator(np.ones((1, count)))[0])
+    left_out = np.concatenate([estimator(each) for each in _without_one(count)])
+    return bca_interval(values, whole, left_out, confidence)
+
+
+def _without_one(count: int) -> Iterator[FloatArray]:
+    """Multiplicities [b, count] that leave out one group in turn, few rows at a time."""
+    for start in range(0, count, 64):
+        rows = np.ones((min(64, count - start), count))
+        rows[np.arange(len(rows)), start + np.arange(len(rows))] = 0.0
+        yield rows
 
 
 def too_few(groups: int, name: str = "group") -> str:

@@ -85,6 +85,40 @@ METRICS: Mapping[str, MetricText] = MappingProxyType(
             "predicted is not averaged, but costs the class it was taken for",
             kinds=EXCLUSIVE,
         ),
+        "f1": MetricText(
+            "F1",
+            "2 TP / (2 TP + FP + FN) at the threshold; undefined where no case is or is called positive",
+            kinds=("binary", "multi-label"),
+        ),
+        "partial_auroc": MetricText(
+            "partial AUROC above 80 % sensitivity",
+            "the area between the ROC curve and a sensitivity of 0.8, not scaled: chance is 0.02, the best 0.2",
+            unit="0 to 0.2",
+            kinds=("binary",),
+        ),
+        "hand_till": MetricText(
+            "Hand and Till's M",
+            "the mean over pairs of classes present in the truth of the area under the ROC curve of the two",
+            kinds=("multi-class",),
+        ),
+        "top_5_accuracy": MetricText(
+            "top-5 accuracy",
+            "the share of cases whose class is among the five with the largest scores, of equals the first ones",
+            kinds=("multi-class",),
+        ),
+        "matthews": MetricText(
+            "Matthews correlation",
+            "the correlation of truth and decision; undefined where one of them is one class only",
+            unit="-1 to 1",
+            kinds=("binary", "multi-class", "multi-label"),
+        ),
+        "kappa_quadratic": MetricText(
+            "quadratic kappa",
+            "the agreement of the class given and the right one beyond chance, disagreements weighted by the square "
+            "of their distance in the order of the classes",
+            unit="-1 to 1",
+            kinds=("ordinal",),
+        ),
         "within_one": MetricText(
             "accuracy within one class",
             "the share of cases given the right class or one next to it in the order of the classes",

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.arrays import Estimator, FloatArray, as_scores
+from graftwork.common.evaluation.agreement import overlap_of_decisions, pairwise, places_before, square
+from graftwork.common.evaluation.arrays import Estimator, FloatArray, as_scores, ratio
 from graftwork.common.evaluation.calibration import squared_error, top_label_error
 from graftwork.common.evaluation.discrimination import Ranking
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE, METRICS
@@ -26,6 +27,7 @@ from graftwork.common.evaluation.operating_points import (
     rate,
     steps_apart,
 )
+from graftwork.common.evaluation.partial_areas import area_above_sensitivity
 from graftwork.common.evaluation.predictions import Cases, Question
 
 __all__ = ["MEASURES", "Measure", "asked", "lack", "measure", "primary_metric", "score"]
@@ -92,6 +94,22 @@ MEASURES = {
     ),
     "macro_f1": Measure(
         None, (), lambda c: mean_f1(c.choice, c.truth, len(c.classes), *c.units), over_present=True
+    ),
+    "f1": Measure(lambda q: overlap_of_decisions(_decided(q), q.truth, q.units, q.count), ("decision",)),
+    "partial_auroc": Measure(
+        lambda q: area_above_sensitivity(q.truth, q.scores, q.units), ("positive", "negative")
+    ),
+    "hand_till": Measure(None, (), lambda c: pairwise(c.truth, c.scores, *c.units)),
+    "top_5_accuracy": Measure(
+        None, (), lambda c: ratio(places_before(c.truth, c.scores) < 5, np.ones(len(c)), *c.units)
+    ),
+    "matthews": Measure(
+        lambda q: square("matthews", _decided(q).astype(int), q.truth.astype(int), 2, q.units, q.count),
+        ("positive", "negative", "decision"),
+        lambda c: square("matthews", c.choice, c.truth, len(c.classes), *c.units),
+    ),
+    "kappa_quadratic": Measure(
+        None, (), lambda c: square("quadratic", c.choice, c.truth, len(c.classes), *c.units)
     ),
     "within_one": Measure(None, (), lambda c: near_hits(c.choice, c.truth, *c.units)),
     "mean_absolute_error": Measure(None, (), lambda c: steps_apart(c.choice, c.truth, *c.units)),

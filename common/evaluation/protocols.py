@@ -22,6 +22,9 @@ _DECISIONS = frozenset(
         "accuracy",
         "balanced_accuracy",
         "macro_f1",
+        "f1",
+        "matthews",
+        "kappa_quadratic",
         "within_one",
         "mean_absolute_error",
     }
@@ -257,11 +260,14 @@ class Protocol:
         )
 
     def _published(self) -> str:
+        told: dict[tuple[str, str, str], list[str]] = {}
+        for each in self.published:
+            title = METRICS[each.metric].title if each.metric in METRICS else each.metric
+            value = f"{each.value:g} of {each.label}" if each.label else f"{each.value:g}"
+            told.setdefault((title, each.what, each.source), []).append(value)
         lines = [
-            f"- {METRICS[each.metric].title if each.metric in METRICS else each.metric}"
-            f"{f' of {each.label}' if each.label else ''} {each.value:g}: "
-            f"{each.what} ({each.source})"
-            for each in self.published
+            f"- {title} {', '.join(values)}: {what} ({source})"
+            for (title, what, source), values in told.items()
         ]
         return "Published by others:\n\n" + "\n".join(lines)
 

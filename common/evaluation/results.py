@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.operating_points import Threshold
 
-__all__ = ["Evaluation", "Result"]
+__all__ = ["Evaluation", "Result", "plain"]
 
 FORMAT = 1  # rises when a reader of an older file could misread it
 
@@ -109,7 +109,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; NaN becomes null, beside which the reason stands."""
-        return {"format": FORMAT, **_plain(self)}
+        return {"format": FORMAT, **plain(self)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Evaluation:
@@ -135,11 +135,12 @@ class Evaluation:
             ) from error
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Dataclasses, tuples and numbers as JSON values; NaN becomes null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+        return {each.name: plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
     if isinstance(value, tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,42 @@ from numpy.typing import NDArray
 from graftwork.common.report.wording import shortened
 
 if TYPE_CHECKING:
-    from graftwork.common.evaluation import Threshold
-    from graftwork.common.report.facts import Facts
+    import pandas as pd
 
-__all__ = ["OneClass", "classes_of"]
+    from graftwork.common.evaluation import Evaluation, Result, Threshold
+
+__all__ = ["Judged", "OneClass", "classes_of"]
+
+
+class Told(Protocol):
+    """A target as a table of predictions tells it."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def classes(self) -> Sequence[str]: ...
+    @property
+    def columns(self) -> Sequence[str]: ...
+    @property
+    def scores(self) -> Sequence[str]: ...
+
+
+class Judged(Protocol):
+    """Predictions and what they came to, of a run or of a table that somebody brought."""
+
+    @property
+    def target(self) -> Told: ...
+    @property
+    def evaluation(self) -> Evaluation: ...
+    @property
+    def predictions(self) -> pd.DataFrame: ...
+    @property
+    def picture(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    def overall(self, metric: str) -> Result | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +74,7 @@ class OneClass:
         return f"{self.name}: no {'positive' if not self.y.sum() else 'negative'} case"
 
 
-def classes_of(facts: Facts) -> list[OneClass]:
+def classes_of(facts: Judged) -> list[OneClass]:
     """Each class against the rest; of a binary target the positive class alone. Cases with unknown label are out."""
     target, evaluation = facts.target, facts.evaluation
     frame = facts.predictions[facts.predictions["part"] == evaluation.part]

@@ -33,7 +33,7 @@ from graftwork.common.report.wording import (
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation import Curve, Threshold
-    from graftwork.common.report.facts import Facts
+    from graftwork.common.report.one_class import Judged
 
 __all__ = ["Outcomes", "outcomes_of", "roc_line"]
 
@@ -53,7 +53,7 @@ class Outcomes:
     calibration_notes: list[str] = field(default_factory=list)
 
 
-def outcomes_of(facts: Facts) -> Outcomes:
+def outcomes_of(facts: Judged) -> Outcomes:
     """The outcome of a run on the part that was evaluated."""
     found = Outcomes()
     classes = classes_of(facts)
@@ -116,7 +116,7 @@ def _drawn(classes: Sequence[OneClass]) -> tuple[list[OneClass], list[str]]:
     return drawn, notes
 
 
-def _discrimination(facts: Facts, classes: Sequence[OneClass], found: Outcomes) -> None:
+def _discrimination(facts: Judged, classes: Sequence[OneClass], found: Outcomes) -> None:
     drawn, notes = _drawn(classes)
     found.discrimination_notes += notes
     if facts.picture != facts.unit:
@@ -164,7 +164,7 @@ def _discrimination(facts: Facts, classes: Sequence[OneClass], found: Outcomes) 
     )  # fmt: skip
 
 
-def _said(facts: Facts, metric: str) -> str:
+def _said(facts: Judged, metric: str) -> str:
     result = facts.overall(metric)
     if result is None or not math.isfinite(result.value):
         return ""
@@ -181,7 +181,7 @@ def _at(lines: Sequence[Line]) -> str:
     return f" At the threshold: sensitivity {score(y)}, specificity {score(1 - x)}."
 
 
-def _calibration(facts: Facts, classes: Sequence[OneClass], found: Outcomes) -> None:
+def _calibration(facts: Judged, classes: Sequence[OneClass], found: Outcomes) -> None:
     evaluation, target = facts.evaluation, facts.target
     asked = list(classes)
     decided = target.kind in ("multi-class", "ordinal")
@@ -252,7 +252,7 @@ def _calibration(facts: Facts, classes: Sequence[OneClass], found: Outcomes) -> 
         )
 
 
-def _top_label(facts: Facts) -> list[OneClass]:
+def _top_label(facts: Judged) -> list[OneClass]:
     """Of exclusive classes: whether the class decided for is right, and the probability it was given."""
     target = facts.target
     (column,) = target.columns

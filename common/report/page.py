@@ -19,11 +19,15 @@ from graftwork.common.report.comparison import ComparisonPage
 from graftwork.common.report.facts import facts_of
 from graftwork.common.report.page_text import template_text
 from graftwork.common.report.run_page import RunPage
+from graftwork.common.report.submitted_page import SubmittedPage
 
 if TYPE_CHECKING:
+    from graftwork.common.evaluation import Evaluation, Protocol
+    from graftwork.common.evaluation.subgroups import Subgroups
+    from graftwork.common.evaluation.submissions import Submission
     from graftwork.common.runs import Run
 
-__all__ = ["LIMIT", "render", "report"]
+__all__ = ["LIMIT", "evaluation_report", "render", "report"]
 
 LIMIT = 3_000_000  # bytes of a page
 log = logging.getLogger("graftwork")
@@ -57,23 +61,47 @@ def report(runs: Sequence[Run], out: Path | None = None) -> Path:
 
 def render(runs: Sequence[Run]) -> str:
     """The page as text: of one run, or comparing several."""
+    facts = [facts_of(run) for run in runs]
+    if len(facts) == 1:
+        return _filled("run.html.j2", RunPage(facts[0]))
+    return _filled("comparison.html.j2", ComparisonPage(facts))
+
+
+def evaluation_report(
+    submission: Submission,
+    protocol: Protocol,
+    evaluation: Evaluation,
+    subgroups: Sequence[Subgroups],
+    out: Path,
+) -> Path:
+    """Write the page of a table of predictions that somebody brought.
+
+    Args:
+        submission: the table. protocol, evaluation, subgroups: by which it was judged, and what it came to.
+        out: the file.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    write_text(out, _filled("evaluation.html.j2", SubmittedPage(submission, protocol, evaluation, subgroups)))
+    return out
+
+
+def _filled(template: str, page: RunPage | ComparisonPage | SubmittedPage) -> str:
     from graftwork import __version__
 
-    facts = [facts_of(run) for run in runs]
-    page: RunPage | ComparisonPage = RunPage(facts[0]) if len(facts) == 1 else ComparisonPage(facts)
     style = template_text("page.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-    template = _environment().get_template("run.html.j2" if len(facts) == 1 else "comparison.html.j2")
     values: dict[str, Any] = {
         "page": page,
         "policy": Markup(policy),
         "style": Markup(style),
         "version": __version__,
     }
-    return template.render(values)
+    return _environment().get_template(template).render(values)
 
 
 @lru_cache(maxsize=1)

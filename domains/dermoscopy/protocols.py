@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from graftwork.common.evaluation.protocols import Protocol
+from graftwork.common.evaluation.protocols import Protocol, Published
 from graftwork.domains.dermoscopy.ham10000 import DIAGNOSES
 
 __all__ = ["PROTOCOLS"]
+
+_SEVEN = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+_EIGHT = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
+_SCORING = "isic-challenge-scoring 5.6"
+_LESIONS = (
+    "Images of one lesion or patient are not independent: name the column of their group, so that intervals resample "
+    "groups."
+)
+_TIED = "An image whose largest score several classes share has no diagnosis and is wrong."
+_DIAGNOSED = (
+    "Every image has one diagnosis; the balanced accuracy is the mean recall over the classes that occur."
+)
 
 PROTOCOLS = (
     Protocol(
@@ -35,5 +47,88 @@ PROTOCOLS = (
         group="lesion",
         classes=tuple(DIAGNOSES.values()),
         ties="wrong",  # as in the challenge: a tie at the top is no diagnosis
+    ),
+    Protocol(
+        name="isic2018-task3",
+        version=1,
+        title="Seven diagnoses, ISIC 2018 challenge, task 3",
+        source=f"Codella et al., arXiv:1902.03368; {_SCORING}",
+        unit="image",
+        kind="multi-class",
+        primary="balanced_accuracy",
+        metrics=("balanced_accuracy", "auroc", "average_precision", "sensitivity", "specificity", "accuracy"),
+        labels=_DIAGNOSED,
+        notes=(
+            _LESIONS,
+            _TIED,
+            "The challenge gives image ISIC_0035068 the weight 0: leave it out of both tables to get its figures.",
+        ),
+        published=(
+            Published(
+                "balanced_accuracy",
+                0.885,
+                "best ensemble, hidden test set",
+                "announcement of the challenge, 2018",
+            ),
+        ),
+        group="lesion",
+        classes=_SEVEN,
+        ties="wrong",
+    ),
+    Protocol(
+        name="isic2019",
+        version=1,
+        title="Eight diagnoses, ISIC 2019 challenge",
+        source=f"ISIC 2019 challenge; {_SCORING}",
+        unit="image",
+        kind="multi-class",
+        primary="balanced_accuracy",
+        metrics=("balanced_accuracy", "auroc", "average_precision", "sensitivity", "specificity", "accuracy"),
+        labels=_DIAGNOSED,
+        notes=(
+            _LESIONS,
+            _TIED,
+            "The hidden test set has a ninth class of unknown diagnoses (UNK), which the public pictures lack: the "
+            "published figure is of nine classes, those of public pictures are of eight.",
+        ),
+        published=(
+            Published("balanced_accuracy", 0.636, "winner, hidden test set, 9 classes", "arXiv:1910.03910"),
+        ),
+        group="lesion",
+        classes=_EIGHT,
+        ties="wrong",
+    ),
+    Protocol(
+        name="isic2020",
+        version=1,
+        title="Melanoma, SIIM-ISIC 2020 challenge",
+        source="Rotemberg et al., Scientific Data 8:34 (2021), doi:10.1038/s41597-021-00815-z",
+        unit="image",
+        kind="binary",
+        primary="auroc",
+        metrics=("auroc", "average_precision", "sensitivity", "specificity", "brier"),
+        labels="Every image is malignant or benign.",
+        notes=("Images of one patient are not independent, so intervals resample patients.",),
+        group="patient",
+        classes=("benign", "malignant"),
+    ),
+    Protocol(
+        name="isic2024-pauc",
+        version=1,
+        title="Malignant lesions in 3-D body photographs, ISIC 2024 challenge",
+        source="Kurtansky et al., Scientific Data 11:884 (2024), doi:10.1038/s41597-024-03743-w, and the scorer of the "
+        "challenge",
+        unit="image",
+        kind="binary",
+        primary="partial_auroc",
+        metrics=("partial_auroc", "auroc", "average_precision", "sensitivity", "specificity"),
+        labels="Every image is malignant or benign.",
+        notes=(
+            "The partial area is not scaled and runs from 0 to 0.2. A text of the challenge says 88 % and 0 to 0.12; "
+            "its scorer takes 80 %.",
+            "Images of one patient are not independent, so intervals resample patients.",
+        ),
+        group="patient",
+        classes=("benign", "malignant"),
     ),
 )

@@ -15,6 +15,7 @@ import typer
 
 from graftwork import __version__
 from graftwork.common import verbs
+from graftwork.common.errors import UsageError
 from graftwork.completion import backbones, formats, names, overrides_of_a_recipe, recipes_or_files, words
 from graftwork.terminal import (
     FOUND,
@@ -32,6 +33,7 @@ from graftwork.terminal import (
 if TYPE_CHECKING:
     from graftwork.common.doctor import Checkup, Place
     from graftwork.common.evaluation.results import Evaluation, Result
+    from graftwork.common.evaluation.subgroups import Subgroups
     from graftwork.common.predicting import Outcome
 
 __all__ = ["app", "main"]
@@ -423,14 +425,153 @@ def select(
     return None
 
 
-@_verb(verbs.evaluate, "evaluate runs/chest_xray/kermany_linear-probe/0-1f2e3d4c")
-def evaluate(run: RunFolder, as_json: Json = False) -> None:
+ProtocolName = Annotated[
+    str,
+    typer.Option(
+        "--protocol", metavar="NAME", help="As `ls protocols` lists it.", autocompletion=names("protocols")
+    ),
+]
+Truth = Annotated[
+    Path | None, typer.Option("--truth", metavar="FILE", help="A table of its own with the truth.")
+]
+Group = Annotated[
+    str, typer.Option("--group", metavar="COLUMN", help="What is resampled, such as the patient.")
+]
+Part = Annotated[str, typer.Option("--part", help="The part that is judged, where a table has parts.")]
+FixedThreshold = Annotated[
+    float | None, typer.Option("--threshold", help="Fixed beforehand; else chosen on the part validation.")
+]
+OnlyPredicted = Annotated[
+    bool, typer.Option("--only-predicted", help="Judge the predicted cases where --truth has more.")
+]
+Bootstrap = Annotated[int, typer.Option("--bootstrap", help="Replicates of the groups.", min=2)]
+Seed = Annotated[int, typer.Option("--seed", help="Of the replicates.", min=0)]
+
+
+@_verb(
+    verbs.evaluate,
+    "evaluate runs/chest_xray/kermany_linear-probe/0-1f2e3d4c",
+    "evaluate scores.csv --truth labels.csv --protocol isic2020 --group patient_id",
+    "evaluate predictions.csv --protocol nih14-official --by sex,view --report out.html",
+)
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="The folder of a run, or a table.")],
+    protocol: ProtocolName = "",
+    truth: Truth = None,
+    group: Group = "",
+    by: Annotated[
+        str, typer.Option("--by", metavar="COLUMNS", help="Covariates whose subgroups are judged, by comma.")
+    ] = "",
+    part: Part = "test",
+    threshold: FixedThreshold = None,
+    only_predicted: OnlyPredicted = False,
+    bootstrap: Bootstrap = 2000,
+    seed: Seed = 0,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="An .html file to write the report to.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    if protocol or run.is_file():
+        if not protocol:
+            raise UsageError(
+                "a table is judged by a protocol, and none is named",
+                where=str(run),
+                remedy="name one with --protocol; `graftwork ls protocols` lists them",
+            )
+        judged = verbs.evaluate_file(
+            run, protocol, truth=truth, group=group, by=[each for each in by.split(",") if each], part=part,
+            threshold=threshold, only_predicted=only_predicted, bootstrap=bootstrap, seed=seed, report=report,
+        )  # fmt: skip
+        if as_json:
+            return say_json(judged.to_json())
+        _say_evaluation(judged.evaluation)
+        for covariate in judged.subgroups:
+            _say_subgroups(covariate)
+        for note in judged.evaluation.notes:
+            say(note)
+        return say(f"report: {judged.report}") if judged.report else None
     found, further = verbs.evaluate(run), verbs.further_evaluations(run)
     if as_json:
         say_json({**found.to_json(), "further": [each.to_json() for each in further]})
     else:
         for each in (found, *further):
             _say_evaluation(each)
+    return None
+
+
+def _say_subgroups(found: Subgroups) -> None:
+    rows = [
+        (found.covariate, each.value, _metric(one.metric), one.label, _number(one.value), _interval(one), one.n,
+         one.groups, one.reason)
+        for each in found.subgroups
+        for one in each.results
+        if not one.label or len(each.results) <= 8
+    ]  # fmt: skip
+    columns = ("covariate", "value", "metric", "class", "value", "interval", "n", "groups", "why undefined")
+    say_table(columns, rows)
+    for gap in found.gaps:
+        apart = gap.difference
+        of = f"{_number(apart.value)} ({_number(apart.low)} to {_number(apart.high)})"
+        say(f"{gap.metric}: {gap.highest} lies {of} above {gap.lowest}, the furthest apart of all")
+    for value, groups in found.suppressed:
+        say(f"{found.covariate} {value}: {groups} groups only, not judged")
+
+
+@_verb(verbs.compare, "compare a.csv b.csv --protocol isic2018-task3 --group lesion_id")
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A table of predictions.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one, of the same cases.")],
+    protocol: ProtocolName,
+    truth: Truth = None,
+    group: Group = "",
+    part: Part = "test",
+    threshold: FixedThreshold = None,
+    only_predicted: OnlyPredicted = False,
+    bootstrap: Bootstrap = 2000,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    found = verbs.compare(
+        first, second, protocol, truth=truth, group=group, part=part, threshold=threshold,
+        only_predicted=only_predicted, bootstrap=bootstrap, seed=seed,
+    )  # fmt: skip
+    if as_json:
+        from graftwork.common.evaluation.results import plain
+
+        return say_json(plain(found))
+    one = found.evaluations[0]
+    say(f"{one.part}: {one.n:,} cases, {one.groups:,} groups, by protocol {one.protocol}; A minus B")
+    rows = [
+        (_metric(each.metric), each.label, _number(each.first), _number(each.second),
+         _number(each.difference.value), f"{_number(each.difference.low)} to {_number(each.difference.high)}",
+         _p(each.difference.p), _p(each.adjusted), _p(each.delong_p), each.reason)
+        for each in found.compared
+    ]  # fmt: skip
+    columns = (
+        "metric",
+        "class",
+        "A",
+        "B",
+        "difference",
+        "interval",
+        "p",
+        "p (Holm)",
+        "p (DeLong)",
+        "why undefined",
+    )
+    say_table(columns, rows)
+    say(f"{found.method}; DeLong takes cases as independent")
+    if not math.isnan(found.mcnemar_p):
+        say(
+            f"right in A alone {found.only_first:,}, in B alone {found.only_second:,}: McNemar's exact "
+            f"p {_p(found.mcnemar_p)}, cases taken as independent"
+        )
+    return None
+
+
+def _p(value: float) -> str:
+    return "-" if math.isnan(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _say_evaluation(found: Evaluation) -> None:

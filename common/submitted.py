@@ -1,0 +1,136 @@
+"""Predictions of any program, judged by a protocol, compared, and reported: no run, no network, no pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graftwork.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from graftwork.common.evaluation.paired import Comparison
+    from graftwork.common.evaluation.results import Evaluation
+    from graftwork.common.evaluation.subgroups import Subgroups
+
+__all__ = ["Judged", "compare", "evaluate_file"]
+
+Words = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a table of predictions came to.
+
+    Attributes:
+        evaluation: the numbers. subgroups: of each covariate that was asked for.
+        report: the page that was written; None where none was asked for.
+    """
+
+    evaluation: Evaluation
+    subgroups: tuple[Subgroups, ...] = ()
+    report: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; NaN becomes null, beside which the reason stands."""
+        from graftwork.common.evaluation.results import plain
+
+        return {**self.evaluation.to_json(), "subgroups": [plain(each) for each in self.subgroups]}
+
+
+def evaluate_file(
+    predictions: Words,
+    protocol: str,
+    *,
+    truth: Words | None = None,
+    group: str = "",
+    by: Sequence[str] = (),
+    part: str = "test",
+    threshold: float | None = None,
+    only_predicted: bool = False,
+    bootstrap: int = 2000,
+    seed: int = 0,
+    report: Words | None = None,
+) -> Judged:
+    """Judge predictions of any program by a protocol.
+
+    Args:
+        predictions: CSV or Parquet, see `graftwork.common.evaluation.submissions`.
+        protocol: its name, with or without its domain.
+        truth: a table of its own with the truth. group: the column that says the group.
+        by: covariates, in either table, whose subgroups are judged too.
+        part: that is evaluated, where the table has a column `part`; without one every case is.
+        threshold: fixed beforehand; None: chosen on the part `validation`, where there is one.
+        only_predicted: judge the predicted cases where `truth` has more.
+        bootstrap, seed: replicates of the groups and their seed.
+        report: an .html file to write the report to.
+
+    Raises:
+        TableError: everything that is wrong with the tables, at once.
+        UsageError: no such protocol or column.
+    """
+    from graftwork.common import domain
+    from graftwork.common.evaluation.evaluating import evaluate
+    from graftwork.common.evaluation.subgroups import subgroups
+    from graftwork.common.evaluation.submissions import read_submission
+
+    convention = domain.protocol(protocol)
+    found = read_submission(predictions, convention, truth=truth, group=group, only_predicted=only_predicted)
+    if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
+        raise UsageError("the report is a page, an .html file", where=str(report))
+    evaluation = evaluate(
+        found.table, found.target, convention, part=part, threshold=threshold, bootstrap=bootstrap, seed=seed
+    )
+    if found.notes:
+        from dataclasses import replace
+
+        evaluation = replace(evaluation, notes=(*found.notes, *evaluation.notes))
+    several = subgroups(found.table, found.target, convention, evaluation, by) if by else ()
+    page = None
+    if report is not None:
+        from graftwork.common.report import evaluation_report
+
+        page = evaluation_report(found, convention, evaluation, several, Path(report))
+    return Judged(evaluation, several, page)
+
+
+def compare(
+    first: Words,
+    second: Words,
+    protocol: str,
+    *,
+    truth: Words | None = None,
+    group: str = "",
+    part: str = "test",
+    threshold: float | None = None,
+    only_predicted: bool = False,
+    bootstrap: int = 2000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare the predictions of two models on the same cases, by a protocol.
+
+    Every metric with its difference, the interval of that difference over resampled groups (the same for both), its p,
+    and Holm's correction over classes. Tables that are not of the same cases are refused.
+
+    Args:
+        first, second: tables as `evaluate` takes them. The others: as `evaluate_file`.
+
+    Raises:
+        TableError: everything that is wrong with the tables, at once; cases, truth or groups that differ.
+        UsageError: no such protocol or column.
+    """
+    from graftwork.common import domain
+    from graftwork.common.evaluation.paired import compare as pair
+    from graftwork.common.evaluation.submissions import read_submission
+
+    convention = domain.protocol(protocol)
+    one, other = (
+        read_submission(each, convention, truth=truth, group=group, only_predicted=only_predicted)
+        for each in (first, second)
+    )
+    return pair(
+        one.table, other.table, one.target, convention,
+        part=part, threshold=threshold, bootstrap=bootstrap, seed=seed,
+    )  # fmt: skip
