@@ -10,17 +10,36 @@ import numpy.typing as npt
 import pandas as pd
 from hypothesis import assume, settings
 from hypothesis import strategies as st
+from scipy.stats import norm, t
 
 from graftwork.common.evaluation import METRICS, Protocol
 from graftwork.common.evaluation.metric_texts import SCORED
 from graftwork.domains.chest_xray.protocols import PROTOCOLS
 
-__all__ = ["ALL", "BINARY", "EXACT", "KERMANY", "Floats", "Target", "protocol", "quick", "scored", "table"]
+__all__ = [
+    "ALL",
+    "BINARY",
+    "EXACT",
+    "KERMANY",
+    "Floats",
+    "Target",
+    "protocol",
+    "quick",
+    "scored",
+    "table",
+    "tails",
+]
 
 Floats = npt.NDArray[np.float64]
 EXACT = {"abs": 1e-12, "rel": 0}
 quick = settings(deadline=None, max_examples=30, derandomize=True)
 ALL = tuple(name for name, text in METRICS.items() if set(SCORED) <= set(text.kinds))
+
+
+def tails(groups: int) -> list[float]:
+    """The shares at which the percentiles of a 95 % interval over so many groups stand (Hesterberg 2015)."""
+    share = float(norm.cdf(-np.sqrt(groups / (groups - 1)) * t.ppf(0.975, groups - 1)))
+    return [share, 1.0 - share]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pytest
 import sklearn.metrics as reference
 from hypothesis import given
 from hypothesis import strategies as st
-from predicted import BINARY, EXACT, KERMANY, Floats, Target, protocol, quick, scored, table
+from predicted import BINARY, EXACT, KERMANY, Floats, Target, protocol, quick, scored, table, tails
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation import (
@@ -119,11 +119,11 @@ def test_bands_are_the_curves_of_resampled_groups(band: Any) -> None:
         )
         for _ in range(60)
     ]
-    low, high = np.quantile(loop, [0.025, 0.975], axis=0)
+    low, high = np.quantile(loop, tails(len(names)), axis=0)
     np.testing.assert_allclose(found.y, curve(np.arange(80)), rtol=0, atol=1e-12)
     np.testing.assert_allclose(found.low, low, rtol=0, atol=1e-12)
     np.testing.assert_allclose(found.high, high, rtol=0, atol=1e-12)
-    assert found.method == f"cluster bootstrap over {len(names)} patients, 60 replicates, percentile"
+    assert found.method == f"cluster bootstrap over {len(names)} patients, 60 replicates, expanded percentile"
 
 
 def test_bands_of_one_class_say_why() -> None:

@@ -37,7 +37,8 @@ def test_binary_evaluation() -> None:
     test = table().query("part == 'test'")
     auc = found.result("auroc")
     assert (
-        auc.method == f"cluster bootstrap over {test['group'].nunique()} patients, 500 replicates, percentile"
+        auc.method
+        == f"cluster bootstrap over {test['group'].nunique()} patients, 500 replicates, expanded percentile"
     )
     assert (auc.n, auc.groups, auc.positives) == (
         len(test),

@@ -12,7 +12,7 @@ import pytest
 import sklearn.metrics as reference
 from hypothesis import given
 from hypothesis import strategies as st
-from predicted import BINARY, EXACT, KERMANY, Target, protocol, quick, table
+from predicted import BINARY, EXACT, KERMANY, Target, protocol, quick, table, tails
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation import Protocol, evaluate, read_cases, read_predictions, score
@@ -288,7 +288,7 @@ def test_the_interval_of_macro_f1_is_that_of_the_loop_over_drawn_sites() -> None
             [np.flatnonzero(site == each) for each in rng.integers(0, len(names), len(names))]
         )
         loop.append(reference.f1_score(y[rows], called[rows], average="macro", labels=np.unique(y[rows])))
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(loop, [0.025, 0.975])), **EXACT)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(loop, tails(len(names)))), **EXACT)
 
 
 def test_metrics_of_another_kind_are_refused() -> None:

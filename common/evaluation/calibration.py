@@ -24,9 +24,9 @@ from graftwork.common.evaluation.arrays import (
 )
 from graftwork.common.evaluation.intervals import (
     describe,
+    expanded_band,
+    expanded_interval,
     group_codes,
-    percentile_band,
-    percentile_interval,
     replicate,
     too_few,
 )
@@ -231,8 +231,8 @@ def reliability(
         reason = too_few(count, group)
     else:
         shares, gaps = replicate([observed, apart], count, items=bins, replicates=replicates, seed=seed)
-        low, high = percentile_band(shares, confidence)
-        limits = percentile_interval(gaps, confidence)
+        low, high = expanded_band(shares, count, confidence)
+        limits = expanded_interval(gaps, count, confidence)
         ece_low, ece_high = limits.low, limits.high
     return Reliability(
         edges=np.arange(bins + 1) / bins,

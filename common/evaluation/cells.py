@@ -13,7 +13,7 @@ from graftwork.common.evaluation.intervals import (
     constant,
     count_of,
     describe,
-    percentile_interval,
+    expanded_interval,
     replicate,
     too_few,
 )
@@ -24,7 +24,7 @@ from graftwork.common.evaluation.results import Result
 
 __all__ = ["Cell", "Resampling", "results_of"]
 
-FEW = 20  # groups below which percentile intervals are known to be too narrow
+FEW = 20  # groups below which even expanded intervals were not seen to hold what they say
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +70,7 @@ class Resampling:
                 "several cases come from one."
             )
         if 2 <= self.groups < FEW:
-            found.append(
-                f"Only {count_of(self.groups, self.name)}: percentile intervals from so few are too narrow."
-            )
+            found.append(f"Only {count_of(self.groups, self.name)}: intervals from so few may be too narrow.")
         return found
 
 
@@ -104,7 +102,7 @@ def results_of(
         if not reason and not enough:
             reason = too_few(how.groups, how.name)
         elif not reason:
-            found = percentile_interval(replicates, how.confidence)
+            found = expanded_interval(replicates, how.groups, how.confidence)
             low, high, undefined, reason = found.low, found.high, found.undefined, found.reason
             if constant(replicates) and not reason:
                 of = f" of {cell.label}" if cell.label else ""

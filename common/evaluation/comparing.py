@@ -14,8 +14,8 @@ from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import Array, FloatArray
 from graftwork.common.evaluation.intervals import (
     Interval,
+    expanded_interval,
     group_codes,
-    percentile_interval,
     replicate,
     too_few,
 )
@@ -62,9 +62,9 @@ class McNemar:
     p: float
 
 
-def difference_of(value: float, replicates: FloatArray, confidence: float = 0.95) -> Difference:
+def difference_of(value: float, replicates: FloatArray, groups: int, confidence: float = 0.95) -> Difference:
     """A difference from its replicates [B], with the interval and p that `Difference` describes."""
-    found: Interval = percentile_interval(replicates, confidence)
+    found: Interval = expanded_interval(replicates, groups, confidence)
     defined = replicates[~np.isnan(replicates)]
     p = math.nan
     if not found.reason:
@@ -102,7 +102,7 @@ def paired_bootstrap(
         return first(weights) - second(weights)
 
     (values,) = replicate([estimator], count, items=len(codes), replicates=replicates, seed=seed)
-    return difference_of(value, values, confidence)
+    return difference_of(value, values, count, confidence)
 
 
 def permutation_test(

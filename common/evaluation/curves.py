@@ -20,9 +20,9 @@ from graftwork.common.evaluation.arrays import (
 )
 from graftwork.common.evaluation.intervals import (
     describe,
+    expanded_band,
+    expanded_interval,
     group_codes,
-    percentile_band,
-    percentile_interval,
     replicate,
     too_few,
 )
@@ -248,7 +248,7 @@ def _band(
         else:
             (values,) = replicate([estimator], count, items=n, replicates=replicates, seed=seed)
             undefined = int(np.isnan(values).any(axis=1).sum())
-            low, high = percentile_band(values, confidence)
-            reason = percentile_interval(values[:, -1], confidence).reason
+            low, high = expanded_band(values, count, confidence)
+            reason = expanded_interval(values[:, -1], count, confidence).reason
     method = describe(count, replicates, group)
     return Band(kind, grid, curve, low, high, n, positives, count, undefined, method, reason)

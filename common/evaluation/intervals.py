@@ -18,10 +18,12 @@ __all__ = [
     "Interval",
     "bca_interval",
     "describe",
+    "expanded_band",
+    "expanded_interval",
     "group_bootstrap",
     "group_codes",
+    "leave_one_out",
     "multiplicities",
-    "percentile_band",
     "percentile_interval",
     "replicate",
 ]
@@ -121,6 +123,23 @@ def percentile_interval(values: FloatArray, confidence: float = 0.95) -> Interva
     return Interval(float(low), float(high), len(values), undefined)
 
 
+def expanded_interval(values: FloatArray, groups: int, confidence: float = 0.95) -> Interval:
+    """Percentile interval of replicates [B] at tails that allow for few groups.
+
+    A resample of G groups varies by a factor (G - 1) / G less than groups do, and a normal tail stands where Student's
+    belongs, so that plain percentiles are too narrow. The tails are Phi(-sqrt(G / (G - 1)) t), with Student's t of
+    G - 1 degrees of freedom: 1.6 % in place of 2.5 for 20 groups, 2.4 % for 200.
+
+    Source: Hesterberg, The American Statistician 69:371 (2015), section 4.1, the expanded percentile interval.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    if groups < 2:
+        return Interval(math.nan, math.nan, 0, 0, too_few(groups))
+    t = float(stdtrit(groups - 1, 0.5 + confidence / 2.0))
+    return percentile_interval(values, 1.0 - 2.0 * float(ndtr(-math.sqrt(groups / (groups - 1)) * t)))
+
+
 def bca_interval(
     values: FloatArray, estimate: float, jackknife: FloatArray, confidence: float = 0.95
 ) -> Interval:
@@ -159,9 +178,9 @@ def bca_interval(
     return Interval(float(low), float(high), len(values), plain.undefined)
 
 
-def percentile_band(values: FloatArray, confidence: float = 0.95) -> tuple[FloatArray, FloatArray]:
-    """Pointwise percentile limits of replicates [B, points]; NaN where more than 5 % are undefined."""
-    limits = [percentile_interval(column, confidence) for column in values.T]
+def expanded_band(values: FloatArray, groups: int, confidence: float = 0.95) -> tuple[FloatArray, FloatArray]:
+    """Pointwise limits (`expanded_interval`) of replicates [B, points]; NaN where more than 5 % are undefined."""
+    limits = [expanded_interval(column, groups, confidence) for column in values.T]
     return np.array([limit.low for limit in limits]), np.array([limit.high for limit in limits])
 
 
@@ -172,7 +191,7 @@ def group_bootstrap(
     replicates: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
-    method: Literal["percentile", "bca"] = "percentile",
+    method: Literal["expanded", "percentile", "bca"] = "expanded",
 ) -> Interval:
     """Interval of any weighted metric, by resampling groups with replacement.
 
@@ -184,7 +203,9 @@ def group_bootstrap(
         groups: [n], the group of each item.
         replicates, seed: how many, and the seed of `numpy.random.default_rng`.
         confidence: the share of the replicates between the limits.
-        method: the plain percentiles, or bias-corrected and accelerated ones (`bca_interval`).
+        method: percentiles at tails that allow for few groups (`expanded_interval`), plain ones, or bias-corrected
+            and accelerated ones (`bca_interval`). Simulated (benchmarks/coverage.py), the first held the truth most
+            nearly as often as they say.
 
     Returns:
         An `Interval`; NaN with a reason for fewer than two groups or more than 5 % undefined replicates.
@@ -197,21 +218,24 @@ def group_bootstrap(
         return metric(np.take(multiplicity, codes, axis=1))
 
     (values,) = replicate([estimator], count, items=len(codes), replicates=replicates, seed=seed)
+    if method == "expanded":
+        return expanded_interval(values, count, confidence)
     if method == "percentile":
         return percentile_interval(values, confidence)
     if method != "bca":
-        raise UsageError(f"one of percentile, bca, not {method!r}", where="method")
+        raise UsageError(f"one of expanded, percentile, bca, not {method!r}", where="method")
     whole = float(estimator(np.ones((1, count)))[0])
-    left_out = np.concatenate([estimator(each) for each in _without_one(count)])
-    return bca_interval(values, whole, left_out, confidence)
+    return bca_interval(values, whole, leave_one_out(estimator, count), confidence)
 
 
-def _without_one(count: int) -> Iterator[FloatArray]:
-    """Multiplicities [b, count] that leave out one group in turn, few rows at a time."""
-    for start in range(0, count, 64):
-        rows = np.ones((min(64, count - start), count))
+def leave_one_out(estimator: Estimator, groups: int) -> FloatArray:
+    """The jackknife over groups: an estimator without each of them in turn, [groups]."""
+    found = []
+    for start in range(0, groups, 64):  # few rows at a time
+        rows = np.ones((min(64, groups - start), groups))
         rows[np.arange(len(rows)), start + np.arange(len(rows))] = 0.0
-        yield rows
+        found.append(estimator(rows))
+    return np.concatenate(found)
 
 
 def too_few(groups: int, name: str = "group") -> str:
@@ -229,9 +253,11 @@ def count_of(number: int, name: str) -> str:
 def describe(groups: int, replicates: int, name: str = "group", *, grouped: bool = True) -> str:
     """The method of an interval in words, as a methods section would say it."""
     if grouped:
-        return f"cluster bootstrap over {count_of(groups, name)}, {replicates:,} replicates, percentile"
+        return (
+            f"cluster bootstrap over {count_of(groups, name)}, {replicates:,} replicates, expanded percentile"
+        )
     over = count_of(groups, "case")
-    return f"bootstrap over {over} (no groups known), {replicates:,} replicates, percentile"
+    return f"bootstrap over {over} (no groups known), {replicates:,} replicates, expanded percentile"
 
 
 def constant(values: Array) -> bool:

@@ -113,8 +113,8 @@ def compare(
     right, other = (_right(each, questions) for each, questions in zip(cases, asked, strict=True))
     test = mcnemar(right, other) if right is not None and other is not None else None
     method = (
-        f"paired cluster bootstrap over {count:,} groups, {bootstrap:,} replicates, percentile; p two-sided; Holm over "
-        "the classes of each metric"
+        f"paired cluster bootstrap over {count:,} groups, {bootstrap:,} replicates, expanded percentile; p two-sided; "
+        "Holm over the classes of each metric"
     )
     return Comparison(
         alone,
@@ -193,7 +193,7 @@ def _row(
         why = reason or (too_few(count) if count < 2 else "undefined")
         nothing = Difference(value, math.nan, math.nan, math.nan, 0, 0, why)
         return Compared(metric, label, one.value, other.value, nothing, math.nan, reason=why)
-    difference = difference_of(value, apart, alone[0].confidence)
+    difference = difference_of(value, apart, count, alone[0].confidence)
     return Compared(metric, label, one.value, other.value, difference, math.nan, reason=difference.reason)
 
 

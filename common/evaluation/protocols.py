@@ -253,8 +253,8 @@ class Protocol:
 
     def _intervals(self, replicates: int, confidence: float) -> str:
         return (
-            f"Intervals are {confidence * 100:g} % percentile intervals of a cluster bootstrap: "
-            f"{replicates:,} replicates, each drawing as many {plural(self.group)} as there are, with "
+            f"Intervals are {confidence * 100:g} % expanded percentile intervals (Hesterberg 2015) of a cluster "
+            f"bootstrap: {replicates:,} replicates, each drawing as many {plural(self.group)} as there are, with "
             f"replacement, and taking all the {plural(self.unit)} of each with its multiplicity. Undefined "
             "replicates are dropped and counted; above 5 % of them no interval is given."
         )

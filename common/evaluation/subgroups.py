@@ -221,4 +221,4 @@ def _gap(metric: str, found: Sequence[tuple[str, float, Estimator]], how: Resamp
         return above(drawn) - below(drawn)
 
     (values,) = replicate([estimator], how.groups, items=how.items, replicates=how.replicates, seed=how.seed)
-    return Gap(metric, high, low, difference_of(most - least, values, how.confidence))
+    return Gap(metric, high, low, difference_of(most - least, values, how.groups, how.confidence))
