@@ -11,7 +11,7 @@ import numpy as np
 
 from graftwork.common import volumes
 from graftwork.common.errors import ImageError, UsageError
-from graftwork.common.evaluation.overlap import hausdorff_95
+from graftwork.common.evaluation.surfaces import hausdorff_95
 from graftwork.common.files import write_bytes
 
 if TYPE_CHECKING:

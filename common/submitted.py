@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.results import Evaluation
     from graftwork.common.evaluation.subgroups import Subgroups
 
-__all__ = ["Judged", "compare", "evaluate_file"]
+__all__ = ["Judged", "compare", "evaluate_file", "evaluate_masks"]
 
 Words = str | os.PathLike[str]
 
@@ -94,6 +94,56 @@ def evaluate_file(
 
         page = evaluation_report(found, convention, evaluation, several, Path(report))
     return Judged(evaluation, several, page)
+
+
+def evaluate_masks(
+    truth: Words,
+    predicted: Words,
+    protocol: str,
+    *,
+    groups: Words | None = None,
+    out: Words | None = None,
+    bootstrap: int = 2000,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Judge a folder of predicted masks against one of true masks, by a protocol.
+
+    Args:
+        truth, predicted: folders of .nii, .nii.gz or pictures; a case is told by the name of its file.
+        protocol: its name. groups: a table with the columns `case` and `group`; None: each case is its own group.
+        out: a .csv file for all values, one row a case and region.
+        bootstrap, seed: of the intervals. progress: is told what, how many of how many.
+
+    Raises:
+        TableError: everything that is wrong with the folders, at once.
+        UsageError: no such protocol, or one that judges no folders of masks.
+    """
+    from graftwork.common import domain
+    from graftwork.common.evaluation.predictions import read_predictions
+    from graftwork.common.evaluation.tables import text_of
+    from graftwork.common.files import write_text
+    from graftwork.common.mask_folders import evaluate_folders
+
+    told = None
+    if groups is not None:
+        frame = read_predictions(groups)
+        missing = [name for name in ("case", "group") if name not in frame]
+        if missing:
+            raise UsageError(f"the table of groups has no column {', '.join(missing)}", where=str(groups))
+        told = dict(zip(text_of(frame["case"]), text_of(frame["group"]), strict=True))
+    found, table = evaluate_folders(
+        truth,
+        predicted,
+        domain.protocol(protocol),
+        groups=told,
+        bootstrap=bootstrap,
+        seed=seed,
+        progress=progress,
+    )
+    if out is not None:
+        write_text(Path(out), table.to_csv(index=False))
+    return found
 
 
 def compare(

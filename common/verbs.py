@@ -28,7 +28,7 @@ from graftwork.common.errors import UsageError
 from graftwork.common.predicting import Outcome, merge, predict
 from graftwork.common.preparation import prepared
 from graftwork.common.searches import find_rate, select
-from graftwork.common.submitted import Judged, compare, evaluate_file
+from graftwork.common.submitted import Judged, compare, evaluate_file, evaluate_masks
 
 if TYPE_CHECKING:
     from graftwork.common.checks import Findings
@@ -52,6 +52,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "evaluate_file",
+    "evaluate_masks",
     "find_rate",
     "find_recipe",
     "further_evaluations",
@@ -218,12 +219,13 @@ def _carry_out(run: Run, progress: Callable[[str, int, int], None] | None) -> Ru
 
 
 def evaluate(run: Words) -> Evaluation:
-    """Judge the predictions of a run again by its protocols, or a table of any program by --protocol.
+    """Judge the predictions of a run again by its protocols, or those of any program by --protocol.
 
     Of a run the numbers are written anew; that needs neither the network nor the pictures. A table (CSV, Parquet) has a
     case a row (`case`, `image`, `isic_id`, `Image Index`, ...), the scores of each class (`score_NAME`, `prob_NAME`,
-    ...) and the truth (`target`, `target_NAME`), or takes the truth from --truth, by case. All that is wrong with a
-    table is said at once, and no number is given.
+    ...) and the truth (`target`, `target_NAME`), or takes the truth from --truth, by case. `seg` in place of a table
+    judges the masks in the folder --predicted against those in --truth. All that is wrong is said at once, and no
+    number is given.
 
     Args:
         run: its folder.

@@ -79,6 +79,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("work", "segmenting"),
     ("work", "predicting/"),
     ("faces", "report/"),
+    ("faces", "mask_folders"),
     ("faces", "submitted"),
     ("faces", "catalogue"),
     ("faces", "doctor"),

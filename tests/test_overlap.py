@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graftwork.common.errors import UsageError
-from graftwork.common.evaluation.overlap import dice, hausdorff_95, jaccard
+from graftwork.common.evaluation.overlap import dice, jaccard
+from graftwork.common.evaluation.surfaces import hausdorff_95
 
 # Two boxes that overlap, and a speck; 2.5 mm between slices, 0.5 mm in them.
 SPACING = (2.5, 0.5, 0.5)

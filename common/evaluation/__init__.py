@@ -38,9 +38,12 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.intervals import (
         Interval,
         bca_interval,
+        expanded_interval,
         group_bootstrap,
         percentile_interval,
     )
+    from graftwork.common.evaluation.lesions import Lesion, LesionWise, SubRegion, lesion_wise
+    from graftwork.common.evaluation.mask_rules import MaskRules, Region
     from graftwork.common.evaluation.metrics import primary_metric, score
     from graftwork.common.evaluation.operating_points import (
         Threshold,
@@ -51,7 +54,8 @@ if TYPE_CHECKING:
         sensitivity,
         specificity,
     )
-    from graftwork.common.evaluation.overlap import dice, hausdorff_95, jaccard
+    from graftwork.common.evaluation.overlap import dice, jaccard
+    from graftwork.common.evaluation.paired import Compared, Comparison, compare
     from graftwork.common.evaluation.partial_areas import (
         partial_auroc,
         sensitivity_at_specificity,
@@ -62,44 +66,69 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.protocols import METRICS, MetricText, Protocol, Published
     from graftwork.common.evaluation.results import Evaluation, Result
     from graftwork.common.evaluation.segmentation import segmentation_score
+    from graftwork.common.evaluation.subgroups import Subgroups, subgroups
+    from graftwork.common.evaluation.submissions import Submission, read_submission
+    from graftwork.common.evaluation.surfaces import (
+        Surfaces,
+        average_surface_distance,
+        hausdorff,
+        hausdorff_95,
+        surface_dice,
+        volume_difference,
+    )
 
 __all__ = [
     "METRICS",
     "Band",
     "Cases",
+    "Compared",
+    "Comparison",
     "Curve",
     "DeLong",
     "Difference",
     "Evaluation",
     "Interval",
+    "Lesion",
+    "LesionWise",
+    "MaskRules",
     "McNemar",
     "MetricText",
     "PairedDeLong",
     "Protocol",
     "Published",
+    "Region",
     "Reliability",
     "Result",
+    "SubRegion",
+    "Subgroups",
+    "Submission",
+    "Surfaces",
     "Threshold",
     "accuracy",
     "auroc",
     "average_precision",
+    "average_surface_distance",
     "balanced_accuracy",
     "bca_interval",
     "brier",
     "choose_threshold",
     "clopper_pearson",
+    "compare",
     "confusion",
     "delong",
     "dice",
     "evaluate",
+    "expanded_interval",
     "expected_calibration_error",
     "f1_score",
     "group_bootstrap",
     "hand_till",
+    "hausdorff",
     "hausdorff_95",
     "holm",
     "jaccard",
     "kappa",
+    "lesion_wise",
     "matthews",
     "mcnemar",
     "paired_bootstrap",
@@ -112,6 +141,7 @@ __all__ = [
     "primary_metric",
     "read_cases",
     "read_predictions",
+    "read_submission",
     "reliability",
     "roc_band",
     "roc_curve",
@@ -121,7 +151,10 @@ __all__ = [
     "sensitivity_at_specificity",
     "specificity",
     "specificity_at_sensitivity",
+    "subgroups",
+    "surface_dice",
     "top_k_accuracy",
+    "volume_difference",
     "wilson",
 ]
 
@@ -133,7 +166,9 @@ _HOMES = {
     "delong": ("DeLong", "PairedDeLong", "delong", "paired_delong"),
     "discrimination": ("auroc", "average_precision"),
     "evaluating": ("evaluate",),
-    "intervals": ("Interval", "bca_interval", "group_bootstrap", "percentile_interval"),
+    "intervals": ("Interval", "bca_interval", "expanded_interval", "group_bootstrap", "percentile_interval"),
+    "lesions": ("Lesion", "LesionWise", "SubRegion", "lesion_wise"),
+    "mask_rules": ("MaskRules", "Region"),
     "metrics": ("primary_metric", "score"),
     "operating_points": (
         "Threshold",
@@ -144,13 +179,24 @@ _HOMES = {
         "sensitivity",
         "specificity",
     ),
-    "overlap": ("dice", "hausdorff_95", "jaccard"),
+    "overlap": ("dice", "jaccard"),
+    "paired": ("Compared", "Comparison", "compare"),
     "partial_areas": ("partial_auroc", "sensitivity_at_specificity", "specificity_at_sensitivity"),
     "predictions": ("Cases", "read_cases", "read_predictions"),
     "proportions": ("clopper_pearson", "wilson"),
     "protocols": ("METRICS", "MetricText", "Protocol", "Published"),
     "results": ("Evaluation", "Result"),
     "segmentation": ("segmentation_score",),
+    "subgroups": ("Subgroups", "subgroups"),
+    "submissions": ("Submission", "read_submission"),
+    "surfaces": (
+        "Surfaces",
+        "average_surface_distance",
+        "hausdorff",
+        "hausdorff_95",
+        "surface_dice",
+        "volume_difference",
+    ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -165,6 +165,12 @@ def _fits(target: TargetLike, protocol: Protocol) -> None:
     if target.kind != protocol.kind:
         raise UsageError(f"it judges {protocol.kind} targets, this one is {target.kind}", where=where)
     name = getattr(target, "name", protocol.target)
+    if protocol.masks is not None:
+        raise UsageError(
+            "it judges two folders of masks",
+            where=where,
+            remedy="`graftwork evaluate seg --truth DIR --predicted DIR --protocol NAME`",
+        )
     if protocol.target and name != protocol.target:
         raise UsageError(f"it judges the target {protocol.target!r}, this one is {name!r}", where=where)
     if protocol.classes and tuple(target.classes) != protocol.classes:

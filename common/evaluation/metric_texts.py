@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-__all__ = ["EXCLUSIVE", "METRICS", "SCORED", "MetricText"]
+__all__ = ["EXCLUSIVE", "FOLDERS", "METRICS", "SCORED", "MetricText"]
 
 SCORED = ("binary", "multi-class", "multi-label", "ordinal")  # kinds of targets that are told by scores
+FOLDERS = ("masks in folders",)  # what only two folders of masks tell
 EXCLUSIVE = ("multi-class", "ordinal")  # of these, one of several classes: the one with the largest score
 
 
@@ -164,6 +165,60 @@ METRICS: Mapping[str, MetricText] = MappingProxyType(
             "lower",
             unit="of the true volume",
             kinds=("segmentation",),
+        ),
+        "least_jaccard": MetricText(
+            "Jaccard index, 0 below 0.65",
+            "the Jaccard index of each case, counted as 0 where it is below 0.65, averaged over cases",
+            kinds=FOLDERS,
+        ),
+        "average_surface_distance": MetricText(
+            "average symmetric surface distance",
+            "the mean of all distances from one boundary to the nearest point of the other, both ways together",
+            "lower",
+            unit="mm",
+            kinds=FOLDERS,
+        ),
+        "surface_dice_half": MetricText(
+            "normalised surface distance at 0.5 mm",
+            "the share of both surfaces, by area, that lies within 0.5 mm of the other",
+            kinds=FOLDERS,
+        ),
+        "surface_dice_one": MetricText(
+            "normalised surface distance at 1 mm",
+            "the share of both surfaces, by area, that lies within 1 mm of the other",
+            kinds=FOLDERS,
+        ),
+        "voxel_sensitivity": MetricText(
+            "sensitivity by voxel", "the share of the true volume that is predicted", kinds=FOLDERS
+        ),
+        "voxel_specificity": MetricText(
+            "specificity by voxel",
+            "the share of the volume outside the truth that is not predicted",
+            kinds=FOLDERS,
+        ),
+        "lesion_dice": MetricText(
+            "lesion-wise Dice coefficient",
+            "the mean over lesions of the truth and false positives of the Dice coefficient of each, 0 where missed or "
+            "false",
+            kinds=FOLDERS,
+        ),
+        "lesion_hausdorff_95": MetricText(
+            "lesion-wise Hausdorff distance, 95th percentile (surfel-weighted)",
+            "the mean over lesions of the truth and false positives of the distance of each, a penalty where missed or "
+            "false",
+            "lower",
+            unit="mm",
+            kinds=FOLDERS,
+        ),
+        "lesion_surface_dice_half": MetricText(
+            "lesion-wise normalised surface distance at 0.5 mm",
+            "the mean over lesions of the truth and false positives of the share of both surfaces within 0.5 mm",
+            kinds=FOLDERS,
+        ),
+        "lesion_surface_dice_one": MetricText(
+            "lesion-wise normalised surface distance at 1 mm",
+            "the mean over lesions of the truth and false positives of the share of both surfaces within 1 mm",
+            kinds=FOLDERS,
         ),
     }
 )

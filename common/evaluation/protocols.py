@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from graftwork.common.errors import UsageError
+from graftwork.common.evaluation.mask_rules import MASK_METRICS, MaskRules
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE, METRICS, SCORED, MetricText
 
 __all__ = ["METRICS", "MetricText", "Protocol", "Published", "plural"]
@@ -75,6 +76,7 @@ class Protocol:
         empty: segmentation, Dice and Jaccard of a class that neither truth nor prediction holds: 1, or undefined.
         ties: multi-class, a case whose largest score several classes share: given the first of them, or none of
             them and so wrong.
+        masks: segmentation, how two folders of masks are judged; None where a table of counts is.
 
     Raises:
         UsageError: an unknown metric, kind or rule, or one that does nothing for this kind; a primary metric not
@@ -102,6 +104,7 @@ class Protocol:
     rest: str = ""
     empty: Literal["one", "undefined"] = "one"
     ties: Literal["first", "wrong"] = "first"
+    masks: MaskRules | None = None
 
     def __post_init__(self) -> None:
         for name in ("metrics", "notes", "published", "classes"):
@@ -113,7 +116,7 @@ class Protocol:
             faults += [
                 f"the metric {name!r} is not one of {self.kind} targets"
                 for name in self.metrics
-                if name in METRICS and self.kind not in METRICS[name].kinds
+                if name in METRICS and not self._judges(name)
             ]
             faults += self._unit_faults()
         if self.threshold not in _RULES:
@@ -126,6 +129,11 @@ class Protocol:
             faults.append(f"the primary metric {self.primary!r} is better when it is lower")
         if faults:
             raise UsageError("; ".join(faults), where=f"protocol {self.name!r}")
+
+    def _judges(self, metric: str) -> bool:
+        if self.masks is not None and self.kind == "segmentation":
+            return metric in MASK_METRICS
+        return self.kind in METRICS[metric].kinds
 
     def _unit_faults(self) -> list[str]:
         """What is wrong with how cases are put together, and with rules that do nothing for this kind."""
@@ -229,7 +237,9 @@ class Protocol:
             "multi-class": one,
             "ordinal": one,
             "segmentation": f"{one} Where neither truth nor prediction holds a class, its Dice coefficient and "
-            f"Jaccard index {both}; where only one of them does, they are 0.",
+            f"Jaccard index {both}; where only one of them does, they are 0."
+            if self.masks is None
+            else f"{one} {self.masks.sentences()}",
             "multi-label": " Each class is judged by itself over the cases whose label of that class is "
             "known; means are over the classes for which the metric is defined.",
         }[self.kind]

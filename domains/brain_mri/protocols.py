@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graftwork.common.evaluation.mask_rules import MaskRules, Region
 from graftwork.common.evaluation.protocols import Protocol, Published
 
 __all__ = ["PROTOCOLS"]
@@ -12,6 +13,7 @@ _BUDA = (
 _REPOSITORY = "the authors' repository, github.com/MaciejMazurowski/brain-segmentation"
 _PAPER_WHAT = "2-D U-Net, cross-validation over 110 patients, as the paper says"
 _REPOSITORY_WHAT = "2-D U-Net, cross-validation over 110 patients, as the repository says"
+_WINNER = "Isensee et al., nnU-Net for Brain Tumor Segmentation, arXiv:2011.00848 (2020)"
 _NNUNET = "Isensee et al., Nature Methods 18:203-211 (2021), doi:10.1038/s41592-020-01008-z"
 
 PROTOCOLS = (
@@ -65,5 +67,97 @@ PROTOCOLS = (
         ),
         group="volume",
         classes=("background", "anterior", "posterior"),
+    ),
+    Protocol(
+        name="brats2020",
+        version=1,
+        title="Glioma regions, BraTS 2020",
+        source="Menze et al., IEEE TMI 34:1993 (2015), doi:10.1109/TMI.2014.2377694; nnU-Net's script for BraTS, as "
+        "the server's code is not published",
+        unit="case",
+        kind="segmentation",
+        primary="dice",
+        metrics=("dice", "hausdorff_95", "voxel_sensitivity", "voxel_specificity"),
+        labels="Labels are 1 (necrotic core), 2 (oedema) and 4 (enhancing tumour).",
+        notes=(
+            "A region that only one of the masks holds has a distance of 373.1287 mm, the diagonal of the grid.",
+        ),
+        published=(
+            Published("dice", 0.8895, "winner of 2020, nnU-Net", _WINNER, "WT"),
+            Published("dice", 0.8506, "winner of 2020, nnU-Net", _WINNER, "TC"),
+            Published("dice", 0.8203, "winner of 2020, nnU-Net", _WINNER, "ET"),
+            Published("hausdorff_95", 8.498, "winner of 2020, nnU-Net", _WINNER, "WT"),
+            Published("hausdorff_95", 17.337, "winner of 2020, nnU-Net", _WINNER, "TC"),
+            Published("hausdorff_95", 17.805, "winner of 2020, nnU-Net", _WINNER, "ET"),
+        ),
+        group="patient",
+        classes=("background", "WT", "TC", "ET"),
+        masks=MaskRules(
+            regions=(Region("WT", (1, 2, 4)), Region("TC", (1, 4)), Region("ET", (4,))),
+            labels=(1, 2, 4),
+            hausdorff="pooled",
+            empty_one=373.12866,
+        ),
+    ),
+    Protocol(
+        name="brats2023-lesionwise",
+        version=1,
+        title="Glioma lesions, BraTS 2023 (adult glioma)",
+        source="BraTS-2023-Metrics of the organisers, commit 43c9052",
+        unit="case",
+        kind="segmentation",
+        primary="lesion_dice",
+        metrics=("lesion_dice", "lesion_hausdorff_95", "dice", "hausdorff_95"),
+        labels="Labels are 1 (necrotic core), 2 (oedema) and 3 (enhancing tumour).",
+        notes=(
+            "Other tumour types have other parameters: a dilation of 1 for meningioma, 1 and a least volume of 2 mm3 "
+            "for metastases.",
+        ),
+        group="patient",
+        classes=("background", "WT", "TC", "ET"),
+        masks=MaskRules(
+            regions=(Region("WT", (1, 2, 3)), Region("TC", (1, 3)), Region("ET", (3,))),
+            labels=(1, 2, 3),
+            hausdorff="surfel-weighted",
+            empty_one=374.0,
+            lesions="2023",
+        ),
+    ),
+    Protocol(
+        name="brats2024",
+        version=1,
+        title="Glioma lesions after treatment, BraTS 2024",
+        source="BraTS-2024-Metrics of the organisers, commit f1131e3",
+        unit="case",
+        kind="segmentation",
+        primary="lesion_dice",
+        metrics=(
+            "lesion_dice",
+            "lesion_hausdorff_95",
+            "lesion_surface_dice_half",
+            "lesion_surface_dice_one",
+            "dice",
+            "hausdorff_95",
+        ),
+        labels="Labels are 1 (non-enhancing core), 2 (surrounding FLAIR hyperintensity), 3 (enhancing tissue) and 4 "
+        "(resection cavity).",
+        notes=("The penalty is 337 mm since July 2024; before, and in 2023, it was 374.",),
+        group="patient",
+        classes=("background", "WT", "TC", "NETC", "SNFH", "ET", "RC"),
+        masks=MaskRules(
+            regions=(
+                Region("WT", (1, 2, 3), 3, 20),
+                Region("TC", (1, 3), 3, 20),
+                Region("NETC", (1,), 5, 20, ("ET", "RC")),
+                Region("SNFH", (2,), 3, 20, ("ET", "RC", "NETC")),
+                Region("ET", (3,), 3, 10, ("NETC", "RC")),
+                Region("RC", (4,), 5, 20, ("ET", "NETC")),
+            ),
+            labels=(1, 2, 3, 4),
+            hausdorff="surfel-weighted",
+            empty_one=337.0,
+            lesions="2024",
+            penalty=337.0,
+        ),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graftwork.common.evaluation.mask_rules import MaskRules, Region
 from graftwork.common.evaluation.protocols import Protocol, Published
 from graftwork.domains.dermoscopy.ham10000 import DIAGNOSES
 
@@ -130,5 +131,20 @@ PROTOCOLS = (
         ),
         group="patient",
         classes=("benign", "malignant"),
+    ),
+    Protocol(
+        name="isic2018-task1-masks",
+        version=1,
+        title="Outlines of lesions, ISIC 2018 challenge, task 1",
+        source=f"Codella et al., arXiv:1902.03368; {_SCORING}",
+        unit="image",
+        kind="segmentation",
+        primary="least_jaccard",
+        metrics=("least_jaccard", "jaccard", "dice", "voxel_sensitivity", "voxel_specificity"),
+        labels="A mask is a picture; what is brighter than 128 is the lesion.",
+        notes=(_LESIONS,),
+        group="lesion",
+        classes=("background", "lesion"),
+        masks=MaskRules(regions=(Region("lesion", (1,)),), above=128),
     ),
 )

@@ -432,7 +432,10 @@ ProtocolName = Annotated[
     ),
 ]
 Truth = Annotated[
-    Path | None, typer.Option("--truth", metavar="FILE", help="A table of its own with the truth.")
+    Path | None,
+    typer.Option(
+        "--truth", metavar="FILE|DIR", help="A table of its own with the truth; the folder of true masks."
+    ),
 ]
 Group = Annotated[
     str, typer.Option("--group", metavar="COLUMN", help="What is resampled, such as the patient.")
@@ -453,9 +456,12 @@ Seed = Annotated[int, typer.Option("--seed", help="Of the replicates.", min=0)]
     "evaluate runs/chest_xray/kermany_linear-probe/0-1f2e3d4c",
     "evaluate scores.csv --truth labels.csv --protocol isic2020 --group patient_id",
     "evaluate predictions.csv --protocol nih14-official --by sex,view --report out.html",
+    "evaluate seg --truth DIR --predicted DIR --protocol brats2023-lesionwise",
 )
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="The folder of a run, or a table.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN|FILE|seg", help="The folder of a run, a table, or the word seg.")
+    ],
     protocol: ProtocolName = "",
     truth: Truth = None,
     group: Group = "",
@@ -470,8 +476,43 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="An .html file to write the report to.")
     ] = None,
+    predicted: Annotated[
+        Path | None, typer.Option("--predicted", metavar="DIR", help="seg: the folder of predicted masks.")
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option("--groups", metavar="FILE", help="seg: a table with the columns case and group."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="seg: a .csv file for the values of each case."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
+    if str(run) == "seg" and not run.exists():
+        if truth is None or predicted is None or not protocol:
+            raise UsageError(
+                "two folders and a protocol are needed",
+                where="evaluate seg",
+                remedy="add --truth DIR --predicted DIR --protocol NAME",
+            )
+        with bars() as move:
+            masks = verbs.evaluate_masks(
+                truth,
+                predicted,
+                protocol,
+                groups=groups,
+                out=out,
+                bootstrap=bootstrap,
+                seed=seed,
+                progress=move,
+            )
+        if as_json:
+            return say_json(masks.to_json())
+        _say_evaluation(masks)
+        for note in masks.notes:
+            say(note)
+        return None
     if protocol or run.is_file():
         if not protocol:
             raise UsageError(

@@ -1,0 +1,104 @@
+"""How a protocol judges folders of masks: regions of labels, distances by their definition, what empty masks give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from graftwork.common.errors import UsageError
+
+__all__ = ["MASK_METRICS", "MaskRules", "Region"]
+
+MASK_METRICS = (
+    "dice",
+    "jaccard",
+    "least_jaccard",
+    "hausdorff_95",
+    "average_surface_distance",
+    "surface_dice_half",
+    "surface_dice_one",
+    "voxel_sensitivity",
+    "voxel_specificity",
+    "volume_difference",
+    "lesion_dice",
+    "lesion_hausdorff_95",
+    "lesion_surface_dice_half",
+    "lesion_surface_dice_one",
+)
+
+
+@dataclass(frozen=True)
+class Region:
+    """What is judged: all voxels of some labels.
+
+    `dilation` (voxels), `smallest` and `touching` (other regions) are of lesion-wise scores; see `lesion_wise`.
+    """
+
+    name: str
+    labels: tuple[int, ...]
+    dilation: int = 3
+    smallest: float = 50.0
+    touching: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MaskRules:
+    """How masks are read and judged.
+
+    Attributes:
+        regions: what is judged, each by itself. labels: those a mask may hold; empty: a picture, of which what lies
+            above `above` is in the mask.
+        hausdorff: the definition of the 95th percentile.
+        empty_both: Dice and the like, and a distance, where neither mask holds the region; None: undefined.
+        empty_one: the distance, mm, where one of them does; None: undefined. Dice is then 0.
+        lesions: the rules of lesion-wise scores; empty where there are none. penalty: mm, of a lesion missed or false.
+        least: a Jaccard index below it counts as 0 in `least_jaccard`.
+
+    Raises:
+        UsageError: no region, or a region of labels that a mask may not hold.
+    """
+
+    regions: tuple[Region, ...]
+    labels: tuple[int, ...] = ()
+    above: float = 0.0
+    hausdorff: Literal["max-of-directed", "pooled", "surfel-weighted"] = "max-of-directed"
+    empty_both: tuple[float, float] | None = (1.0, 0.0)
+    empty_one: float | None = None
+    lesions: Literal["", "2023", "2024"] = ""
+    penalty: float = 374.0
+    least: float = 0.65
+
+    def __post_init__(self) -> None:
+        names = [region.name for region in self.regions]
+        odd = [
+            region.name
+            for region in self.regions
+            if self.labels and not set(region.labels) <= set(self.labels)
+        ]
+        lost = [each for region in self.regions for each in region.touching if each not in names]
+        if not self.regions or odd or lost:
+            raise UsageError(f"regions {names}: {odd or lost or 'none'} cannot be judged", where="mask rules")
+
+    def sentences(self) -> str:
+        """The rules as a methods section says them."""
+        regions = "; ".join(
+            f"{each.name} is " + (f"label {', '.join(map(str, each.labels))}" if self.labels else f"what lies above "
+            f"{self.above:g}") for each in self.regions
+        )  # fmt: skip
+        both = (
+            "undefined"
+            if self.empty_both is None
+            else f"{self.empty_both[0]:g} and a distance {self.empty_both[1]:g} mm"
+        )
+        one = "undefined" if self.empty_one is None else f"{self.empty_one:g} mm"
+        lesions = (
+            f" Lesion-wise scores follow the rules of {self.lesions}; a lesion missed or false has a Dice coefficient "
+            f"of 0 and a distance of {self.penalty:g} mm."
+            if self.lesions
+            else ""
+        )
+        return (
+            f"Regions: {regions}. The 95 % Hausdorff distance is {self.hausdorff}. Where neither mask holds a region "
+            f"the Dice coefficient is {both}; where one does, it is 0 and a distance {one}. Distances are in mm, from "
+            f"the spacing in the files' headers.{lesions}"
+        )
