@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from graftwork.common.errors import UsageError
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.paired import Comparison
+    from graftwork.common.evaluation.recalibration import Recalibration
     from graftwork.common.evaluation.results import Evaluation
     from graftwork.common.evaluation.subgroups import Subgroups
 
-__all__ = ["Judged", "compare", "evaluate_file", "evaluate_masks"]
+__all__ = ["Judged", "calibrate", "compare", "evaluate_file", "evaluate_masks"]
 
 Words = str | os.PathLike[str]
 
@@ -50,6 +51,7 @@ def evaluate_file(
     part: str = "test",
     threshold: float | None = None,
     only_predicted: bool = False,
+    calibration: Words | None = None,
     bootstrap: int = 2000,
     seed: int = 0,
     report: Words | None = None,
@@ -64,6 +66,7 @@ def evaluate_file(
         part: that is evaluated, where the table has a column `part`; without one every case is.
         threshold: fixed beforehand; None: chosen on the part `validation`, where there is one.
         only_predicted: judge the predicted cases where `truth` has more.
+        calibration: a file that `calibrate` wrote: its scaling and its thresholds are used.
         bootstrap, seed: replicates of the groups and their seed.
         report: an .html file to write the report to.
 
@@ -73,6 +76,7 @@ def evaluate_file(
     """
     from graftwork.common import domain
     from graftwork.common.evaluation.evaluating import evaluate
+    from graftwork.common.evaluation.recalibration import read_recalibration
     from graftwork.common.evaluation.subgroups import subgroups
     from graftwork.common.evaluation.submissions import read_submission
 
@@ -80,13 +84,20 @@ def evaluate_file(
     found = read_submission(predictions, convention, truth=truth, group=group, only_predicted=only_predicted)
     if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
         raise UsageError("the report is a page, an .html file", where=str(report))
+    chosen: Any = threshold
+    said = list(found.notes)
+    if calibration is not None:
+        local = read_recalibration(calibration)
+        found = replace(found, table=local.apply(found.table, found.target, convention))
+        chosen = local.thresholds if threshold is None and local.thresholds else threshold
+        said.append(
+            f"Scores were scaled ({local.method}) and thresholds chosen on {local.n:,} cases of {local.groups:,} other "
+            "groups."
+        )
     evaluation = evaluate(
-        found.table, found.target, convention, part=part, threshold=threshold, bootstrap=bootstrap, seed=seed
+        found.table, found.target, convention, part=part, threshold=chosen, bootstrap=bootstrap, seed=seed
     )
-    if found.notes:
-        from dataclasses import replace
-
-        evaluation = replace(evaluation, notes=(*found.notes, *evaluation.notes))
+    evaluation = replace(evaluation, notes=(*said, *evaluation.notes))
     several = subgroups(found.table, found.target, convention, evaluation, by) if by else ()
     page = None
     if report is not None:
@@ -94,6 +105,44 @@ def evaluate_file(
 
         page = evaluation_report(found, convention, evaluation, several, Path(report))
     return Judged(evaluation, several, page)
+
+
+def calibrate(
+    predictions: Words,
+    protocol: str,
+    out: Words,
+    *,
+    truth: Words | None = None,
+    group: str = "",
+    method: Literal["temperature", "isotonic"] = "temperature",
+    rule: str | None = None,
+    target_value: float = 0.95,
+    only_predicted: bool = False,
+) -> Recalibration:
+    """Fit scaling and thresholds anew on a small local set, for `evaluate --calibration`.
+
+    A network trained elsewhere ranks well and yet says probabilities that are not those of this place. The set that is
+    fitted on is not judged: the file remembers its groups, and `evaluate` refuses them.
+
+    Args:
+        predictions, truth, group, only_predicted: as `evaluate_file`. protocol: its name.
+        out: the .json file to write.
+        method: "temperature" or "isotonic". rule, target_value: by which thresholds are chosen; None: the protocol's.
+
+    Raises:
+        TableError, UsageError: as `evaluate_file`; a class without a case.
+    """
+    from graftwork.common import domain
+    from graftwork.common.evaluation.recalibration import recalibrate
+    from graftwork.common.evaluation.submissions import read_submission
+
+    convention = domain.protocol(protocol)
+    found = read_submission(predictions, convention, truth=truth, group=group, only_predicted=only_predicted)
+    local = recalibrate(
+        found.table, found.target, convention, method=method, rule=rule, target_value=target_value
+    )
+    local.write(out)
+    return local
 
 
 def evaluate_masks(

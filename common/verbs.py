@@ -28,7 +28,7 @@ from graftwork.common.errors import UsageError
 from graftwork.common.predicting import Outcome, merge, predict
 from graftwork.common.preparation import prepared
 from graftwork.common.searches import find_rate, select
-from graftwork.common.submitted import Judged, compare, evaluate_file, evaluate_masks
+from graftwork.common.submitted import Judged, calibrate, compare, evaluate_file, evaluate_masks
 
 if TYPE_CHECKING:
     from graftwork.common.checks import Findings
@@ -46,6 +46,7 @@ __all__ = [
     "Outcome",
     "RunResult",
     "Shown",
+    "calibrate",
     "check",
     "compare",
     "cp",

@@ -9,6 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graftwork.common.evaluation.abstention import (
+        Coverage,
+        RiskCoverage,
+        aurc,
+        conformal_quantile,
+        conformal_sets,
+        coverage,
+        risk_coverage,
+    )
     from graftwork.common.evaluation.agreement import f1_score, hand_till, kappa, matthews, top_k_accuracy
     from graftwork.common.evaluation.calibration import (
         Reliability,
@@ -31,6 +40,14 @@ if TYPE_CHECKING:
         precision_recall_curve,
         roc_band,
         roc_curve,
+    )
+    from graftwork.common.evaluation.decisions import (
+        DecisionCurve,
+        OperatingPoint,
+        decision_curve,
+        net_benefit,
+        operating_points,
+        treat_all,
     )
     from graftwork.common.evaluation.delong import DeLong, PairedDeLong, delong, paired_delong
     from graftwork.common.evaluation.discrimination import auroc, average_precision
@@ -64,7 +81,17 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.predictions import Cases, read_cases, read_predictions
     from graftwork.common.evaluation.proportions import clopper_pearson, wilson
     from graftwork.common.evaluation.protocols import METRICS, MetricText, Protocol, Published
+    from graftwork.common.evaluation.readers import AgainstReaders, against_readers, majority
+    from graftwork.common.evaluation.recalibration import Recalibration, read_recalibration, recalibrate
     from graftwork.common.evaluation.results import Evaluation, Result
+    from graftwork.common.evaluation.scaling import (
+        Isotonic,
+        Temperature,
+        calibration_in_the_large,
+        calibration_slope,
+        fit_isotonic,
+        fit_temperature,
+    )
     from graftwork.common.evaluation.segmentation import segmentation_score
     from graftwork.common.evaluation.subgroups import Subgroups, subgroups
     from graftwork.common.evaluation.submissions import Submission, read_submission
@@ -79,48 +106,66 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METRICS",
+    "AgainstReaders",
     "Band",
     "Cases",
     "Compared",
     "Comparison",
+    "Coverage",
     "Curve",
     "DeLong",
+    "DecisionCurve",
     "Difference",
     "Evaluation",
     "Interval",
+    "Isotonic",
     "Lesion",
     "LesionWise",
     "MaskRules",
     "McNemar",
     "MetricText",
+    "OperatingPoint",
     "PairedDeLong",
     "Protocol",
     "Published",
+    "Recalibration",
     "Region",
     "Reliability",
     "Result",
+    "RiskCoverage",
     "SubRegion",
     "Subgroups",
     "Submission",
     "Surfaces",
+    "Temperature",
     "Threshold",
     "accuracy",
+    "against_readers",
+    "aurc",
     "auroc",
     "average_precision",
     "average_surface_distance",
     "balanced_accuracy",
     "bca_interval",
     "brier",
+    "calibration_in_the_large",
+    "calibration_slope",
     "choose_threshold",
     "clopper_pearson",
     "compare",
+    "conformal_quantile",
+    "conformal_sets",
     "confusion",
+    "coverage",
+    "decision_curve",
     "delong",
     "dice",
     "evaluate",
     "expanded_interval",
     "expected_calibration_error",
     "f1_score",
+    "fit_isotonic",
+    "fit_temperature",
     "group_bootstrap",
     "hand_till",
     "hausdorff",
@@ -129,8 +174,11 @@ __all__ = [
     "jaccard",
     "kappa",
     "lesion_wise",
+    "majority",
     "matthews",
     "mcnemar",
+    "net_benefit",
+    "operating_points",
     "paired_bootstrap",
     "paired_delong",
     "partial_auroc",
@@ -141,8 +189,11 @@ __all__ = [
     "primary_metric",
     "read_cases",
     "read_predictions",
+    "read_recalibration",
     "read_submission",
+    "recalibrate",
     "reliability",
+    "risk_coverage",
     "roc_band",
     "roc_curve",
     "score",
@@ -154,15 +205,33 @@ __all__ = [
     "subgroups",
     "surface_dice",
     "top_k_accuracy",
+    "treat_all",
     "volume_difference",
     "wilson",
 ]
 
 _HOMES = {
+    "abstention": (
+        "Coverage",
+        "RiskCoverage",
+        "aurc",
+        "conformal_quantile",
+        "conformal_sets",
+        "coverage",
+        "risk_coverage",
+    ),
     "agreement": ("f1_score", "hand_till", "kappa", "matthews", "top_k_accuracy"),
     "calibration": ("Reliability", "brier", "expected_calibration_error", "reliability"),
     "comparing": ("Difference", "McNemar", "holm", "mcnemar", "paired_bootstrap", "permutation_test"),
     "curves": ("Band", "Curve", "precision_recall_band", "precision_recall_curve", "roc_band", "roc_curve"),
+    "decisions": (
+        "DecisionCurve",
+        "OperatingPoint",
+        "decision_curve",
+        "net_benefit",
+        "operating_points",
+        "treat_all",
+    ),
     "delong": ("DeLong", "PairedDeLong", "delong", "paired_delong"),
     "discrimination": ("auroc", "average_precision"),
     "evaluating": ("evaluate",),
@@ -185,7 +254,17 @@ _HOMES = {
     "predictions": ("Cases", "read_cases", "read_predictions"),
     "proportions": ("clopper_pearson", "wilson"),
     "protocols": ("METRICS", "MetricText", "Protocol", "Published"),
+    "readers": ("AgainstReaders", "against_readers", "majority"),
+    "recalibration": ("Recalibration", "read_recalibration", "recalibrate"),
     "results": ("Evaluation", "Result"),
+    "scaling": (
+        "Isotonic",
+        "Temperature",
+        "calibration_in_the_large",
+        "calibration_slope",
+        "fit_isotonic",
+        "fit_temperature",
+    ),
     "segmentation": ("segmentation_score",),
     "subgroups": ("Subgroups", "subgroups"),
     "submissions": ("Submission", "read_submission"),

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.operating_points import Threshold
 
-__all__ = ["Evaluation", "Result", "plain"]
+__all__ = ["Evaluation", "Result", "made", "plain"]
 
 FORMAT = 1  # rises when a reader of an older file could misread it
 
@@ -126,7 +126,7 @@ class Evaluation:
                 remedy="make it again with `graftwork evaluate`",
             )
         try:
-            return _made(cls, content, thresholds=Threshold, results=Result)
+            return made(cls, content, thresholds=Threshold, results=Result)
         except (KeyError, TypeError, ValueError) as error:
             raise TableError(
                 f"the evaluation is damaged: {error}",
@@ -148,7 +148,7 @@ _T = TypeVar("_T")
 _LATER = ("target",)  # not there in the first files of this format
 
 
-def _made(cls: type[_T], content: Mapping[str, Any], **nested: type[Any]) -> _T:
+def made(cls: type[_T], content: Mapping[str, Any], **nested: type[Any]) -> _T:
     """An object of `cls` from its JSON: null to NaN where a number belongs, lists to tuples."""
     found: dict[str, Any] = {}
     for each in dataclasses.fields(cls):  # type: ignore[arg-type]
@@ -158,7 +158,7 @@ def _made(cls: type[_T], content: Mapping[str, Any], **nested: type[Any]) -> _T:
         if each.type == "float":
             found[each.name] = math.nan if value is None else float(value)
         elif each.name in nested:
-            found[each.name] = tuple(_made(nested[each.name], entry) for entry in value)
+            found[each.name] = tuple(made(nested[each.name], entry) for entry in value)
         else:
             found[each.name] = tuple(value) if isinstance(value, list) else value
     return cls(**found)

@@ -473,6 +473,10 @@ def evaluate(
     only_predicted: OnlyPredicted = False,
     bootstrap: Bootstrap = 2000,
     seed: Seed = 0,
+    calibration: Annotated[
+        Path | None,
+        typer.Option("--calibration", metavar="FILE", help="As `calibrate` wrote it: used on the scores."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="An .html file to write the report to.")
     ] = None,
@@ -522,7 +526,8 @@ def evaluate(
             )
         judged = verbs.evaluate_file(
             run, protocol, truth=truth, group=group, by=[each for each in by.split(",") if each], part=part,
-            threshold=threshold, only_predicted=only_predicted, bootstrap=bootstrap, seed=seed, report=report,
+            threshold=threshold, only_predicted=only_predicted, calibration=calibration, bootstrap=bootstrap,
+            seed=seed, report=report,
         )  # fmt: skip
         if as_json:
             return say_json(judged.to_json())
@@ -557,6 +562,46 @@ def _say_subgroups(found: Subgroups) -> None:
         say(f"{gap.metric}: {gap.highest} lies {of} above {gap.lowest}, the furthest apart of all")
     for value, groups in found.suppressed:
         say(f"{found.covariate} {value}: {groups} groups only, not judged")
+
+
+@_verb(verbs.calibrate, "calibrate local.csv --protocol isic2020 --group patient_id --out local.json")
+def calibrate(
+    table: Annotated[Path, typer.Argument(metavar="FILE", help="A table of predictions with their truth.")],
+    protocol: ProtocolName,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The .json file to write.")],
+    truth: Truth = None,
+    group: Group = "",
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", help="temperature or isotonic.", autocompletion=words("temperature", "isotonic")
+        ),
+    ] = "temperature",
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            "--rule",
+            help="youden, sensitivity or specificity; else the protocol's.",
+            autocompletion=words("youden", "sensitivity", "specificity"),
+        ),
+    ] = None,
+    aim: Annotated[float, typer.Option("--aim", help="What sensitivity or specificity is to reach.")] = 0.95,
+    only_predicted: OnlyPredicted = False,
+) -> None:
+    found = verbs.calibrate(
+        table, protocol, out, truth=truth, group=group, method=method, rule=rule, target_value=aim,  # type: ignore[arg-type]
+        only_predicted=only_predicted,
+    )  # fmt: skip
+    say(
+        f"{found.method}, fitted on {found.n:,} cases of {found.groups:,} groups, which are not to be judged with it"
+    )
+    for label, scaling in zip(found.labels, found.scalings, strict=True):
+        if why := getattr(scaling, "reason", ""):
+            complain(f"{label or 'all classes'}: {why}")
+    for each in found.thresholds:
+        of = f"{each.label}: " if each.label else ""
+        say(f"{of}threshold {_number(each.value)}, {each.describe() if not each.reason else each.reason}")
+    say(str(out))
 
 
 @_verb(verbs.compare, "compare a.csv b.csv --protocol isic2018-task3 --group lesion_id")

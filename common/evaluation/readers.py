@@ -1,0 +1,253 @@
+"""A model among readers of the same cases: each judged by what the other readers said, none by its own reading."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from graftwork.common.errors import TableError, UsageError
+from graftwork.common.evaluation.arrays import BoolArray, Estimator, FloatArray, IntArray, as_truth, divide
+from graftwork.common.evaluation.comparing import Difference, difference_of
+from graftwork.common.evaluation.intervals import (
+    describe,
+    expanded_interval,
+    group_codes,
+    replicate,
+    too_few,
+)
+from graftwork.common.evaluation.operating_points import mean_of_defined
+
+__all__ = ["AgainstReaders", "Judged", "against_readers", "majority"]
+
+Metric: TypeAlias = Literal["accuracy", "f1", "kappa", "sensitivity", "specificity"]
+Reference: TypeAlias = Literal["majority-of-others", "each"]
+
+
+def _kappa(tp: FloatArray, fp: FloatArray, fn: FloatArray, tn: FloatArray) -> FloatArray:
+    n = tp + fp + fn + tn
+    chance = (tp + fp) * (tp + fn) + (tn + fn) * (tn + fp)
+    return divide(n * (tp + tn) - chance, n * n - chance)
+
+
+# of true and false positives, false and true negatives
+_METRICS: dict[str, Callable[[FloatArray, FloatArray, FloatArray, FloatArray], FloatArray]] = {
+    "accuracy": lambda tp, fp, fn, tn: divide(tp + tn, tp + fp + fn + tn),
+    "f1": lambda tp, fp, fn, tn: divide(2.0 * tp, 2.0 * tp + fp + fn),
+    "kappa": _kappa,
+    "sensitivity": lambda tp, fp, fn, tn: divide(tp, tp + fn),
+    "specificity": lambda tp, fp, fn, tn: divide(tn, tn + fp),
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The mean of a metric over comparisons with a reference.
+
+    Attributes:
+        value: over the comparisons in which it is defined; NaN where it is in none. low, high: its limits.
+        defined, comparisons: in how many of how many it is defined.
+        cases: the fewest and the most cases of a comparison.
+        reason: why something is NaN; else empty.
+    """
+
+    value: float
+    low: float
+    high: float
+    defined: int
+    comparisons: int
+    cases: tuple[int, int]
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("value", "low", "high"):
+            if math.isnan(getattr(self, name)):
+                object.__setattr__(self, name, math.nan)  # one NaN, so that equal records compare equal
+
+
+@dataclass(frozen=True)
+class AgainstReaders:
+    """A model and readers, judged by the same references.
+
+    Attributes:
+        model: the mean over its comparisons. readers: one for each reader, in the order of the columns.
+        mean: of the readers. difference: the model less the mean of the readers, paired: of the same drawn groups.
+        metric, reference: as asked for. n, groups: cases and groups in all. method: of the limits, in words.
+    """
+
+    model: Judged
+    readers: tuple[Judged, ...]
+    mean: Judged
+    difference: Difference
+    metric: str
+    reference: str
+    n: int
+    groups: int
+    method: str
+
+
+def majority(readings: npt.ArrayLike) -> FloatArray:
+    """What more than half of those who read a case said.
+
+    Args:
+        readings: [n, R] of 0 and 1; NaN where a reader did not read a case.
+
+    Returns:
+        [n] of 0 and 1; NaN for a tie, and where nobody read.
+
+    Raises:
+        TableError: another shape, or other values.
+    """
+    return _vote(_readings(readings))
+
+
+def _vote(read: FloatArray) -> FloatArray:
+    balance = np.where(np.isnan(read), 0.0, 2.0 * read - 1.0).sum(axis=1)
+    return np.where(balance == 0.0, np.nan, (balance > 0.0).astype(np.float64))
+
+
+def _readings(readings: npt.ArrayLike) -> FloatArray:
+    found = np.asarray(readings)
+    if found.ndim != 2:
+        raise TableError(
+            f"readings must have the shape [n, readers], they have {found.shape}", where="readings"
+        )
+    try:
+        values = found.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TableError(
+            f"readings must hold 0, 1 and NaN, they hold {found.dtype}", where="readings"
+        ) from error
+    odd = np.unique(values[~np.isnan(values) & (values != 0.0) & (values != 1.0)])
+    if odd.size:
+        listed = ", ".join(f"{value:g}" for value in odd[:5])
+        raise TableError(f"readings must hold 0, 1 and NaN, they hold {listed}", where="readings")
+    return values
+
+
+def against_readers(
+    readings: npt.ArrayLike,
+    model: npt.ArrayLike,
+    metric: Metric = "f1",
+    reference: Reference = "majority-of-others",
+    groups: npt.ArrayLike | None = None,
+    *,
+    replicates: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    group: str = "group",
+) -> AgainstReaders:
+    """A model's decisions beside those of R readers, all judged by readers.
+
+    - `majority-of-others`: for each reader the majority of the other R - 1 is the reference, of that reader and of the
+      model alike, on the cases that the reader read and that have a majority. The model's value is the mean over its R
+      comparisons, the readers' the mean of theirs. Of an even R - 1 many cases may be tied, and fall away.
+    - `each`: every single other reader is a reference: R comparisons of the model, R - 1 of a reader, each on
+      the cases that both read.
+
+    Args:
+        readings: [n, R], 0, 1, or NaN where a reader did not read a case; R at least 2.
+        model: [n], 0 or 1, decisions at a threshold chosen on other cases.
+        metric: accuracy, f1, kappa, sensitivity or specificity; NaN where undefined, as F1 without any positive.
+        groups: [n]; None: each case by itself. group: what a group is, for the words of the method.
+        replicates, seed, confidence: as `group_bootstrap`. Readers are not resampled: the limits are for these readers
+            and other cases.
+
+    Raises:
+        TableError: other values or shapes, fewer than two readers. UsageError: an unknown metric or reference.
+
+    Source: Rajpurkar et al., arXiv 1711.05225 (2017): F1 of four readers and a model, each by the majority of three
+    readers.
+    """
+    if metric not in _METRICS:
+        raise UsageError(f"one of {', '.join(_METRICS)}, not {metric!r}", where="metric")
+    if reference not in ("majority-of-others", "each"):
+        raise UsageError(f"one of majority-of-others, each, not {reference!r}", where="reference")
+    read = _readings(readings)
+    n, many = read.shape
+    if many < 2:
+        raise TableError(f"at least two readers are needed, there is {many}", where="readings")
+    own = as_truth(model, "model").astype(np.float64)
+    if len(own) != n:
+        raise TableError(f"{len(own)} decisions of the model for {n} cases", where="model")
+    codes, count = group_codes(np.arange(n) if groups is None else groups)
+    if len(codes) != n:
+        raise TableError(f"{len(codes)} groups for {n} cases", where="groups")
+    judged = _comparisons(read, own, reference)
+    sizes = [[int(known.sum()) for _, _, known in each] for each in judged]
+    estimators = [_estimator(each, metric, codes, count) for each in judged]
+    whole = [estimator(np.ones((1, count))) for estimator in estimators]
+    drawn: list[FloatArray] = []
+    if count >= 2:
+        drawn = replicate(estimators, count, items=4 * many * many, replicates=replicates, seed=seed)
+    why = "" if count >= 2 else too_few(count, group)
+
+    def record(value: float, values: FloatArray | None, defined: int, of: int, cases: list[int]) -> Judged:
+        found = None if values is None else expanded_interval(values, count, confidence)
+        reason = why if found is None else found.reason
+        if math.isnan(value):
+            reason = f"{metric} is undefined in every comparison"
+        low, high = (math.nan, math.nan) if found is None else (found.low, found.high)
+        return Judged(value, low, high, defined, of, (min(cases), max(cases)), reason)
+
+    means = [float(mean_of_defined(each, axis=1)[0]) for each in whole]
+    resampled = [mean_of_defined(each, axis=1) for each in drawn]
+    of_each = [
+        record(value, resampled[k] if drawn else None, int((~np.isnan(whole[k])).sum()), len(sizes[k]), sizes[k])
+        for k, value in enumerate(means)
+    ]  # fmt: skip
+    together = float(mean_of_defined(np.array([means[1:]]), axis=1)[0])
+    pooled = mean_of_defined(np.stack(resampled[1:], axis=1), axis=1) if drawn else None
+    readers = int((~np.isnan(means[1:])).sum())
+    mean = record(together, pooled, readers, many, [size for each in sizes[1:] for size in each])
+    difference = Difference(means[0] - together, math.nan, math.nan, math.nan, 0, 0, why)
+    if pooled is not None:
+        difference = difference_of(means[0] - together, resampled[0] - pooled, count, confidence)
+    method = describe(count, replicates, group, grouped=groups is not None)
+    return AgainstReaders(
+        of_each[0], tuple(of_each[1:]), mean, difference, metric, reference, n, count, method
+    )
+
+
+def _comparisons(
+    read: FloatArray, own: FloatArray, reference: str
+) -> list[list[tuple[FloatArray, FloatArray, BoolArray]]]:
+    """Of the model, and then of each reader: its decisions, the reference, and the cases compared, a list of each."""
+    there = ~np.isnan(read)
+    many = read.shape[1]
+    if reference == "each":
+        model = [(own, read[:, k], there[:, k]) for k in range(many)]
+        readers = [
+            [(read[:, k], read[:, j], there[:, k] & there[:, j]) for j in range(many) if j != k]
+            for k in range(many)
+        ]
+        return [model, *readers]
+    votes = [_vote(np.delete(read, k, axis=1)) for k in range(many)]
+    known = [there[:, k] & ~np.isnan(votes[k]) for k in range(many)]
+    return [
+        [(own, votes[k], known[k]) for k in range(many)],
+        *[[(read[:, k], votes[k], known[k])] for k in range(many)],
+    ]
+
+
+def _estimator(
+    compared: list[tuple[FloatArray, FloatArray, BoolArray]], metric: str, codes: IntArray, count: int
+) -> Estimator:
+    """The estimator of a metric in each comparison: [b, units] -> [b, comparisons]."""
+    tables = []
+    for decided, truth, known in compared:
+        # 0 true negative, 1 false positive, 2 false negative, 3 true positive
+        kind = (2.0 * truth[known] + decided[known]).astype(np.intp)
+        tables.append(np.bincount(codes[known] * 4 + kind, minlength=count * 4).reshape(count, 4))
+    counts = np.stack(tables, axis=1).astype(np.float64).reshape(count, 4 * len(tables))
+    formula = _METRICS[metric]
+
+    def estimator(multiplicity: FloatArray) -> FloatArray:
+        tn, fp, fn, tp = np.moveaxis((multiplicity @ counts).reshape(len(multiplicity), len(tables), 4), 2, 0)
+        return formula(tp, fp, fn, tn)
+
+    return estimator
