@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.paired import Comparison
     from graftwork.common.evaluation.recalibration import Recalibration
     from graftwork.common.evaluation.results import Evaluation
-    from graftwork.common.evaluation.subgroups import Subgroups
+    from graftwork.common.evaluation.subgrouping import Subgroups
 
 __all__ = ["Judged", "calibrate", "compare", "evaluate_file", "evaluate_masks"]
 
@@ -77,7 +77,7 @@ def evaluate_file(
     from graftwork.common import domain
     from graftwork.common.evaluation.evaluating import evaluate
     from graftwork.common.evaluation.recalibration import read_recalibration
-    from graftwork.common.evaluation.subgroups import subgroups
+    from graftwork.common.evaluation.subgrouping import subgroups
     from graftwork.common.evaluation.submissions import read_submission
 
     convention = domain.protocol(protocol)

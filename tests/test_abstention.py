@@ -46,7 +46,7 @@ def test_the_quantile_of_the_example() -> None:
     assert sets.tolist() == [[True, True], [False, True]]
 
 
-@pytest.mark.parametrize("percent", [1, 5, 10, 20, 30, 50, 90])
+@pytest.mark.parametrize("percent", [1, 5, 10, 20, 30, 44, 50, 70, 90])
 def test_the_rank_is_that_of_exact_arithmetic(percent: int) -> None:
     for n in range(1, 400):
         k = math.ceil(Fraction(n + 1) * (100 - percent) / 100)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from graftwork.common import evaluation
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # From the ground up. A file imports only from rows above its own; a name with a slash is a package, whose
@@ -556,3 +558,12 @@ def test_every_test_file_is_collected_by_its_name() -> None:
         assert path.name.startswith("test_") or path.name == "conftest.py" or not list(holds_tests(path)), (
             path
         )
+
+
+def test_no_public_name_of_statistics_is_that_of_a_module() -> None:
+    """A module of the name, once somebody imports it, would stand where the function was."""
+    modules = {file.stem for file in (ROOT / "common" / "evaluation").glob("*.py")}
+    assert not modules & set(evaluation.__all__)
+    assert sorted(evaluation._HOME) == sorted(evaluation.__all__)
+    for name in evaluation.__all__:
+        assert getattr(evaluation, name) is not None

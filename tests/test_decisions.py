@@ -16,7 +16,7 @@ from graftwork.common.evaluation import choose_threshold, group_bootstrap
 from graftwork.common.evaluation.decisions import (
     decision_curve,
     net_benefit,
-    operating_points,
+    operating_point_table,
     treat_all,
 )
 
@@ -92,7 +92,7 @@ def test_a_curve_without_groups_to_resample_has_no_limits() -> None:
 @given(ROWS, st.integers(0, 11))
 def test_operating_points_are_those_of_a_confusion_matrix(rows: list[tuple[bool, int]], t: int) -> None:
     y, s = (np.array(each) for each in zip(*rows, strict=True))
-    (found,) = operating_points(y, s, [t])
+    (found,) = operating_point_table(y, s, [t])
     (tn, fp), (fn, tp) = confusion_matrix(y, s >= t, labels=[False, True])
     for share, hits, n in (
         (found.sensitivity, tp, tp + fn),
@@ -110,7 +110,9 @@ def test_operating_points_are_those_of_a_confusion_matrix(rows: list[tuple[bool,
             (hits / n, theirs.low, theirs.high), abs=1e-9
         )
     assert found.prevalence == pytest.approx(y.mean())
-    (turned,) = operating_points(~y, -s + 0.0, [math.nextafter(-t, math.inf)])  # mirrored at the threshold
+    (turned,) = operating_point_table(
+        ~y, -s + 0.0, [math.nextafter(-t, math.inf)]
+    )  # mirrored at the threshold
     assert turned.sensitivity == found.specificity and turned.npv == found.ppv
 
 
@@ -119,26 +121,26 @@ def test_limits_by_groups_stand_beside_those_of_wilson() -> None:
     patient = np.repeat(np.arange(40), 10)
     y = rng.random(40)[patient] < 0.5
     s = y + rng.normal(0, 1, 40)[patient]  # all cases of a patient alike
-    found = operating_points(y, s, [0.3, 0.7], patient, replicates=400)
+    found = operating_point_table(y, s, [0.3, 0.7], patient, replicates=400)
     assert [each.threshold.value for each in found] == [0.3, 0.7]
     for each in found:
         assert each.groups == 40 and not each.reason
         for share in (each.sensitivity, each.specificity, each.ppv, each.npv):
             assert share.group_low < share.value < share.group_high
             assert share.group_high - share.group_low > 2 * (share.high - share.low)
-    assert operating_points(y, s, [0.3], patient, replicates=400)[0] == found[0]
-    (lone,) = operating_points(y, s, [0.3], np.zeros(400))
+    assert operating_point_table(y, s, [0.3], patient, replicates=400)[0] == found[0]
+    (lone,) = operating_point_table(y, s, [0.3], np.zeros(400))
     assert math.isnan(lone.ppv.group_low) and lone.reason and lone.ppv.low == found[0].ppv.low
 
 
 def test_a_threshold_is_not_judged_on_the_part_it_was_chosen_on() -> None:
     chosen = choose_threshold(Y, P, "sensitivity", 0.9)
-    (found,) = operating_points(Y, P, [chosen], part="test")
+    (found,) = operating_point_table(Y, P, [chosen], part="test")
     assert found.threshold is chosen and found.sensitivity.value == 1.0
     with pytest.raises(UsageError, match="validation"):
-        operating_points(Y, P, [chosen], part="validation")
+        operating_point_table(Y, P, [chosen], part="validation")
     with pytest.raises(TableError, match="NaN"):
-        operating_points(Y, P, [choose_threshold([1], [0.5])])
+        operating_point_table(Y, P, [choose_threshold([1], [0.5])])
 
 
 def test_what_is_no_threshold_probability_or_group_is_refused() -> None:
@@ -152,6 +154,6 @@ def test_what_is_no_threshold_probability_or_group_is_refused() -> None:
     with pytest.raises(TableError, match="groups"):
         decision_curve(Y, P, [1, 2])
     with pytest.raises(TableError, match="groups"):
-        operating_points(Y, P, [0.5], [1, 2])
+        operating_point_table(Y, P, [0.5], [1, 2])
     with pytest.raises(TableError, match="NaN"):
-        operating_points([0, 1], [0.5, math.nan], [0.5])
+        operating_point_table([0, 1], [0.5, math.nan], [0.5])

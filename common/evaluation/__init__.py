@@ -33,6 +33,18 @@ if TYPE_CHECKING:
         paired_bootstrap,
         permutation_test,
     )
+    from graftwork.common.evaluation.counting import (
+        EmptyFilter,
+        count_bin,
+        empty_filter_curve,
+        empty_threshold,
+        exact,
+        mae,
+        mcrmse,
+        rmse,
+        set_jaccard,
+        within_one_bin,
+    )
     from graftwork.common.evaluation.curves import (
         Band,
         Curve,
@@ -46,10 +58,9 @@ if TYPE_CHECKING:
         OperatingPoint,
         decision_curve,
         net_benefit,
-        operating_points,
+        operating_point_table,
         treat_all,
     )
-    from graftwork.common.evaluation.delong import DeLong, PairedDeLong, delong, paired_delong
     from graftwork.common.evaluation.discrimination import auroc, average_precision
     from graftwork.common.evaluation.evaluating import evaluate
     from graftwork.common.evaluation.intervals import (
@@ -84,6 +95,7 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.readers import AgainstReaders, against_readers, majority
     from graftwork.common.evaluation.recalibration import Recalibration, read_recalibration, recalibrate
     from graftwork.common.evaluation.results import Evaluation, Result
+    from graftwork.common.evaluation.roc_tests import DeLong, PairedDeLong, delong, paired_delong
     from graftwork.common.evaluation.scaling import (
         Isotonic,
         Temperature,
@@ -93,7 +105,7 @@ if TYPE_CHECKING:
         fit_temperature,
     )
     from graftwork.common.evaluation.segmentation import segmentation_score
-    from graftwork.common.evaluation.subgroups import Subgroups, subgroups
+    from graftwork.common.evaluation.subgrouping import Subgroups, subgroups
     from graftwork.common.evaluation.submissions import Submission, read_submission
     from graftwork.common.evaluation.surfaces import (
         Surfaces,
@@ -116,6 +128,7 @@ __all__ = [
     "DeLong",
     "DecisionCurve",
     "Difference",
+    "EmptyFilter",
     "Evaluation",
     "Interval",
     "Isotonic",
@@ -156,11 +169,15 @@ __all__ = [
     "conformal_quantile",
     "conformal_sets",
     "confusion",
+    "count_bin",
     "coverage",
     "decision_curve",
     "delong",
     "dice",
+    "empty_filter_curve",
+    "empty_threshold",
     "evaluate",
+    "exact",
     "expanded_interval",
     "expected_calibration_error",
     "f1_score",
@@ -174,11 +191,13 @@ __all__ = [
     "jaccard",
     "kappa",
     "lesion_wise",
+    "mae",
     "majority",
     "matthews",
     "mcnemar",
+    "mcrmse",
     "net_benefit",
-    "operating_points",
+    "operating_point_table",
     "paired_bootstrap",
     "paired_delong",
     "partial_auroc",
@@ -194,12 +213,14 @@ __all__ = [
     "recalibrate",
     "reliability",
     "risk_coverage",
+    "rmse",
     "roc_band",
     "roc_curve",
     "score",
     "segmentation_score",
     "sensitivity",
     "sensitivity_at_specificity",
+    "set_jaccard",
     "specificity",
     "specificity_at_sensitivity",
     "subgroups",
@@ -208,6 +229,7 @@ __all__ = [
     "treat_all",
     "volume_difference",
     "wilson",
+    "within_one_bin",
 ]
 
 _HOMES = {
@@ -223,16 +245,27 @@ _HOMES = {
     "agreement": ("f1_score", "hand_till", "kappa", "matthews", "top_k_accuracy"),
     "calibration": ("Reliability", "brier", "expected_calibration_error", "reliability"),
     "comparing": ("Difference", "McNemar", "holm", "mcnemar", "paired_bootstrap", "permutation_test"),
+    "counting": (
+        "EmptyFilter",
+        "count_bin",
+        "empty_filter_curve",
+        "empty_threshold",
+        "exact",
+        "mae",
+        "mcrmse",
+        "rmse",
+        "set_jaccard",
+        "within_one_bin",
+    ),
     "curves": ("Band", "Curve", "precision_recall_band", "precision_recall_curve", "roc_band", "roc_curve"),
     "decisions": (
         "DecisionCurve",
         "OperatingPoint",
         "decision_curve",
         "net_benefit",
-        "operating_points",
+        "operating_point_table",
         "treat_all",
     ),
-    "delong": ("DeLong", "PairedDeLong", "delong", "paired_delong"),
     "discrimination": ("auroc", "average_precision"),
     "evaluating": ("evaluate",),
     "intervals": ("Interval", "bca_interval", "expanded_interval", "group_bootstrap", "percentile_interval"),
@@ -257,6 +290,7 @@ _HOMES = {
     "readers": ("AgainstReaders", "against_readers", "majority"),
     "recalibration": ("Recalibration", "read_recalibration", "recalibrate"),
     "results": ("Evaluation", "Result"),
+    "roc_tests": ("DeLong", "PairedDeLong", "delong", "paired_delong"),
     "scaling": (
         "Isotonic",
         "Temperature",
@@ -266,7 +300,7 @@ _HOMES = {
         "fit_temperature",
     ),
     "segmentation": ("segmentation_score",),
-    "subgroups": ("Subgroups", "subgroups"),
+    "subgrouping": ("Subgroups", "subgroups"),
     "submissions": ("Submission", "read_submission"),
     "surfaces": (
         "Surfaces",

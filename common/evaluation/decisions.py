@@ -37,7 +37,7 @@ __all__ = [
     "Share",
     "decision_curve",
     "net_benefit",
-    "operating_points",
+    "operating_point_table",
     "treat_all",
 ]
 
@@ -240,7 +240,7 @@ class OperatingPoint:
     reason: str = ""
 
 
-def operating_points(
+def operating_point_table(
     y: npt.ArrayLike,
     s: npt.ArrayLike,
     thresholds: Sequence[float | Threshold],

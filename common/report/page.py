@@ -23,7 +23,7 @@ from graftwork.common.report.submitted_page import SubmittedPage
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation import Evaluation, Protocol
-    from graftwork.common.evaluation.subgroups import Subgroups
+    from graftwork.common.evaluation.subgrouping import Subgroups
     from graftwork.common.evaluation.submissions import Submission
     from graftwork.common.runs import Run
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from graftwork.common.evaluation import Evaluation, Protocol, Result
-    from graftwork.common.evaluation.subgroups import Subgroups
+    from graftwork.common.evaluation.subgrouping import Subgroups
     from graftwork.common.evaluation.submissions import Submission
 
 __all__ = ["SubmittedPage"]

@@ -33,7 +33,7 @@ from graftwork.terminal import (
 if TYPE_CHECKING:
     from graftwork.common.doctor import Checkup, Place
     from graftwork.common.evaluation.results import Evaluation, Result
-    from graftwork.common.evaluation.subgroups import Subgroups
+    from graftwork.common.evaluation.subgrouping import Subgroups
     from graftwork.common.predicting import Outcome
 
 __all__ = ["app", "main"]
