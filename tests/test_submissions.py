@@ -273,8 +273,34 @@ def test_the_command_line_says_it_in_words_in_json_and_as_a_page(
 
 def test_protocols_are_named_with_or_without_their_domain() -> None:
     wanted = ("nih14-official", "chexnet-random", "chexpert", "isic2018-task3", "isic2019", "isic2020", "isic2024-pauc",
-              "lgg-buda", "wilds-iwildcam", "serengeti", "empty-filter")  # fmt: skip
+              "lgg-buda", "wilds-iwildcam", "serengeti", "empty-filter", "iwildcam2022-counts", "brats2020",
+              "brats2023-lesionwise", "brats2024", "isic2018-task1-masks")  # fmt: skip
     for name in wanted:
         full = next(each for each in names("protocols") if each.endswith(f"/{name}"))
         assert protocol(name) == protocol(full)
         assert show(f"protocol/{name}").text.startswith(f"## {protocol(name).title}")
+
+
+def test_counts_of_sequences(tmp_path: Path) -> None:
+    truth = pd.DataFrame({"id": list("abcdef"), "count": [0, 1, 2, 3, 4, 10], "location": list("xxyyzz")})
+    predicted = pd.DataFrame({"id": list("fedcba"), "predicted": [7, 4, 3, 1, 1, 0]})
+    truth.to_csv(tmp_path / "t.csv", index=False)
+    predicted.to_csv(tmp_path / "p.csv", index=False)
+    how: dict[str, Any] = {"truth": tmp_path / "t.csv", "group": "location", "bootstrap": 100}
+    found = evaluate_file(tmp_path / "p.csv", "iwildcam2022-counts", **how).evaluation
+    error = found.result("count_error")
+    assert (error.value, error.n, error.groups) == (pytest.approx(4 / 6), 6, 3)
+    assert error.low <= error.value <= error.high
+    assert found.result("count_exact").value == pytest.approx(4 / 6)
+    assert found.result("count_rmse").value == pytest.approx(np.sqrt(10 / 6))
+    predicted[:5].to_csv(tmp_path / "p.csv", index=False)
+    with pytest.raises(TableError, match="have no prediction"):
+        evaluate_file(tmp_path / "p.csv", "iwildcam2022-counts", **how)
+    predicted.astype(object).assign(predicted=[7, 4, 3, -1, "many", 0]).to_csv(
+        tmp_path / "p.csv", index=False
+    )
+    with pytest.raises(TableError, match="predicted is not a number of 0 or more: 2 of 6"):
+        evaluate_file(tmp_path / "p.csv", "iwildcam2022-counts", **how)
+    truth.assign(count=[0, 1.5, 2, 3, 4, 10]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(TableError, match="not a whole number"):
+        evaluate_file(tmp_path / "p.csv", "iwildcam2022-counts", **how)

@@ -11,6 +11,7 @@ import numpy as np
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.cells import Cell, Resampling, results_of
+from graftwork.common.evaluation.counts import Counted, counted_cells, read_counts
 from graftwork.common.evaluation.intervals import count_of
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE
 from graftwork.common.evaluation.metrics import asked, lack, measure
@@ -33,7 +34,7 @@ ThresholdLike: TypeAlias = str | float | Threshold | Sequence[Threshold] | None
 class _Found:
     """What is to be judged, what is to be had of it (see `results_of`), and what must be said."""
 
-    cases: Cases | Masks
+    cases: Cases | Masks | Counted
     table: Mapping[str, tuple[int, Sequence[Cell]]]
     notes: tuple[str, ...]
     thresholds: tuple[Threshold, ...] = ()
@@ -78,7 +79,12 @@ def evaluate(
     _fits(target, protocol)
     grouped = has_groups(predictions, group)
     name = protocol.group if grouped else "case"
-    if target.kind == "segmentation":
+    if target.kind == "counts":
+        counted = read_counts(predictions, part, group=group)
+        said = (f"{count_of(counted.excluded, protocol.unit)} without a known number left out.",)
+        table = {each: (len(counted), counted_cells(each, counted)) for each in protocol.metrics}
+        found = _Found(counted, table, said if counted.excluded else ())
+    elif target.kind == "segmentation":
         found = _of_masks(predictions, target, protocol, part, group)
     else:
         if target.kind not in EXCLUSIVE:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-__all__ = ["EXCLUSIVE", "FOLDERS", "METRICS", "SCORED", "MetricText"]
+__all__ = ["COUNTS", "EXCLUSIVE", "FOLDERS", "METRICS", "SCORED", "MetricText"]
 
 SCORED = ("binary", "multi-class", "multi-label", "ordinal")  # kinds of targets that are told by scores
+COUNTS = ("counts",)  # a whole number a case
 FOLDERS = ("masks in folders",)  # what only two folders of masks tell
 EXCLUSIVE = ("multi-class", "ordinal")  # of these, one of several classes: the one with the largest score
 
@@ -165,6 +166,23 @@ METRICS: Mapping[str, MetricText] = MappingProxyType(
             "lower",
             unit="of the true volume",
             kinds=("segmentation",),
+        ),
+        "count_exact": MetricText(
+            "exact counts", "the share of cases whose number is the predicted one", kinds=COUNTS
+        ),
+        "count_error": MetricText(
+            "mean absolute error of counts",
+            "the mean absolute difference of the predicted and the true number",
+            "lower",
+            unit="animals or things counted",
+            kinds=COUNTS,
+        ),
+        "count_rmse": MetricText(
+            "root mean squared error of counts",
+            "the root of the mean squared difference of the predicted and the true number",
+            "lower",
+            unit="animals or things counted",
+            kinds=COUNTS,
         ),
         "least_jaccard": MetricText(
             "Jaccard index, 0 below 0.65",

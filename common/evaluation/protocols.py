@@ -14,7 +14,7 @@ from graftwork.common.evaluation.metric_texts import EXCLUSIVE, METRICS, SCORED,
 
 __all__ = ["METRICS", "MetricText", "Protocol", "Published", "plural"]
 
-_KINDS = (*SCORED, "segmentation")
+_KINDS = (*SCORED, "segmentation", "counts")
 
 _DECISIONS = frozenset(
     {
@@ -88,7 +88,7 @@ class Protocol:
     title: str
     source: str
     unit: str
-    kind: Literal["binary", "multi-class", "multi-label", "ordinal", "segmentation"]
+    kind: Literal["binary", "multi-class", "multi-label", "ordinal", "segmentation", "counts"]
     primary: str
     metrics: tuple[str, ...]
     aggregation: str = ""
@@ -234,6 +234,7 @@ class Protocol:
         both = "are 1" if self.empty == "one" else "are undefined, and the unit is left out and counted"
         many = {
             "binary": "",
+            "counts": "",
             "multi-class": one,
             "ordinal": one,
             "segmentation": f"{one} Where neither truth nor prediction holds a class, its Dice coefficient and "

@@ -107,8 +107,9 @@ def read_submission(
     labels = scores if truth is None else read_predictions(truth)
     source = str(Path(predictions))
     faults: list[str] = []
-    classes = protocol.classes or _classes_of(scores)
-    if not classes:
+    counts = protocol.kind == "counts"
+    classes = protocol.classes or (() if counts else _classes_of(scores))
+    if not classes and not counts:
         raise TableError("the protocol fixes no classes, and there is no column score_<class>", where=source)
     case = _column(scores, CASES)
     place = _column(labels, [case, *CASES])  # one of the same name, where there is one
@@ -143,7 +144,10 @@ def read_submission(
         else:
             ways = [f"{word}_{name}" for word in _SCORE[:3]] + ([name] if apart else [])
             faults.append(f"no column has the scores of {name}: it is called {', '.join(ways)}")
-    made |= _truth(joined, protocol.kind, classes, apart, faults)
+    if counts:
+        made |= _counts(scores, joined, apart, faults)
+    else:
+        made |= _truth(joined, protocol.kind, classes, apart, faults)
     told = _group(scores, joined, group, faults)
     if told is not None:
         made["group"] = told
@@ -273,6 +277,23 @@ def _truth(
         f"no column has the truth: a column a class, or one of {shown(_TRUTH)}; there are {_there(labels)}"
     )
     return {}
+
+
+def _counts(scores: pd.DataFrame, labels: pd.DataFrame, apart: bool, faults: list[str]) -> dict[str, Any]:
+    """The predicted and the true number of each case."""
+    found = {}
+    for what, frame, known in (
+        ("predicted", scores, ["predicted", "prediction", *(["count", "predicted count"] if apart else [])]),
+        ("target", labels, [*_TRUTH, *(["count"] if apart else [])]),
+    ):
+        column = _column(frame, known)
+        if column:
+            found[what] = frame[column].to_numpy()
+        else:
+            faults.append(
+                f"no column has the {what} number: it is called {shown(known)}; there are {_there(frame)}"
+            )
+    return found
 
 
 def _binary(column: pd.Series[Any], classes: Sequence[str], name: str, case: Any, faults: list[str]) -> Any:

@@ -221,4 +221,21 @@ PROTOCOLS = (
         by="event",
         pooling="max",
     ),
+    Protocol(
+        name="iwildcam2022-counts",
+        version=1,
+        title="Animals counted in sequences, iWildCam 2022",
+        source="iWildCam 2022 competition, mean absolute error over sequences",
+        unit="sequence",
+        kind="counts",
+        primary="count_exact",
+        metrics=("count_error", "count_exact", "count_rmse"),
+        labels="Every sequence has a number of animals, 0 where it is empty; every sequence needs a prediction.",
+        notes=(
+            _LOCATIONS,
+            "The competition ranked by the mean absolute error, where lower is better; the primary metric here is the "
+            "share of exact counts, as protocols rank by a metric that is better when higher.",
+        ),
+        group="location",
+    ),
 )
