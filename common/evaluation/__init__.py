@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         risk_coverage,
     )
     from graftwork.common.evaluation.agreement import f1_score, hand_till, kappa, matthews, top_k_accuracy
+    from graftwork.common.evaluation.area_intervals import DeLong, PairedDeLong, delong, paired_delong
     from graftwork.common.evaluation.calibration import (
         Reliability,
         brier,
@@ -95,7 +96,6 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.readers import AgainstReaders, against_readers, majority
     from graftwork.common.evaluation.recalibration import Recalibration, read_recalibration, recalibrate
     from graftwork.common.evaluation.results import Evaluation, Result
-    from graftwork.common.evaluation.roc_tests import DeLong, PairedDeLong, delong, paired_delong
     from graftwork.common.evaluation.scaling import (
         Isotonic,
         Temperature,
@@ -243,6 +243,7 @@ _HOMES = {
         "risk_coverage",
     ),
     "agreement": ("f1_score", "hand_till", "kappa", "matthews", "top_k_accuracy"),
+    "area_intervals": ("DeLong", "PairedDeLong", "delong", "paired_delong"),
     "calibration": ("Reliability", "brier", "expected_calibration_error", "reliability"),
     "comparing": ("Difference", "McNemar", "holm", "mcnemar", "paired_bootstrap", "permutation_test"),
     "counting": (
@@ -290,7 +291,6 @@ _HOMES = {
     "readers": ("AgainstReaders", "against_readers", "majority"),
     "recalibration": ("Recalibration", "read_recalibration", "recalibrate"),
     "results": ("Evaluation", "Result"),
-    "roc_tests": ("DeLong", "PairedDeLong", "delong", "paired_delong"),
     "scaling": (
         "Isotonic",
         "Temperature",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graftwork.common.errors import TableError
+from graftwork.common.evaluation.area_intervals import paired_delong
 from graftwork.common.evaluation.arrays import BoolArray, FloatArray
 from graftwork.common.evaluation.cells import Cell
 from graftwork.common.evaluation.comparing import Difference, difference_of, holm, mcnemar
@@ -18,7 +19,6 @@ from graftwork.common.evaluation.intervals import replicate, too_few
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE
 from graftwork.common.evaluation.operating_points import mean_of_defined
 from graftwork.common.evaluation.predictions import Cases, Question, TargetLike, read_cases
-from graftwork.common.evaluation.roc_tests import paired_delong
 from graftwork.common.evaluation.tables import shown
 
 if TYPE_CHECKING:
