@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.paired import Comparison
     from graftwork.common.evaluation.recalibration import Recalibration
     from graftwork.common.evaluation.results import Evaluation
+    from graftwork.common.evaluation.shortcuts import Shortcut
     from graftwork.common.evaluation.subgrouping import Subgroups
 
 __all__ = ["Judged", "calibrate", "compare", "evaluate_file", "evaluate_masks"]
@@ -28,17 +29,23 @@ class Judged:
     Attributes:
         evaluation: the numbers. subgroups: of each covariate that was asked for.
         report: the page that was written; None where none was asked for.
+        shortcuts: whether scores tell the covariates; what is suspected stands in the evaluation's notes too.
     """
 
     evaluation: Evaluation
     subgroups: tuple[Subgroups, ...] = ()
     report: Path | None = None
+    shortcuts: tuple[Shortcut, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; NaN becomes null, beside which the reason stands."""
         from graftwork.common.evaluation.results import plain
 
-        return {**self.evaluation.to_json(), "subgroups": [plain(each) for each in self.subgroups]}
+        return {
+            **self.evaluation.to_json(),
+            "subgroups": [plain(each) for each in self.subgroups],
+            "shortcuts": [plain(each) for each in self.shortcuts],
+        }
 
 
 def evaluate_file(
@@ -77,6 +84,7 @@ def evaluate_file(
     from graftwork.common import domain
     from graftwork.common.evaluation.evaluating import evaluate
     from graftwork.common.evaluation.recalibration import read_recalibration
+    from graftwork.common.evaluation.shortcuts import source_probe
     from graftwork.common.evaluation.subgrouping import subgroups
     from graftwork.common.evaluation.submissions import read_submission
 
@@ -99,12 +107,15 @@ def evaluate_file(
     )
     evaluation = replace(evaluation, notes=(*said, *evaluation.notes))
     several = subgroups(found.table, found.target, convention, evaluation, by) if by else ()
+    probed = source_probe(found.table, found.target, convention, evaluation, by) if by else ()
+    warnings = [each.sentence() for each in probed if each.suspected]
+    evaluation = replace(evaluation, notes=(*evaluation.notes, *warnings))
     page = None
     if report is not None:
         from graftwork.common.report import evaluation_report
 
         page = evaluation_report(found, convention, evaluation, several, Path(report))
-    return Judged(evaluation, several, page)
+    return Judged(evaluation, several, page, probed)
 
 
 def calibrate(

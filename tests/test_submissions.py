@@ -304,3 +304,32 @@ def test_counts_of_sequences(tmp_path: Path) -> None:
     truth.assign(count=[0, 1.5, 2, 3, 4, 10]).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(TableError, match="not a whole number"):
         evaluate_file(tmp_path / "p.csv", "iwildcam2022-counts", **how)
+
+
+def test_a_score_that_knows_the_source_is_warned_of(tables: tuple[Path, Path]) -> None:
+    """Women are ill more often here, and the score of the well is higher for them too: the mark of a shortcut."""
+    rng = np.random.default_rng(3)
+    labels = pd.read_csv(tables[1])
+    copies = [labels.copy() for _ in range(4)]
+    for k, copy in enumerate(copies):
+        copy["image_name"] += str(k)
+        copy["patient_id"] += str(k)
+    labels = pd.concat(copies)
+    women = labels["sex"] == "f"
+    labels["target"] = (rng.random(len(labels)) < np.where(women, 0.7, 0.2)).astype(int)
+    labels.to_csv(tables[1], index=False)
+    how: dict[str, Any] = {"truth": tables[1], "group": "patient_id", "by": ["sex"], "bootstrap": 200}
+    scores = {"blind": 0.5 * labels["target"] + 0.4 * rng.random(len(labels)),
+              "seeing": 0.3 * labels["target"] + 0.3 * women + 0.4 * rng.random(len(labels))}  # fmt: skip
+    for name, score in scores.items():
+        pd.DataFrame({"isic_id": labels["image_name"], "score": score}).to_csv(tables[0], index=False)
+        found = evaluate_file(tables[0], "isic2020", **how)
+        (probe,) = found.shortcuts
+        assert (probe.covariate, probe.value) == ("sex", "f") and probe.difference.low > 0
+        assert (
+            probe.there == labels["target"][women].mean()
+            and probe.elsewhere == labels["target"][~women].mean()
+        )
+        assert probe.suspected == (name == "seeing")
+        assert any("A shortcut is possible" in note for note in found.evaluation.notes) == (name == "seeing")
+        assert 0.5 <= probe.area <= 1 and probe.interval.low <= probe.area <= probe.interval.high

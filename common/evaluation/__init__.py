@@ -105,6 +105,7 @@ if TYPE_CHECKING:
         fit_temperature,
     )
     from graftwork.common.evaluation.segmentation import segmentation_score
+    from graftwork.common.evaluation.shortcuts import Shortcut, source_probe
     from graftwork.common.evaluation.subgrouping import Subgroups, subgroups
     from graftwork.common.evaluation.submissions import Submission, read_submission
     from graftwork.common.evaluation.surfaces import (
@@ -146,6 +147,7 @@ __all__ = [
     "Reliability",
     "Result",
     "RiskCoverage",
+    "Shortcut",
     "SubRegion",
     "Subgroups",
     "Submission",
@@ -221,6 +223,7 @@ __all__ = [
     "sensitivity",
     "sensitivity_at_specificity",
     "set_jaccard",
+    "source_probe",
     "specificity",
     "specificity_at_sensitivity",
     "subgroups",
@@ -300,6 +303,7 @@ _HOMES = {
         "fit_temperature",
     ),
     "segmentation": ("segmentation_score",),
+    "shortcuts": ("Shortcut", "source_probe"),
     "subgrouping": ("Subgroups", "subgroups"),
     "submissions": ("Submission", "read_submission"),
     "surfaces": (

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.protocols import Protocol
     from graftwork.common.evaluation.results import Evaluation, Result
 
-__all__ = ["SMALLEST", "Gap", "Subgroup", "Subgroups", "subgroups"]
+__all__ = ["SMALLEST", "Gap", "Subgroup", "Subgroups", "subgroups", "values_of"]
 
 SMALLEST = (
     10  # groups (patients) below which a subgroup is not shown: too few to judge, and they could be known
@@ -112,12 +112,12 @@ def subgroups(
     )  # fmt: skip
     found = []
     for name in covariates:
-        values = _values(predictions, name, evaluation.part, cases, protocol.by)
+        values = values_of(predictions, name, evaluation.part, cases, protocol.by)
         found.append(_of_one(name, values, cases, protocol, evaluation, how, smallest))
     return tuple(found)
 
 
-def _values(frame: pd.DataFrame, name: str, part: str, cases: Cases, by: str) -> Array:
+def values_of(frame: pd.DataFrame, name: str, part: str, cases: Cases, by: str) -> Array:
     """The value of each case, or of what was put together; several in one unit are told as such."""
     rows = frame[text_of(frame["part"]) == part]
     units = text_of(rows[by if by else "case"]).astype(str)
