@@ -84,7 +84,7 @@ def evaluate_file(
     from graftwork.common import domain
     from graftwork.common.evaluation.evaluating import evaluate
     from graftwork.common.evaluation.recalibration import read_recalibration
-    from graftwork.common.evaluation.shortcuts import source_probe
+    from graftwork.common.evaluation.shortcuts import source_probe, warnings_of
     from graftwork.common.evaluation.subgrouping import subgroups
     from graftwork.common.evaluation.submissions import read_submission
 
@@ -108,8 +108,7 @@ def evaluate_file(
     evaluation = replace(evaluation, notes=(*said, *evaluation.notes))
     several = subgroups(found.table, found.target, convention, evaluation, by) if by else ()
     probed = source_probe(found.table, found.target, convention, evaluation, by) if by else ()
-    warnings = [each.sentence() for each in probed if each.suspected]
-    evaluation = replace(evaluation, notes=(*evaluation.notes, *warnings))
+    evaluation = replace(evaluation, notes=(*evaluation.notes, *warnings_of(probed)))
     page = None
     if report is not None:
         from graftwork.common.report import evaluation_report

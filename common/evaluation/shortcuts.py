@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.protocols import Protocol
     from graftwork.common.evaluation.results import Evaluation
 
-__all__ = ["Shortcut", "source_probe"]
+__all__ = ["Shortcut", "source_probe", "warnings_of"]
 
 TOLD = 0.6  # an area above it, by its whole interval, says that the source is told from the score
 
@@ -52,15 +52,27 @@ class Shortcut:
         apart = self.difference
         return self.interval.low > TOLD and (apart.low > 0 or apart.high < 0)
 
-    def sentence(self) -> str:
-        """The warning, with its numbers."""
-        of = f" of {self.label}" if self.label else ""
+    def describe(self) -> str:
+        """The numbers, in words."""
+        of = f"{self.label}, " if self.label else ""
         return (
-            f"A shortcut is possible: among cases without the class, the score{of} tells {self.covariate} {self.value} "
-            f"from others (AUROC {self.area:.3f}, {self.interval.low:.3f} to {self.interval.high:.3f}), and the class "
-            f"is {100 * self.there:.1f} % there and {100 * self.elsewhere:.1f} % elsewhere. Part of the performance "
-            "may be knowledge of the source."
+            f"{of}AUROC {self.area:.3f} ({self.interval.low:.3f} to {self.interval.high:.3f}), class "
+            f"{100 * self.there:.1f} % there, {100 * self.elsewhere:.1f} % elsewhere"
         )
+
+
+def warnings_of(probed: Sequence[Shortcut]) -> list[str]:
+    """A sentence for each value of a covariate of which a shortcut is suspected, with the classes."""
+    by_value: dict[tuple[str, str], list[Shortcut]] = {}
+    for each in probed:
+        if each.suspected:
+            by_value.setdefault((each.covariate, each.value), []).append(each)
+    return [
+        f"A shortcut is possible: among cases without the class, scores tell {covariate} {value} from others, and the "
+        f"class goes with it ({'; '.join(each.describe() for each in found)}). Part of the performance may be knowledge "
+        "of the source."
+        for (covariate, value), found in by_value.items()
+    ]
 
 
 def source_probe(
