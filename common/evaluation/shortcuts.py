@@ -69,8 +69,8 @@ def warnings_of(probed: Sequence[Shortcut]) -> list[str]:
             by_value.setdefault((each.covariate, each.value), []).append(each)
     return [
         f"A shortcut is possible: among cases without the class, scores tell {covariate} {value} from others, and the "
-        f"class goes with it ({'; '.join(each.describe() for each in found)}). Part of the performance may be knowledge "
-        "of the source."
+        f"class goes with it ({'; '.join(each.describe() for each in found)}). Part of the performance may be "
+        "knowledge of the source."
         for (covariate, value), found in by_value.items()
     ]
 
