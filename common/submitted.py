@@ -58,6 +58,8 @@ def evaluate_file(
     part: str = "test",
     threshold: float | None = None,
     only_predicted: bool = False,
+    uncertain: str = "",
+    blank: str = "",
     calibration: Words | None = None,
     bootstrap: int = 2000,
     seed: int = 0,
@@ -73,6 +75,7 @@ def evaluate_file(
         part: that is evaluated, where the table has a column `part`; without one every case is.
         threshold: fixed beforehand; None: chosen on the part `validation`, where there is one.
         only_predicted: judge the predicted cases where `truth` has more.
+        uncertain, blank: what labels of -1 and empty labels are; see `read_submission`.
         calibration: a file that `calibrate` wrote: its scaling and its thresholds are used.
         bootstrap, seed: replicates of the groups and their seed.
         report: an .html file to write the report to.
@@ -89,7 +92,15 @@ def evaluate_file(
     from graftwork.common.evaluation.submissions import read_submission
 
     convention = domain.protocol(protocol)
-    found = read_submission(predictions, convention, truth=truth, group=group, only_predicted=only_predicted)
+    found = read_submission(
+        predictions,
+        convention,
+        truth=truth,
+        group=group,
+        only_predicted=only_predicted,
+        uncertain=uncertain,
+        blank=blank,
+    )
     if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
         raise UsageError("the report is a page, an .html file", where=str(report))
     chosen: Any = threshold

@@ -333,3 +333,32 @@ def test_a_score_that_knows_the_source_is_warned_of(tables: tuple[Path, Path]) -
         assert probe.suspected == (name == "seeing")
         assert any("A shortcut is possible" in note for note in found.evaluation.notes) == (name == "seeing")
         assert 0.5 <= probe.area <= 1 and probe.interval.low <= probe.area <= probe.interval.high
+
+
+def test_uncertain_and_empty_labels_are_what_the_policy_says(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"case": [str(n) for n in range(60)], "study": [str(n) for n in range(60)]})
+    labels = rng.choice([0.0, 1.0, -1.0, np.nan], (60, 5))
+    for k, name in enumerate(TASKS):
+        frame[f"score_{name}"] = rng.random(60)
+        frame[f"target_{name}"] = labels[:, k]
+    file = tmp_path / "p.csv"
+    frame.to_csv(file, index=False)
+    with pytest.raises(TableError, match="name a policy for other labels"):
+        evaluate_file(file, "chexpert", bootstrap=20)
+    for policy, value in (("ignore", np.nan), ("zero", 0.0), ("one", 1.0)):
+        found = evaluate_file(file, "chexpert", bootstrap=20, uncertain=policy).evaluation
+        truth = np.where(labels[:, 3] == -1, value, labels[:, 3])
+        known = ~np.isnan(truth)
+        edema = found.result("auroc", "Edema")
+        assert edema.value == auroc(truth[known], frame["score_Edema"][known]) and edema.n == known.sum()
+        assert f"policy {policy}: {(labels == -1).sum()} of them" in " ".join(found.notes)
+    mixed = evaluate_file(
+        file, "chexpert", bootstrap=20, uncertain="Edema=one,Atelectasis=zero,Cardiomegaly=ignore,Consolidation=ignore,"
+        "Pleural Effusion=ignore", blank="zero",
+    ).evaluation  # fmt: skip
+    truth = np.nan_to_num(np.where(labels[:, 3] == -1, 1.0, labels[:, 3]), nan=0.0)
+    assert mixed.result("auroc", "Edema").value == auroc(truth, frame["score_Edema"])
+    for wrong in ("maybe", "Fracture=one"):
+        with pytest.raises(UsageError, match="is no policy"):
+            evaluate_file(file, "chexpert", uncertain=wrong)

@@ -79,6 +79,8 @@ def read_submission(
     truth: str | os.PathLike[str] | None = None,
     group: str = "",
     only_predicted: bool = False,
+    uncertain: str = "",
+    blank: str = "",
 ) -> Submission:
     """Read predictions of any program for a protocol.
 
@@ -89,6 +91,9 @@ def read_submission(
         truth: a table with the same cases: a column a class of 0, 1 (or nothing), one with the class by name, or
             one that lists findings (`Finding Labels`, separated by `|`).
         group: the column whose equal values belong together, in either table; empty: `group`, where there is one.
+        uncertain: what an uncertain label (-1) is, of labels that do not exclude each other: "ignore" (unknown),
+            "zero" or "one"; for single classes "Edema=one,Atelectasis=zero". Without it -1 is a fault.
+        blank: what an empty label is: "ignore", the default, or "zero" (not mentioned is not there); by class as well.
         only_predicted: judge the predicted cases where `truth` has more. Without it a case that is missing is a
             fault, since leaving out the hard ones would raise every number.
 
@@ -148,6 +153,9 @@ def read_submission(
         made |= _counts(scores, joined, apart, faults)
     else:
         made |= _truth(joined, protocol.kind, classes, apart, faults)
+    for word, value in (("uncertain", uncertain), ("blank", blank)):
+        if value:
+            notes.append(_told_apart(made, protocol.kind, classes, word, value))
     told = _group(scores, joined, group, faults)
     if told is not None:
         made["group"] = told
@@ -277,6 +285,36 @@ def _truth(
         f"no column has the truth: a column a class, or one of {shown(_TRUTH)}; there are {_there(labels)}"
     )
     return {}
+
+
+def _told_apart(made: dict[str, Any], kind: str, classes: Sequence[str], word: str, policy: str) -> str:
+    """Labels of -1, or empty ones, become what a policy says; returns what was done, for a reader."""
+    allowed = {"ignore": np.nan, "zero": 0.0, **({"one": 1.0} if word == "uncertain" else {})}
+    parts = (
+        dict(each.partition("=")[::2] for each in policy.split(","))
+        if "=" in policy
+        else dict.fromkeys(classes, policy)
+    )
+    odd = [each for each in parts if each not in classes] + [
+        each for each in parts.values() if each not in allowed
+    ]
+    if kind != "multi-label" or odd:
+        raise UsageError(
+            f"{policy!r} is no policy of {kind} targets here; there are {', '.join(allowed)}, or CLASS=POLICY by comma",
+            where=word,
+        )
+    changed = 0
+    for name, what in parts.items():
+        column = f"target_{name}"
+        if column in made:
+            import pandas as pd
+
+            values, _ = numbers(pd.Series(made[column]))
+            here = values == -1 if word == "uncertain" else np.isnan(values)
+            made[column] = np.where(here, allowed[what], made[column])
+            changed += int(here.sum())
+    what = "Uncertain" if word == "uncertain" else "Empty"
+    return f"{what} labels were taken by the policy {policy}: {changed:,} of them."
 
 
 def _counts(scores: pd.DataFrame, labels: pd.DataFrame, apart: bool, faults: list[str]) -> dict[str, Any]:

@@ -473,6 +473,16 @@ def evaluate(
     only_predicted: OnlyPredicted = False,
     bootstrap: Bootstrap = 2000,
     seed: Seed = 0,
+    uncertain: Annotated[
+        str,
+        typer.Option(
+            "--uncertain", metavar="POLICY", help="Labels of -1: ignore, zero or one, or CLASS=POLICY,..."
+        ),
+    ] = "",
+    blank: Annotated[
+        str,
+        typer.Option("--blank", metavar="POLICY", help="Empty labels: ignore or zero, or CLASS=POLICY,..."),
+    ] = "",
     calibration: Annotated[
         Path | None,
         typer.Option("--calibration", metavar="FILE", help="As `calibrate` wrote it: used on the scores."),
@@ -526,8 +536,8 @@ def evaluate(
             )
         judged = verbs.evaluate_file(
             run, protocol, truth=truth, group=group, by=[each for each in by.split(",") if each], part=part,
-            threshold=threshold, only_predicted=only_predicted, calibration=calibration, bootstrap=bootstrap,
-            seed=seed, report=report,
+            threshold=threshold, only_predicted=only_predicted, uncertain=uncertain, blank=blank,
+            calibration=calibration, bootstrap=bootstrap, seed=seed, report=report,
         )  # fmt: skip
         if as_json:
             return say_json(judged.to_json())
