@@ -93,6 +93,8 @@ class Domain:
         cards: the folder of its data cards, `<dataset>.md`.
         formats: files that its people exchange predictions in: name, as `predict --format` takes it, to
             "module:function"; see `graftwork.common.predicting.formats`.
+        readers: of such files, ending (".json") to "module:function", which takes a path and returns a table of scores
+            for `evaluate`: one row a case. Cases that were not processed are no rows; `attrs["failed"]` names them.
     """
 
     name: str
@@ -102,10 +104,12 @@ class Domain:
     recipes: Traversable | Path
     cards: Traversable | Path
     formats: Mapping[str, str] = field(default_factory=dict)
+    readers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "datasets", MappingProxyType(dict(self.datasets)))
         object.__setattr__(self, "formats", MappingProxyType(dict(self.formats)))
+        object.__setattr__(self, "readers", MappingProxyType(dict(self.readers)))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,7 +69,8 @@ def evaluate_file(
     """Judge predictions of any program by a protocol.
 
     Args:
-        predictions: CSV or Parquet, see `graftwork.common.evaluation.submissions`.
+        predictions: CSV, Parquet, or a format of a domain (MegaDetector's JSON); its columns: see
+            `graftwork.common.evaluation.submissions`.
         protocol: its name, with or without its domain.
         truth: a table of its own with the truth. group: the column that says the group.
         by: covariates, in either table, whose subgroups are judged too.
@@ -93,7 +95,7 @@ def evaluate_file(
 
     convention = domain.protocol(protocol)
     found = read_submission(
-        predictions,
+        _scores(predictions),
         convention,
         truth=truth,
         group=group,
@@ -128,6 +130,19 @@ def evaluate_file(
     return Judged(evaluation, several, page, probed)
 
 
+def _scores(predictions: Words) -> Any:
+    """The table that a domain's reader makes of a file of its people; a path of any other file as it is."""
+    from graftwork.common import domain
+
+    file = os.fspath(predictions)
+    for name in domain.domains():
+        for ending, path in domain.domain(name).readers.items():
+            if file.lower().endswith(ending):
+                module, _, function = path.partition(":")
+                return getattr(import_module(module), function)(file)
+    return predictions
+
+
 def calibrate(
     predictions: Words,
     protocol: str,
@@ -158,7 +173,9 @@ def calibrate(
     from graftwork.common.evaluation.submissions import read_submission
 
     convention = domain.protocol(protocol)
-    found = read_submission(predictions, convention, truth=truth, group=group, only_predicted=only_predicted)
+    found = read_submission(
+        _scores(predictions), convention, truth=truth, group=group, only_predicted=only_predicted
+    )
     local = recalibrate(
         found.table, found.target, convention, method=method, rule=rule, target_value=target_value
     )
@@ -247,7 +264,7 @@ def compare(
 
     convention = domain.protocol(protocol)
     one, other = (
-        read_submission(each, convention, truth=truth, group=group, only_predicted=only_predicted)
+        read_submission(_scores(each), convention, truth=truth, group=group, only_predicted=only_predicted)
         for each in (first, second)
     )
     return pair(

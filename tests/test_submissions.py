@@ -362,3 +362,33 @@ def test_uncertain_and_empty_labels_are_what_the_policy_says(tmp_path: Path) -> 
     for wrong in ("maybe", "Fracture=one"):
         with pytest.raises(UsageError, match="is no policy"):
             evaluate_file(file, "chexpert", uncertain=wrong)
+
+
+def test_results_of_megadetector_are_judged_by_event_at_a_threshold_of_other_places(tmp_path: Path) -> None:
+    """40 events of two frames at 10 places; one frame could not be read; half of the places choose the threshold."""
+    rng = np.random.default_rng(4)
+    rows, images = [], []
+    for n in range(80):
+        event, place = n // 2, n // 8
+        animal = event % 2
+        name = f"place {place}/frame {n}.jpg"
+        rows.append((name, f"e{event}", f"l{place}", animal, "validation" if place % 2 else "test"))
+        found = [{"category": "1", "conf": round(float(0.5 + 0.4 * rng.random()), 3), "bbox": [0, 0, 1, 1]}]
+        images.append({"file": name, "detections": found if animal else []})
+    images[3] = {"file": images[3]["file"], "failure": "cannot be read", "detections": None}
+    content = {"info": {"format_version": "1.6"}, "detection_categories": {"1": "animal"}, "images": images}
+    (tmp_path / "md.json").write_text(json.dumps(content))
+    labels = pd.DataFrame(rows, columns=["file", "event", "location", "target", "part"])
+    labels.to_csv(tmp_path / "t.csv", index=False)
+    how: dict[str, Any] = {"truth": tmp_path / "t.csv", "group": "location", "bootstrap": 50}
+    found = evaluate_file(tmp_path / "md.json", "empty-filter", **how).evaluation
+    assert (found.n, found.unit, found.groups) == (20, "event", 5)
+    assert found.result("specificity").value == 1.0 and found.result("auroc").value == 1.0
+    assert found.threshold is not None and found.threshold.chosen_on == "validation"
+    assert any("1 cases were not processed" in note for note in found.notes)
+    labels[:70].to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(TableError, match="cases have no truth: 10 of 79"):
+        evaluate_file(tmp_path / "md.json", "empty-filter", **how)
+    (tmp_path / "md.json").write_text("{}")
+    with pytest.raises(TableError, match="not readable as MegaDetector results"):
+        evaluate_file(tmp_path / "md.json", "empty-filter", **how)

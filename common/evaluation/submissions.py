@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +72,7 @@ class Submission:
 
 
 def read_submission(
-    predictions: str | os.PathLike[str],
+    predictions: str | os.PathLike[str] | pd.DataFrame,
     protocol: Protocol,
     *,
     truth: str | os.PathLike[str] | None = None,
@@ -85,8 +84,9 @@ def read_submission(
     """Read predictions of any program for a protocol.
 
     Args:
-        predictions: CSV or Parquet: a case a row (a column such as `case`, `image`, `isic_id`, `Image Index`), a
-            score a class; the truth and the group too, where there is no table `truth`.
+        predictions: CSV or Parquet, or a table that was read from another format: a case a row (a column such as
+            `case`, `image`, `isic_id`, `Image Index`), a score a class; the truth and the group too, where there is no
+            table `truth`.
         protocol: says which classes there are; where it fixes none, they are those of the columns `score_...`.
         truth: a table with the same cases: a column a class of 0, 1 (or nothing), one with the class by name, or
             one that lists findings (`Finding Labels`, separated by `|`).
@@ -108,9 +108,10 @@ def read_submission(
             where=f"protocol {protocol.name!r}",
             remedy="give the folders: `graftwork evaluate seg --truth DIR --predicted DIR`",
         )
-    scores = read_predictions(predictions)
+    scores = read_predictions(predictions) if isinstance(predictions, str | os.PathLike) else predictions
+    failed = scores.attrs.get("failed", ())
     labels = scores if truth is None else read_predictions(truth)
-    source = str(Path(predictions))
+    source = str(scores.attrs.get("source", "predictions"))
     faults: list[str] = []
     counts = protocol.kind == "counts"
     classes = protocol.classes or (() if counts else _classes_of(scores))
@@ -131,6 +132,11 @@ def read_submission(
     if truth is None:
         joined = labels
     else:
+        if failed:
+            labels = labels[~np.isin(text_of(labels[place]).astype(str), list(failed))]
+            notes.append(
+                f"{len(failed):,} cases were not processed; they are left out and judged by nothing."
+            )
         joined = _joined(labels, place, text_of(scores[case]), faults, only_predicted)
         left = len(labels) - len(joined)
         if only_predicted and left > 0:
@@ -139,7 +145,8 @@ def read_submission(
             )
     refuse(scores, faults)
     made: dict[str, Any] = {"case": text_of(scores[case])}
-    made["part"] = text_of(scores["part"]) if "part" in scores else np.full(len(scores), _ONLY, dtype=object)
+    parts = scores if "part" in scores else joined if "part" in joined else None
+    made["part"] = np.full(len(scores), _ONLY, dtype=object) if parts is None else text_of(parts["part"])
     wanted = classes[1:] if protocol.kind == "binary" else classes
     apart = truth is not None
     for name in wanted:

@@ -19,4 +19,5 @@ DOMAIN = Domain(
     recipes=files("graftwork") / "recipes" / "camera_trap",
     cards=files("graftwork") / "data_cards" / "camera_trap",
     formats={"megadetector": "graftwork.domains.camera_trap.megadetector:write"},
+    readers={".json": "graftwork.domains.camera_trap.megadetector:read_scores"},
 )

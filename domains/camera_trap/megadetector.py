@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from graftwork.common.manifest import Target
     from graftwork.common.predicting.formats import Predictions
 
-__all__ = ["FORMAT_VERSION", "read", "write"]
+__all__ = ["FORMAT_VERSION", "read", "read_scores", "write"]
 
 FORMAT_VERSION = "1.6"
 _ANIMAL = "1"
@@ -142,6 +142,21 @@ def read(file: str | os.PathLike[str]) -> pd.DataFrame:
     columns = ["file", "failure", "detections", "animal"]
     columns += [*(f"score_{name}" for name in classes.values()), "predicted"] if classes else []
     return pd.DataFrame(rows, columns=columns)
+
+
+def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
+    """A file of MegaDetector results as scores to be judged: `file` and `score_animal`.
+
+    A picture without a detection has the score 0. One that could not be read has none: it is no row, and
+    `attrs["failed"]` names it.
+    """
+    found = read(file)
+    failed = found["failure"].notna()
+    table = (
+        found[~failed][["file", "animal"]].rename(columns={"animal": "score_animal"}).reset_index(drop=True)
+    )
+    table.attrs = {"source": str(file), "failed": tuple(found["file"][failed])}
+    return table
 
 
 def _row(
