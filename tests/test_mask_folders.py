@@ -18,7 +18,7 @@ from graftwork.common.domain import protocol
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.evaluating import evaluate
 from graftwork.common.evaluation.mask_rules import MaskRules, Region
-from graftwork.common.evaluation.submissions import Question
+from graftwork.common.evaluation.submissions import TableTarget
 from graftwork.common.mask_folders import evaluate_folders, judge_masks, pairs_of
 
 MM = np.diag([1.0, 1.0, 1.0, 1.0])
@@ -176,7 +176,7 @@ def test_a_protocol_of_scores_judges_no_masks_and_the_other_way() -> None:
     with pytest.raises(UsageError, match="does not judge folders"):
         evaluate_folders("x", "y", protocol("isic2020"))
     with pytest.raises(UsageError, match="two folders of masks"):
-        evaluate(pd.DataFrame(), Question("segmentation", ("background", "WT")), protocol("brats2020"))
+        evaluate(pd.DataFrame(), TableTarget("segmentation", ("background", "WT")), protocol("brats2020"))
     with pytest.raises(UsageError, match="cannot be judged"):
         MaskRules(regions=(Region("it", (5,)),), labels=(1,))
 

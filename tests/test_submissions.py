@@ -14,7 +14,7 @@ import pytest
 from graftwork.cli import main
 from graftwork.common.domain import names, protocol
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation import auroc
+from graftwork.common.evaluation import auroc, holm, paired_bootstrap
 from graftwork.common.evaluation.submissions import read_submission
 from graftwork.common.verbs import compare, evaluate_file, show
 
@@ -392,3 +392,40 @@ def test_results_of_megadetector_are_judged_by_event_at_a_threshold_of_other_pla
     (tmp_path / "md.json").write_text("{}")
     with pytest.raises(TableError, match="not readable as MegaDetector results"):
         evaluate_file(tmp_path / "md.json", "empty-filter", **how)
+
+
+def test_a_comparison_is_paired_by_group_and_corrected_over_classes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    frame = pd.DataFrame({"case": [str(n) for n in range(120)], "group": [f"g{n // 3}" for n in range(120)]})
+    frame["study"] = frame["case"]
+    for name in TASKS:
+        frame[f"target_{name}"] = (rng.random(120) < 0.4).astype(int)
+        frame[f"score_{name}"] = np.clip(0.2 * frame[f"target_{name}"] + 0.8 * rng.random(120), 0, 1)
+    other = frame.copy()
+    for name in TASKS:
+        other[f"score_{name}"] = np.clip(frame[f"score_{name}"] * 0.7 + 0.3 * rng.random(120), 0, 1)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    other.to_csv(tmp_path / "b.csv", index=False)
+    found = compare(tmp_path / "a.csv", tmp_path / "b.csv", "chexpert", bootstrap=200, seed=5)
+    areas = [each for each in found.compared if each.metric == "auroc" and each.label]
+    assert [each.label for each in areas] == list(TASKS)
+    assert [each.adjusted for each in areas] == pytest.approx(
+        holm([each.difference.p for each in areas]).tolist()
+    )
+    assert any(each.adjusted > each.difference.p for each in areas)
+    ordered = frame.sort_values("case"), other.sort_values("case")
+    y, a, b = (
+        ordered[k][f"{what}_Edema"].to_numpy() for k, what in ((0, "target"), (0, "score"), (1, "score"))
+    )
+    alone = paired_bootstrap(
+        lambda w: auroc(y, a, weights=w),
+        lambda w: auroc(y, b, weights=w),
+        ordered[0]["group"],
+        replicates=200,
+        seed=5,
+    )
+    edema = next(each for each in areas if each.label == "Edema").difference
+    assert (edema.value, edema.low, edema.high) == pytest.approx(
+        (alone.value, alone.low, alone.high), abs=1e-12
+    )
+    assert math.isnan(found.mcnemar_p)  # labels that do not exclude each other

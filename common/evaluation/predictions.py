@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from graftwork.common.evaluation.protocols import Protocol as Convention
 
-__all__ = ["Cases", "Question", "TargetLike", "read_cases", "read_predictions"]
+__all__ = ["Cases", "Question", "TargetLike", "read_cases", "read_predictions", "score_columns"]
 
 _TEXT = ("case", "group", "part", "path", "target")
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "<NA>", "null", "NULL")
@@ -290,7 +290,7 @@ def read_cases(
 
 def _rows(frame: pd.DataFrame, target: TargetLike, groups: Array) -> Rows:
     classes = tuple(target.classes)
-    scores = np.stack([numbers(frame[name])[0] for name in _score_columns(target)], axis=1).clip(0.0, 1.0)
+    scores = np.stack([numbers(frame[name])[0] for name in score_columns(target)], axis=1).clip(0.0, 1.0)
     if target.kind == "binary":  # the positive class is what is judged
         scores = np.stack([1.0 - scores[:, -1], scores[:, -1]], axis=1)
     truth: Array
@@ -313,7 +313,7 @@ def _target_columns(target: TargetLike) -> list[str]:
     return [f"{_prefix(target)}target"]
 
 
-def _score_columns(target: TargetLike) -> list[str]:
+def score_columns(target: TargetLike) -> list[str]:
     """The columns that are needed; of a binary target the positive class's says all."""
     classes = target.classes[1:] if target.kind == "binary" else target.classes
     return [f"{_prefix(target)}score_{name}" for name in classes]
@@ -324,7 +324,7 @@ def _faults(frame: pd.DataFrame, target: TargetLike, group: str, by: str) -> Ite
     if target.kind not in SCORED:
         raise UsageError(f"targets of kind {target.kind!r} have no scores to be read", where="target")
     classes = list(target.classes)
-    targets, scores = _target_columns(target), _score_columns(target)
+    targets, scores = _target_columns(target), score_columns(target)
     found, case = row_faults(frame, [*targets, *scores], group, by)
     yield from found
     if case is None:

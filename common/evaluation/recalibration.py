@@ -19,7 +19,7 @@ import numpy as np
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE
 from graftwork.common.evaluation.operating_points import Threshold, choose_threshold
-from graftwork.common.evaluation.predictions import TargetLike, read_cases
+from graftwork.common.evaluation.predictions import TargetLike, read_cases, score_columns
 from graftwork.common.evaluation.results import made, plain
 from graftwork.common.evaluation.scaling import Isotonic, Temperature, fit_isotonic, fit_temperature
 from graftwork.common.evaluation.tables import numbers, shown
@@ -82,7 +82,7 @@ class Recalibration:
                 remedy="evaluate other groups than those the calibration has seen",
             )
         scaled = table.copy()
-        columns = _columns(target)
+        columns = score_columns(target)
         scores = np.stack([numbers(table[name])[0] for name in columns], axis=1).clip(0.0, 1.0)
         if self.labels == ("",):
             found = self.scalings[0].apply(scores[:, 0] if len(columns) == 1 else scores)
@@ -192,10 +192,6 @@ def read_recalibration(file: str | os.PathLike[str]) -> Recalibration:
             where=str(file),
             remedy="make it again with `graftwork calibrate`",
         ) from error
-
-
-def _columns(target: TargetLike) -> list[str]:
-    return [f"score_{name}" for name in (target.classes[1:] if target.kind == "binary" else target.classes)]
 
 
 def _digest(name: str) -> str:

@@ -99,7 +99,7 @@ def subgroups(
         UsageError: there is no such column, it has too many values, or masks are judged.
     """
     if target.kind not in SCORED:
-        raise UsageError("subgroups are of targets told by scores, not of masks", where="by")
+        raise UsageError("subgroups are of targets told by scores, not of masks or counts", where="by")
     missing = [name for name in covariates if name not in predictions.columns]
     if missing:
         there = shown([str(name) for name in predictions.columns], 40)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from graftwork.common.evaluation.protocols import Protocol
 
-__all__ = ["Question", "Submission", "read_submission"]
+__all__ = ["Submission", "TableTarget", "read_submission"]
 
 CASES = (
     "case",
@@ -48,13 +48,24 @@ _ONLY = "test"  # the part of a table that tells none
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is to be told: its kind and classes, as `evaluate` takes a target."""
+class TableTarget:
+    """What a table tells: its kind and classes, as `evaluate` takes a target, and the columns that hold it."""
 
     kind: str
     classes: tuple[str, ...]
     name: str = ""
     prefix: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the truth."""
+        several = self.kind == "multi-label"
+        return tuple(f"target_{name}" for name in self.classes) if several else ("target",)
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Of the scores, one a class."""
+        return tuple(f"score_{name}" for name in self.classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +78,7 @@ class Submission:
     """
 
     table: pd.DataFrame
-    target: Question
+    target: TableTarget
     notes: tuple[str, ...] = ()
 
 
@@ -173,7 +184,7 @@ def read_submission(
     refuse(scores, faults)
     table = _frame(made, scores, joined, {case, place, "part"})
     table.attrs["source"] = source
-    return Submission(table, Question(protocol.kind, tuple(classes), protocol.target), tuple(notes))
+    return Submission(table, TableTarget(protocol.kind, tuple(classes), protocol.target), tuple(notes))
 
 
 def _frame(made: dict[str, Any], scores: pd.DataFrame, labels: pd.DataFrame, used: set[str]) -> pd.DataFrame:
@@ -296,6 +307,8 @@ def _truth(
 
 def _told_apart(made: dict[str, Any], kind: str, classes: Sequence[str], word: str, policy: str) -> str:
     """Labels of -1, or empty ones, become what a policy says; returns what was done, for a reader."""
+    import pandas as pd
+
     allowed = {"ignore": np.nan, "zero": 0.0, **({"one": 1.0} if word == "uncertain" else {})}
     parts = (
         dict(each.partition("=")[::2] for each in policy.split(","))
@@ -314,8 +327,6 @@ def _told_apart(made: dict[str, Any], kind: str, classes: Sequence[str], word: s
     for name, what in parts.items():
         column = f"target_{name}"
         if column in made:
-            import pandas as pd
-
             values, _ = numbers(pd.Series(made[column]))
             here = values == -1 if word == "uncertain" else np.isnan(values)
             made[column] = np.where(here, allowed[what], made[column])

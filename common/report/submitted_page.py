@@ -15,6 +15,7 @@ from graftwork.common.report.charts import Shown
 from graftwork.common.report.figures import ForestRow, forest
 from graftwork.common.report.metrics_table import interval_cell
 from graftwork.common.report.outcomes import Outcomes, outcomes_of
+from graftwork.common.report.run_page import Link
 from graftwork.common.report.tables import Column, Row, Table
 from graftwork.common.report.wording import (
     NOT_AVAILABLE,
@@ -48,31 +49,6 @@ class Block:
     heading: bool = False
 
 
-@dataclass(frozen=True)
-class Link:
-    """An entry of the contents."""
-
-    id: str
-    title: str
-
-
-@dataclass(frozen=True)
-class _Target:
-    kind: str
-    classes: tuple[str, ...]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Of the truth."""
-        several = self.kind == "multi-label"
-        return tuple(f"target_{name}" for name in self.classes) if several else ("target",)
-
-    @property
-    def scores(self) -> tuple[str, ...]:
-        """Of the scores."""
-        return tuple(f"score_{name}" for name in self.classes)
-
-
 class SubmittedPage:
     """What the template shows."""
 
@@ -84,7 +60,7 @@ class SubmittedPage:
         subgroups: Sequence[Subgroups],
     ) -> None:
         self.protocol, self.evaluation, self.subgroups = protocol, evaluation, tuple(subgroups)
-        self.target = _Target(submission.target.kind, submission.target.classes)
+        self.target = submission.target
         frame = submission.table
         if "group" not in frame:
             frame = frame.assign(group=frame["case"])
