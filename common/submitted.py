@@ -13,12 +13,14 @@ from graftwork.common.errors import UsageError
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.paired import Comparison
+    from graftwork.common.evaluation.readers import AgainstReaders
     from graftwork.common.evaluation.recalibration import Recalibration
     from graftwork.common.evaluation.results import Evaluation
     from graftwork.common.evaluation.shortcuts import Shortcut
     from graftwork.common.evaluation.subgrouping import Subgroups
+    from graftwork.common.feature_probing import FeatureProbe
 
-__all__ = ["Judged", "calibrate", "compare", "evaluate_file", "evaluate_masks"]
+__all__ = ["Judged", "calibrate", "compare", "evaluate_file", "evaluate_masks", "evaluate_readers"]
 
 Words = str | os.PathLike[str]
 
@@ -31,12 +33,14 @@ class Judged:
         evaluation: the numbers. subgroups: of each covariate that was asked for.
         report: the page that was written; None where none was asked for.
         shortcuts: whether scores tell the covariates; what is suspected stands in the evaluation's notes too.
+        probes: whether features do, where there were any.
     """
 
     evaluation: Evaluation
     subgroups: tuple[Subgroups, ...] = ()
     report: Path | None = None
     shortcuts: tuple[Shortcut, ...] = ()
+    probes: tuple[FeatureProbe, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; NaN becomes null, beside which the reason stands."""
@@ -46,6 +50,7 @@ class Judged:
             **self.evaluation.to_json(),
             "subgroups": [plain(each) for each in self.subgroups],
             "shortcuts": [plain(each) for each in self.shortcuts],
+            "probes": [plain(each) for each in self.probes],
         }
 
 
@@ -64,6 +69,9 @@ def evaluate_file(
     calibration: Words | None = None,
     bootstrap: int = 2000,
     seed: int = 0,
+    also: Sequence[str] = (),
+    target_value: float = 0.95,
+    features: Words | None = None,
     report: Words | None = None,
 ) -> Judged:
     """Judge predictions of any program by a protocol.
@@ -80,11 +88,14 @@ def evaluate_file(
         uncertain, blank: what labels of -1 and empty labels are; see `read_submission`.
         calibration: a file that `calibrate` wrote: its scaling and its thresholds are used.
         bootstrap, seed: replicates of the groups and their seed.
+        also: metrics beside those of the protocol, in `METRICS`. target_value: what the protocol's rule aims at, where
+            its threshold is chosen for a sensitivity or a specificity.
+        features: a table of the features of each case, which are asked too whether they tell the covariates.
         report: an .html file to write the report to.
 
     Raises:
         TableError: everything that is wrong with the tables, at once.
-        UsageError: no such protocol or column.
+        UsageError: no such protocol, metric or column.
     """
     from graftwork.common import domain
     from graftwork.common.evaluation.evaluating import evaluate
@@ -93,7 +104,7 @@ def evaluate_file(
     from graftwork.common.evaluation.subgrouping import subgroups
     from graftwork.common.evaluation.submissions import read_submission
 
-    convention = domain.protocol(protocol)
+    convention = domain.protocol(protocol).with_metrics(also)
     found = read_submission(
         _scores(predictions),
         convention,
@@ -107,6 +118,8 @@ def evaluate_file(
         raise UsageError("the report is a page, an .html file", where=str(report))
     chosen: Any = threshold
     said = list(found.notes)
+    if also:
+        said.append(f"Beside the metrics of the protocol, as was asked: {', '.join(dict.fromkeys(also))}.")
     if calibration is not None:
         local = read_recalibration(calibration)
         found = replace(found, table=local.apply(found.table, found.target, convention))
@@ -116,18 +129,29 @@ def evaluate_file(
             "groups."
         )
     evaluation = evaluate(
-        found.table, found.target, convention, part=part, threshold=chosen, bootstrap=bootstrap, seed=seed
-    )
+        found.table, found.target, convention, part=part, threshold=chosen, target_value=target_value,
+        bootstrap=bootstrap, seed=seed,
+    )  # fmt: skip
     evaluation = replace(evaluation, notes=(*said, *evaluation.notes))
     several = subgroups(found.table, found.target, convention, evaluation, by) if by else ()
     probed = source_probe(found.table, found.target, convention, evaluation, by) if by else ()
-    evaluation = replace(evaluation, notes=(*evaluation.notes, *warnings_of(probed)))
+    probes: tuple[FeatureProbe, ...] = ()
+    if features is not None:
+        from graftwork.common.feature_probing import probe_features
+
+        if not by:
+            raise UsageError(
+                "features are asked about covariates; name some", where="features", remedy="add --by"
+            )
+        probes = probe_features(found.table, found.target, convention, evaluation, by, features)
+    told = [*warnings_of(probed), *(each.describe() for each in probes)]
+    evaluation = replace(evaluation, notes=(*evaluation.notes, *told))
     page = None
     if report is not None:
         from graftwork.common.report import evaluation_report
 
         page = evaluation_report(found, convention, evaluation, several, Path(report))
-    return Judged(evaluation, several, page, probed)
+    return Judged(evaluation, several, page, probed, probes)
 
 
 def _scores(predictions: Words) -> Any:
@@ -154,6 +178,8 @@ def calibrate(
     rule: str | None = None,
     target_value: float = 0.95,
     only_predicted: bool = False,
+    uncertain: str = "",
+    blank: str = "",
 ) -> Recalibration:
     """Fit scaling and thresholds anew on a small local set, for `evaluate --calibration`.
 
@@ -161,7 +187,7 @@ def calibrate(
     fitted on is not judged: the file remembers its groups, and `evaluate` refuses them.
 
     Args:
-        predictions, truth, group, only_predicted: as `evaluate_file`. protocol: its name.
+        predictions, truth, group, only_predicted, uncertain, blank: as `evaluate_file`. protocol: its name.
         out: the .json file to write.
         method: "temperature" or "isotonic". rule, target_value: by which thresholds are chosen; None: the protocol's.
 
@@ -174,7 +200,13 @@ def calibrate(
 
     convention = domain.protocol(protocol)
     found = read_submission(
-        _scores(predictions), convention, truth=truth, group=group, only_predicted=only_predicted
+        _scores(predictions),
+        convention,
+        truth=truth,
+        group=group,
+        only_predicted=only_predicted,
+        uncertain=uncertain,
+        blank=blank,
     )
     local = recalibrate(
         found.table, found.target, convention, method=method, rule=rule, target_value=target_value
@@ -207,7 +239,7 @@ def evaluate_masks(
         UsageError: no such protocol, or one that judges no folders of masks.
     """
     from graftwork.common import domain
-    from graftwork.common.evaluation.predictions import read_predictions
+    from graftwork.common.evaluation.table_files import read_predictions
     from graftwork.common.evaluation.tables import text_of
     from graftwork.common.files import write_text
     from graftwork.common.mask_folders import evaluate_folders
@@ -243,6 +275,9 @@ def compare(
     part: str = "test",
     threshold: float | None = None,
     only_predicted: bool = False,
+    uncertain: str = "",
+    blank: str = "",
+    also: Sequence[str] = (),
     bootstrap: int = 2000,
     seed: int = 0,
 ) -> Comparison:
@@ -256,18 +291,87 @@ def compare(
 
     Raises:
         TableError: everything that is wrong with the tables, at once; cases, truth or groups that differ.
-        UsageError: no such protocol or column.
+        UsageError: no such protocol, metric or column.
     """
     from graftwork.common import domain
     from graftwork.common.evaluation.paired import compare as pair
     from graftwork.common.evaluation.submissions import read_submission
 
-    convention = domain.protocol(protocol)
+    convention = domain.protocol(protocol).with_metrics(also)
     one, other = (
-        read_submission(_scores(each), convention, truth=truth, group=group, only_predicted=only_predicted)
+        read_submission(
+            _scores(each),
+            convention,
+            truth=truth,
+            group=group,
+            only_predicted=only_predicted,
+            uncertain=uncertain,
+            blank=blank,
+        )
         for each in (first, second)
     )
     return pair(
         one.table, other.table, one.target, convention,
         part=part, threshold=threshold, bootstrap=bootstrap, seed=seed,
     )  # fmt: skip
+
+
+def evaluate_readers(
+    readings: Words,
+    model: str,
+    readers: Sequence[str],
+    *,
+    metric: str = "f1",
+    reference: str = "majority-of-others",
+    group: str = "",
+    threshold: float | None = None,
+    bootstrap: int = 2000,
+    seed: int = 0,
+) -> AgainstReaders:
+    """Judge a model among people who read the same cases, each by what the others said.
+
+    Args:
+        readings: a table, a row a case. model: its column of decisions (0 or 1), or of scores where there is a
+            `threshold`, fixed beforehand. readers: their columns, 0 or 1, empty where a reader did not read a case.
+        metric: accuracy, f1, kappa, sensitivity or specificity. reference: "majority-of-others" or "each".
+        group: the column of what is resampled; empty: each case by itself. bootstrap, seed: of the intervals.
+
+    Raises:
+        TableError: the table cannot be read, or holds other values. UsageError: no such column, metric or reference.
+    """
+    import numpy as np
+
+    from graftwork.common.evaluation.readers import against_readers
+    from graftwork.common.evaluation.table_files import read_predictions
+    from graftwork.common.evaluation.tables import numbers, refuse, shown, some, text_of
+
+    frame = read_predictions(readings)
+    asked = [model, *readers, *([group] if group else [])]
+    missing = [name for name in asked if name not in frame]
+    if missing:
+        there = shown([str(name) for name in frame.columns])
+        raise UsageError(f"no column {', '.join(missing)}; there are {there}", where=str(readings))
+    if len(set(asked)) < len(asked):
+        raise UsageError("a column is named twice", where="model, readers, group")
+    row = np.array([f"line {number}" for number in range(2, len(frame) + 2)], dtype=object)
+    faults: list[str] = []
+    values: dict[str, Any] = {}
+    for name in (model, *readers):
+        values[name], odd = numbers(frame[name])
+        known = ~np.isnan(values[name])
+        if name == model:
+            odd |= ~known
+            known &= threshold is None
+        faults += some(f"{name} is not 0 or 1", odd | (known & ~np.isin(values[name], (0.0, 1.0))), row)
+    refuse(frame, faults)
+    decided = values[model] if threshold is None else (values[model] >= threshold).astype(float)
+    return against_readers(
+        np.stack([values[name] for name in readers], axis=1) if readers else np.empty((len(frame), 0)),
+        decided,
+        metric,  # type: ignore[arg-type]
+        reference,  # type: ignore[arg-type]
+        text_of(frame[group]).astype(str) if group else None,
+        replicates=bootstrap,
+        seed=seed,
+        group=group or "case",
+    )

@@ -28,7 +28,14 @@ from graftwork.common.errors import UsageError
 from graftwork.common.predicting import Outcome, merge, predict
 from graftwork.common.preparation import prepared
 from graftwork.common.searches import find_rate, select
-from graftwork.common.submitted import Judged, calibrate, compare, evaluate_file, evaluate_masks
+from graftwork.common.submitted import (
+    Judged,
+    calibrate,
+    compare,
+    evaluate_file,
+    evaluate_masks,
+    evaluate_readers,
+)
 
 if TYPE_CHECKING:
     from graftwork.common.checks import Findings
@@ -54,6 +61,7 @@ __all__ = [
     "evaluate",
     "evaluate_file",
     "evaluate_masks",
+    "evaluate_readers",
     "find_rate",
     "find_recipe",
     "further_evaluations",

@@ -75,6 +75,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("work", "solving"),
     ("work", "transferability"),
     ("work", "probing"),
+    ("work", "feature_probing"),
     ("work", "explanation"),
     ("work", "outlines"),
     ("work", "classifying"),

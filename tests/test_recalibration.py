@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from predicted import Target
 
 from graftwork.common.domain import protocol
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation import auroc, brier
+from graftwork.common.evaluation import Temperature, auroc, brier, fit_temperature, read_cases
+from graftwork.common.evaluation.predictions import units_table
 from graftwork.common.evaluation.recalibration import read_recalibration
 from graftwork.common.verbs import calibrate, evaluate_file
 
@@ -104,16 +106,92 @@ def test_what_is_no_calibration_or_of_another_protocol_is_refused(files: tuple[P
         evaluate_file(rest, "isic2020", calibration=out)
     with pytest.raises(TableError, match="cannot be read"):
         evaluate_file(rest, "isic2020", calibration=out.parent / "missing.json")
-    with pytest.raises(UsageError, match="puts cases together"):
-        calibrate(with_events(rest), "empty-filter", out)
     one = pd.read_csv(local).assign(target=0)
     one.to_csv(local, index=False)
     with pytest.raises(TableError):
         calibrate(local, "isic2020", out)
 
 
-def with_events(file: Path) -> Path:
-    frame = pd.read_csv(file).rename(columns={"score_malignant": "score_animal"})
-    frame["event"] = frame["patient_id"]
-    frame.to_csv(file, index=False)
-    return file
+def test_what_a_protocol_puts_together_is_scaled_together(files: tuple[Path, Path, Path]) -> None:
+    local, rest, out = files
+    for file in (local, rest):  # two events a place
+        frame = pd.read_csv(file).rename(columns={"score_malignant": "score_animal"})
+        frame["event"] = frame["patient_id"] + np.where(np.arange(len(frame)) % 4 < 2, "a", "b")
+        frame["place"] = frame["patient_id"]
+        frame.to_csv(file, index=False)
+    made = calibrate(local, "empty-filter", out, group="place")
+    assert (made.n, made.groups) == (120, 60)
+    assert made.thresholds[0].rule == "sensitivity"
+
+    def events(file: Path) -> pd.DataFrame:
+        return pd.read_csv(file).groupby("event").agg({"target": "max", "score_animal": "max"})
+
+    fitted, _ = made.scalings[0], made.scalings
+    alone = fit_temperature(events(local)["target"], events(local)["score_animal"])
+    assert isinstance(fitted, Temperature) and fitted.value == pytest.approx(alone.value, rel=1e-9)
+    found = evaluate_file(rest, "empty-filter", group="place", calibration=out, bootstrap=20).evaluation
+    judged = events(rest)
+    scaled = fitted.apply(judged["score_animal"].to_numpy())
+    here = judged["target"].to_numpy() == 1
+    assert (found.n, found.groups, found.group_column) == (120, 60, "group")
+    called = scaled >= made.thresholds[0].value
+    assert found.result("sensitivity").value == pytest.approx(called[here].mean(), abs=1e-12)
+    assert found.result("specificity").value == pytest.approx((~called[~here]).mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["chexpert", "species-events", "empty-events", "count-events"])
+def test_a_table_of_units_gives_the_same_cases(name: str) -> None:
+    rng = np.random.default_rng(2)
+    found = protocol(name)
+    classes = found.classes or ("empty", "cat", "dog")
+    target = Target(found.kind, classes)
+    who = np.repeat(np.arange(40), 3)
+    frame = pd.DataFrame(
+        {"case": [f"c{n}" for n in range(120)], "part": np.where(who % 4, "test", "validation")}
+    )
+    frame["group"], frame[found.by] = [f"g{n // 2}" for n in who], [f"u{n:02}" for n in who]
+    scores = rng.dirichlet(np.ones(len(classes)), 120)
+    for k, label in enumerate(classes):
+        frame[f"score_{label}"] = scores[:, k]
+        frame[f"target_{label}"] = rng.choice([0.0, 1.0, np.nan], 120)
+    frame["target"] = rng.choice(
+        np.array([*classes, None], dtype=object), 120, p=[*[0.95 / len(classes)] * len(classes), 0.05]
+    )
+    units = units_table(frame, target, found)
+    assert len(units) == 40
+    for part in (None, "test", "validation"):
+        before = read_cases(frame, target, part, protocol=found)
+        after = read_cases(units, target, part, protocol=found)
+        for each in ("truth", "scores", "groups", "case"):
+            np.testing.assert_array_equal(getattr(before, each), getattr(after, each))
+        assert before.excluded == after.excluded
+
+
+def test_grades_are_scaled_by_one_temperature(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    found = protocol("count")
+    files = []
+    for name, start in (("local", 0), ("rest", 500)):
+        frame = pd.DataFrame(
+            {
+                "case": [f"{name}{n}" for n in range(200)],
+                "location": [f"l{start + n // 5}" for n in range(200)],
+            }
+        )
+        z = rng.normal(size=(200, len(found.classes)))
+        p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        frame["target"] = [
+            found.classes[np.searchsorted(row.cumsum(), u)]
+            for row, u in zip(p, rng.random(200) * 0.999, strict=True)
+        ]
+        for k, label in enumerate(found.classes):
+            frame[f"score_{label}"] = (p**3 / (p**3).sum(axis=1, keepdims=True))[:, k]  # three times too sure
+        files.append(tmp_path / f"{name}.csv")
+        frame.to_csv(files[-1], index=False)
+    made = calibrate(files[0], "count", tmp_path / "c.json", group="location")
+    assert isinstance(made.scalings[0], Temperature) and made.scalings[0].value == pytest.approx(3, rel=0.3)
+    asked = {"group": "location", "bootstrap": 20, "also": ["brier"]}
+    plain = evaluate_file(files[1], "count", **asked).evaluation  # type: ignore[arg-type]
+    better = evaluate_file(files[1], "count", calibration=tmp_path / "c.json", **asked).evaluation  # type: ignore[arg-type]
+    assert better.result("brier").value < plain.result("brier").value
+    assert better.result("accuracy").value == plain.result("accuracy").value

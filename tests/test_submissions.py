@@ -359,9 +359,18 @@ def test_uncertain_and_empty_labels_are_what_the_policy_says(tmp_path: Path) -> 
     ).evaluation  # fmt: skip
     truth = np.nan_to_num(np.where(labels[:, 3] == -1, 1.0, labels[:, 3]), nan=0.0)
     assert mixed.result("auroc", "Edema").value == auroc(truth, frame["score_Edema"])
-    for wrong in ("maybe", "Fracture=one"):
-        with pytest.raises(UsageError, match="is no policy"):
+    for wrong, said in (
+        ("maybe", "'maybe' is no policy"),
+        ("Fracture=one", "the class 'Fracture' is not known"),
+        ("Edema=one,Edema=zero", "named twice"),
+        ("self-trained", "no truth to be judged by"),
+    ):
+        with pytest.raises(UsageError, match=said):
             evaluate_file(file, "chexpert", uncertain=wrong)
+    frame.loc[3, "target_Edema"] = 0.5  # no label is guessed from it, whatever the policy
+    frame.to_csv(file, index=False)
+    with pytest.raises(TableError, match="target_Edema is not 0, 1 or empty but 0.5"):
+        evaluate_file(file, "chexpert", uncertain="zero", blank="zero")
 
 
 def test_results_of_megadetector_are_judged_by_event_at_a_threshold_of_other_places(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         expected_calibration_error,
         reliability,
     )
+    from graftwork.common.evaluation.case_intervals import CaseInterval, case_interval
     from graftwork.common.evaluation.comparing import (
         Difference,
         McNemar,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
         group_bootstrap,
         percentile_interval,
     )
+    from graftwork.common.evaluation.label_policies import policy_by_class, settle_labels
     from graftwork.common.evaluation.lesions import Lesion, LesionWise, SubRegion, lesion_wise
     from graftwork.common.evaluation.mask_rules import MaskRules, Region
     from graftwork.common.evaluation.metrics import primary_metric, score
@@ -90,7 +92,7 @@ if TYPE_CHECKING:
         sensitivity_at_specificity,
         specificity_at_sensitivity,
     )
-    from graftwork.common.evaluation.predictions import Cases, read_cases, read_predictions
+    from graftwork.common.evaluation.predictions import Cases, read_cases
     from graftwork.common.evaluation.proportions import clopper_pearson, wilson
     from graftwork.common.evaluation.protocols import METRICS, MetricText, Protocol, Published
     from graftwork.common.evaluation.readers import AgainstReaders, against_readers, majority
@@ -116,11 +118,13 @@ if TYPE_CHECKING:
         surface_dice,
         volume_difference,
     )
+    from graftwork.common.evaluation.table_files import read_predictions
 
 __all__ = [
     "METRICS",
     "AgainstReaders",
     "Band",
+    "CaseInterval",
     "Cases",
     "Compared",
     "Comparison",
@@ -165,6 +169,7 @@ __all__ = [
     "brier",
     "calibration_in_the_large",
     "calibration_slope",
+    "case_interval",
     "choose_threshold",
     "clopper_pearson",
     "compare",
@@ -205,6 +210,7 @@ __all__ = [
     "partial_auroc",
     "percentile_interval",
     "permutation_test",
+    "policy_by_class",
     "precision_recall_band",
     "precision_recall_curve",
     "primary_metric",
@@ -223,6 +229,7 @@ __all__ = [
     "sensitivity",
     "sensitivity_at_specificity",
     "set_jaccard",
+    "settle_labels",
     "source_probe",
     "specificity",
     "specificity_at_sensitivity",
@@ -248,6 +255,7 @@ _HOMES = {
     "agreement": ("f1_score", "hand_till", "kappa", "matthews", "top_k_accuracy"),
     "area_intervals": ("DeLong", "PairedDeLong", "delong", "paired_delong"),
     "calibration": ("Reliability", "brier", "expected_calibration_error", "reliability"),
+    "case_intervals": ("CaseInterval", "case_interval"),
     "comparing": ("Difference", "McNemar", "holm", "mcnemar", "paired_bootstrap", "permutation_test"),
     "counting": (
         "EmptyFilter",
@@ -273,6 +281,7 @@ _HOMES = {
     "discrimination": ("auroc", "average_precision"),
     "evaluating": ("evaluate",),
     "intervals": ("Interval", "bca_interval", "expanded_interval", "group_bootstrap", "percentile_interval"),
+    "label_policies": ("policy_by_class", "settle_labels"),
     "lesions": ("Lesion", "LesionWise", "SubRegion", "lesion_wise"),
     "mask_rules": ("MaskRules", "Region"),
     "metrics": ("primary_metric", "score"),
@@ -288,7 +297,7 @@ _HOMES = {
     "overlap": ("dice", "jaccard"),
     "paired": ("Compared", "Comparison", "compare"),
     "partial_areas": ("partial_auroc", "sensitivity_at_specificity", "specificity_at_sensitivity"),
-    "predictions": ("Cases", "read_cases", "read_predictions"),
+    "predictions": ("Cases", "read_cases"),
     "proportions": ("clopper_pearson", "wilson"),
     "protocols": ("METRICS", "MetricText", "Protocol", "Published"),
     "readers": ("AgainstReaders", "against_readers", "majority"),
@@ -314,6 +323,7 @@ _HOMES = {
         "surface_dice",
         "volume_difference",
     ),
+    "table_files": ("read_predictions",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
 from graftwork.common.evaluation.arrays import Estimator, FloatArray
+from graftwork.common.evaluation.case_intervals import CaseInterval
 from graftwork.common.evaluation.intervals import (
     constant,
     count_of,
@@ -31,7 +32,8 @@ FEW = 20  # groups below which even expanded intervals were not seen to hold wha
 class Cell:
     """One number to be had: its estimator, or why there is none.
 
-    `classes`: of a mean over classes that the estimator takes itself, over how many of how many.
+    `classes`: of a mean over classes that the estimator takes itself, over how many of how many. `alone`: the interval
+    that takes every case as independent, where there is one.
     """
 
     metric: str
@@ -42,6 +44,7 @@ class Cell:
     estimator: Estimator | None
     reason: str = ""
     classes: tuple[int, int] | None = None
+    alone: CaseInterval | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def results_of(
                 )
         return Result(
             cell.metric, cell.label, value, low, high, cell.n, cell.positives, cell.groups, reason, method,
-            undefined, cell.classes,
+            undefined, cell.classes, *(() if cell.alone is None else astuple(cell.alone)),
         )  # fmt: skip
 
     results: list[Result] = []

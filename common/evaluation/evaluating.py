@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from graftwork.common.errors import TableError, UsageError
+from graftwork.common.evaluation.arrays import Estimator
+from graftwork.common.evaluation.case_intervals import case_interval, case_interval_of_classes
 from graftwork.common.evaluation.cells import Cell, Resampling, results_of
 from graftwork.common.evaluation.counts import Counted, counted_cells, read_counts
 from graftwork.common.evaluation.intervals import count_of
@@ -91,7 +93,7 @@ def evaluate(
             _refuse_leak(threshold, threshold_part, part)
         rule = protocol.threshold if threshold is None else threshold
         found = _of_scores(
-            predictions, target, protocol, part, group, name, (threshold_part, rule, target_value)
+            predictions, target, protocol, part, group, name, (threshold_part, rule, target_value), confidence
         )
     cases = found.cases
     if not len(cases) and not cases.excluded:
@@ -141,6 +143,7 @@ def _of_scores(
     group: str,
     name: str,
     choice: tuple[str, str | float | Threshold | Sequence[Threshold], float],
+    confidence: float,
 ) -> _Found:
     """`choice`: the part on which thresholds are chosen, by which rule, and what the rule aims at."""
     cases = read_cases(predictions, target, part, group=group, protocol=protocol)
@@ -162,7 +165,7 @@ def _of_scores(
         noun = protocol.unit if protocol.by else "case"
         mixed = f", {cases.several:,} of them as several classes occur in one" if cases.several else ""
         said.append(f"{count_of(cases.excluded, noun)} without a known label left out{mixed}.")
-    table = {each: (len(cases), cells_of(each, cases, questions)) for each in protocol.metrics}
+    table = {each: (len(cases), cells_of(each, cases, questions, confidence)) for each in protocol.metrics}
     return _Found(cases, table, tuple(said), thresholds)
 
 
@@ -238,15 +241,18 @@ def _decide(question: Question, threshold: Threshold) -> Question:
     return replace(question, decided=question.scores >= threshold.value)
 
 
-def cells_of(name: str, cases: Cases, questions: Sequence[Question]) -> list[Cell]:
-    """A metric of cases as cells: one of the whole, or one a class."""
+def cells_of(name: str, cases: Cases, questions: Sequence[Question], confidence: float = 0.95) -> list[Cell]:
+    """A metric of cases as cells: one of the whole, or one a class. `confidence`: of the intervals of single cases."""
     found = measure(name)
     if cases.kind in EXCLUSIVE and found.whole is not None:
         n, groups = len(cases), cases.units[1]
         if not n:
             return [Cell(name, "", n, None, groups, None, "no case with a known label")]
         share = (len(np.unique(cases.truth)), len(cases.classes)) if found.over_present else None
-        return [Cell(name, "", n, None, groups, found.whole(cases), classes=share)]
+        alone = case_interval_of_classes(name, cases, confidence)
+        return [Cell(name, "", n, None, groups, found.whole(cases), classes=share, alone=alone)]
+    if found.together is not None:
+        return [_together(name, found.together, cases, questions)]
     cells = []
     for each in questions:
         reason = lack(found.needs, each)
@@ -259,6 +265,22 @@ def cells_of(name: str, cases: Cases, questions: Sequence[Question]) -> list[Cel
                 len(np.unique(each.units)),
                 None if reason else asked(found, each),
                 reason,
+                alone=None if reason else case_interval(name, each, confidence),
             )
         )
     return cells
+
+
+def _together(
+    name: str,
+    made: Callable[[Cases, Sequence[Question]], Estimator],
+    cases: Cases,
+    questions: Sequence[Question],
+) -> Cell:
+    """A metric of all labels of a case at once."""
+    rows = np.unique(np.concatenate([each.rows for each in questions]))
+    reason = next((each.undecided for each in questions if each.decided is None), "")
+    if not len(rows):
+        reason = "no case with a known label"
+    groups = len(np.unique(cases.units[0][rows]))
+    return Cell(name, "", len(rows), None, groups, None if reason else made(cases, questions), reason)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-__all__ = ["COUNTS", "EXCLUSIVE", "FOLDERS", "METRICS", "SCORED", "MetricText"]
+__all__ = ["BOXES", "COUNTS", "EXCLUSIVE", "FOLDERS", "METRICS", "SCORED", "MetricText"]
 
 SCORED = ("binary", "multi-class", "multi-label", "ordinal")  # kinds of targets that are told by scores
 COUNTS = ("counts",)  # a whole number a case
 FOLDERS = ("masks in folders",)  # what only two folders of masks tell
+BOXES = ("boxes",)  # true and predicted boxes of each image
 EXCLUSIVE = ("multi-class", "ordinal")  # of these, one of several classes: the one with the largest score
 
 
@@ -25,7 +26,7 @@ class MetricText:
 
     title: str
     definition: str
-    better: Literal["higher", "lower"] = "higher"
+    better: Literal["higher", "lower", "closer to 1", "closer to 0"] = "higher"
     exclusive: str = ""
     unit: str = "0 to 1"
     kinds: tuple[str, ...] = SCORED
@@ -80,6 +81,28 @@ METRICS: Mapping[str, MetricText] = MappingProxyType(
             "decided for, between that probability and the share decided rightly; resampling adds noise to "
             "it, so that its interval can lie above a small value",
             "lower",
+        ),
+        "calibration_slope": MetricText(
+            "calibration slope",
+            "the slope of the unpenalised logistic regression of the outcome on the log odds of the predicted "
+            "probability: 1 where they fit, below 1 where probabilities are too extreme",
+            "closer to 1",
+            unit="",
+            kinds=("binary", "multi-label"),
+        ),
+        "calibration_in_the_large": MetricText(
+            "calibration-in-the-large",
+            "the intercept of that regression with the slope fixed at 1: 0 where probabilities are right on the "
+            "whole, below 0 where they are too high",
+            "closer to 0",
+            unit="log odds",
+            kinds=("binary", "multi-label"),
+        ),
+        "set_jaccard": MetricText(
+            "Jaccard index of the sets of classes",
+            "the mean over cases of the number of classes that are in both, truth and decision, over the number in "
+            "either; 1 where both sets are empty; labels that are not known are in neither",
+            kinds=("multi-label",),
         ),
         "macro_f1": MetricText(
             "macro F1",
@@ -237,6 +260,29 @@ METRICS: Mapping[str, MetricText] = MappingProxyType(
             "lesion-wise normalised surface distance at 1 mm",
             "the mean over lesions of the truth and false positives of the share of both surfaces within 1 mm",
             kinds=FOLDERS,
+        ),
+        "coco_ap": MetricText(
+            "average precision (COCO, IoU 0.50 to 0.95)",
+            "the mean over ten thresholds of the intersection over union (IoU), 0.50 to 0.95 in steps of 0.05, and "
+            "over 101 recalls, 0 to 1 in steps of 0.01, of the largest precision at that recall or a larger one, the "
+            "detections of all images taken in the order of their scores; 0 at recalls that are not reached",
+            kinds=BOXES,
+        ),
+        "coco_ap_50": MetricText(
+            "average precision (COCO, IoU 0.50)",
+            "average precision as COCO defines it, at the threshold 0.50 of the intersection over union alone",
+            kinds=BOXES,
+        ),
+        "coco_ap_75": MetricText(
+            "average precision (COCO, IoU 0.75)",
+            "average precision as COCO defines it, at the threshold 0.75 of the intersection over union alone",
+            kinds=BOXES,
+        ),
+        "coco_ar_100": MetricText(
+            "average recall (COCO, 100 detections)",
+            "the mean over ten thresholds of the intersection over union, 0.50 to 0.95, of the share of true boxes "
+            "that are found by at most 100 detections of the class in each image",
+            kinds=BOXES,
         ),
     }
 )

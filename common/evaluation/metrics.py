@@ -15,6 +15,7 @@ from graftwork.common.evaluation.agreement import overlap_of_decisions, pairwise
 from graftwork.common.evaluation.arrays import Estimator, FloatArray, as_scores, ratio
 from graftwork.common.evaluation.calibration import squared_error, top_label_error
 from graftwork.common.evaluation.discrimination import Ranking
+from graftwork.common.evaluation.logistic_fits import intercept_at_slope_one, slope_of_logits
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE, METRICS
 from graftwork.common.evaluation.operating_points import (
     agreement,
@@ -42,12 +43,14 @@ class Measure:
         needs: "positive", "negative": cases without which it is undefined; "decision": a threshold.
         whole: makes the estimator for exclusive classes together, where that is not the mean over classes.
         over_present: `whole` is a mean over the classes that are present in the truth.
+        together: makes the estimator for labels that do not exclude each other, all of a case at once.
     """
 
     of: Callable[[Question], Estimator] | None
     needs: tuple[str, ...] = ()
     whole: Callable[[Cases], Estimator] | None = None
     over_present: bool = False
+    together: Callable[[Cases, Sequence[Question]], Estimator] | None = None
 
 
 def _ranking(question: Question) -> Ranking:
@@ -58,6 +61,18 @@ def _decided(question: Question) -> npt.NDArray[np.bool_]:
     if question.decided is None:
         raise ValueError(f"no decision on {question.label!r}: {question.undecided}")  # `lack` comes first
     return question.decided
+
+
+def _sets(cases: Cases, questions: Sequence[Question]) -> Estimator:
+    """Of each case the labels that are known; one without any has no share in the mean."""
+    common, either, known = (np.zeros(len(cases)) for _ in range(3))
+    for each in questions:
+        decided = _decided(each)
+        common[each.rows] += decided & each.truth
+        either[each.rows] += decided | each.truth
+        known[each.rows] = 1.0
+    share = np.where(either > 0, common / np.maximum(either, 1.0), known)
+    return ratio(share, known, *cases.units)
 
 
 MEASURES = {
@@ -92,6 +107,13 @@ MEASURES = {
         (),
         lambda c: top_label_error(c.truth, c.scores, *c.units),
     ),
+    "calibration_slope": Measure(
+        lambda q: slope_of_logits(q.truth, q.scores, q.units, q.count), ("positive", "negative")
+    ),
+    "calibration_in_the_large": Measure(
+        lambda q: intercept_at_slope_one(q.truth, q.scores, q.units, q.count), ("positive", "negative")
+    ),
+    "set_jaccard": Measure(None, ("decision",), together=_sets),
     "macro_f1": Measure(
         None, (), lambda c: mean_f1(c.choice, c.truth, len(c.classes), *c.units), over_present=True
     ),
@@ -192,12 +214,18 @@ def score(
     once: FloatArray = np.ones((1, len(truth)))
     if kind in EXCLUSIVE and found.whole is not None:
         return float(found.whole(cases)(once)[0])
-    each = []
-    for question in cases.questions():
-        if question.decided is None:
-            chosen = cases.choice == 1 if kind == "binary" else question.scores >= 0.5
-            question = replace(question, decided=chosen)
-        each.append(float("nan") if lack(found.needs, question) else float(asked(found, question)(once)[0]))
+    questions = [
+        question
+        if question.decided is not None
+        else replace(question, decided=cases.choice == 1 if kind == "binary" else question.scores >= 0.5)
+        for question in cases.questions()
+    ]
+    if found.together is not None:
+        return float(found.together(cases, questions)(once)[0])
+    each = [
+        float("nan") if lack(found.needs, question) else float(asked(found, question)(once)[0])
+        for question in questions
+    ]
     return float(mean_of_defined(np.array(each), axis=0))
 
 

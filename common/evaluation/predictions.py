@@ -1,4 +1,4 @@
-"""The table of predictions: read from a file, checked as a whole, and turned into arrays.
+"""The table of predictions: checked as a whole, and turned into arrays.
 
 One row a case. Columns: `case` (unique), `part`, the target (`target` with the class by name, or
 `target_<class>` with 0, 1 or nothing for labels that do not exclude each other), one `score_<class>` a class
@@ -8,19 +8,14 @@ prefix: `count_target`, `count_score_<class>`. Whoever wrote it, it goes this wa
 
 from __future__ import annotations
 
-import csv
-import os
-import re
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from graftwork.common.errors import TableError, UsageError
+from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.arrays import Array, BoolArray, FloatArray, IntArray
 from graftwork.common.evaluation.intervals import group_codes
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE, SCORED
@@ -41,12 +36,8 @@ if TYPE_CHECKING:
 
     from graftwork.common.evaluation.protocols import Protocol as Convention
 
-__all__ = ["Cases", "Question", "TargetLike", "read_cases", "read_predictions", "score_columns"]
+__all__ = ["Cases", "Question", "TargetLike", "read_cases", "score_columns", "units_table"]
 
-_TEXT = ("case", "group", "part", "path", "target")
-_MISSING = ("", "NA", "N/A", "NaN", "nan", "<NA>", "null", "NULL")
-# What is a number whatever it looks like; all else is text, and a number only where nothing is lost by it.
-_MEASURED = re.compile(r"(?:^|_)(?:score|truth|predicted|both|hausdorff_95|target)_")
 _OVERSHOOT = 1e-6  # a mean of float32 probabilities may pass 1 by rounding; more is no probability
 _SUM = 0.01  # probabilities rounded to a few digits still sum to 1 within this
 
@@ -150,97 +141,6 @@ class Cases:
         return chosen
 
 
-def read_predictions(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a table of predictions, CSV (comma, semicolon or tab; UTF-8) or Parquet, told apart by content.
-
-    Names (`case`, `group`, `part`, `path`, `target`) are text, also where they look like numbers; numbers are
-    read to the last digit. `evaluate` checks what the columns hold.
-
-    Raises:
-        TableError: the file is missing, empty, damaged, or no such table.
-    """
-    import pandas as pd
-
-    place = Path(path)
-    try:
-        if place.is_dir():
-            raise TableError("is a folder, a file was expected", where=place)
-        with place.open("rb") as file:
-            start = file.read(4)
-        if not start:
-            raise TableError("the file is empty", where=place)
-        frame = _parquet(place) if start == b"PAR1" else _csv(place)
-    except OSError as error:
-        raise TableError(f"cannot be read: {error.strerror or error}", where=place) from error
-    except (ValueError, csv.Error, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise TableError(
-            f"cannot be read as a table: {reason}",
-            where=place,
-            remedy="write it as CSV in UTF-8 with one header line, or as Parquet",
-        ) from error
-    frame.attrs["source"] = str(place)
-    return frame
-
-
-def _parquet(place: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    frame: pd.DataFrame = pd.read_parquet(place)
-    return frame.reset_index(drop=True)
-
-
-def _csv(place: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    with place.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline()
-        if "\0" in first:
-            raise TableError("is a binary file, neither CSV nor Parquet", where=place)
-        separator = max(",;\t", key=first.count)  # of equals the comma
-        header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise TableError(f"the column {', '.join(twice)} stands twice", where=place)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
-        frame = pd.read_csv(
-            place,
-            sep=separator,
-            names=header,
-            header=0,
-            index_col=False,
-            dtype={name: str for name in header if not _MEASURED.search(name)},
-            keep_default_na=False,
-            na_values=list(_MISSING),
-            # every digit of a number counts; later versions read them all of their own accord
-            float_precision="round_trip" if _version(pd.__version__) < (3, 1) else None,
-            encoding="utf-8-sig",
-            low_memory=False,
-            skipinitialspace=True,
-        )
-    for name in frame.columns:
-        if name not in _TEXT and not name.endswith("_target") and not _MEASURED.search(name):
-            frame[name] = _as_numbers(frame[name])
-    return frame
-
-
-def _as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
-    """A column of text as numbers, where all of it is plain numbers and no two of them would become one: 001 and 1
-    are two names of events."""
-    import pandas as pd
-
-    known = column.dropna()
-    if not len(known) or not known.str.fullmatch(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?").all():
-        return column
-    numbers = pd.to_numeric(column)
-    return numbers if numbers.nunique() == known.nunique() else column
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(".")[:2])
-
-
 def read_cases(
     predictions: pd.DataFrame,
     target: TargetLike,
@@ -260,24 +160,11 @@ def read_cases(
         TableError: all faults of the table at once: missing columns, duplicated cases, unknown classes,
             scores that are missing or outside 0..1, cases of two groups to be put together, no row.
     """
-    by = "" if protocol is None else protocol.by
-    refuse(predictions, list(_faults(predictions, target, group, by)))
-    names = text_of(predictions["case"])
-    kept = np.ones(len(names), dtype=np.bool_) if part is None else text_of(predictions["part"]) == part
-    chosen = np.flatnonzero(kept)
-    chosen = chosen[np.argsort(names[chosen].astype(str), kind="stable")]
-    frame = predictions.iloc[chosen]
-    rows = _rows(frame, target, text_of(frame[group]) if has_groups(predictions, group) else names[chosen])
-    classes = tuple(target.classes)
-    if protocol is not None and by:
-        unit = text_of(frame[by])
-        if not has_groups(predictions, group):
-            rows = Rows(rows.case, unit.astype(str), rows.truth, rows.scores)
-        rows = put_together(rows, unit, target.kind, classes, pooling=protocol.pooling, rest=protocol.rest)
+    rows = _rows_of(predictions, target, part, group, protocol)
     known = rows.truth != UNKNOWN if rows.truth.ndim == 1 else ~np.isnan(rows.truth).all(axis=1)
     return Cases(
         target.kind,
-        classes,
+        tuple(target.classes),
         rows.truth[known],
         rows.scores[known],
         rows.groups[known],
@@ -286,6 +173,70 @@ def read_cases(
         rows.several,
         protocol is not None and protocol.ties == "wrong",
     )
+
+
+def _rows_of(
+    predictions: pd.DataFrame, target: TargetLike, part: str | None, group: str, protocol: Convention | None
+) -> Rows:
+    """The cases of a part, put together where the protocol says so, with those of unknown truth; after all checks."""
+    by = "" if protocol is None else protocol.by
+    refuse(predictions, list(_faults(predictions, target, group, by)))
+    names = text_of(predictions["case"])
+    kept = np.ones(len(names), dtype=np.bool_) if part is None else text_of(predictions["part"]) == part
+    chosen = np.flatnonzero(kept)
+    chosen = chosen[np.argsort(names[chosen].astype(str), kind="stable")]
+    frame = predictions.iloc[chosen]
+    grouped = has_groups(predictions, group)
+    rows = _rows(frame, target, text_of(frame[group]) if grouped else names[chosen])
+    if protocol is None or not by:
+        return rows
+    unit = text_of(frame[by])
+    if not grouped:
+        rows = Rows(rows.case, unit.astype(str), rows.truth, rows.scores)
+    return put_together(
+        rows, unit, target.kind, tuple(target.classes), pooling=protocol.pooling, rest=protocol.rest
+    )
+
+
+def units_table(
+    predictions: pd.DataFrame, target: TargetLike, protocol: Convention, group: str = "group"
+) -> pd.DataFrame:
+    """A table with one row for each unit that the protocol puts together; read again, it gives the same cases.
+
+    Args:
+        predictions, target, protocol, group: as `read_cases` takes them.
+
+    Returns:
+        `case` and the protocol's column are the unit's name; other columns hold what its first case has.
+
+    Raises:
+        TableError: as `read_cases`.
+    """
+    import pandas as pd
+
+    unit, parts = text_of(predictions[protocol.by]), text_of(predictions["part"])
+    found = []
+    for part in dict.fromkeys(parts.tolist()):
+        rows = _rows_of(predictions, target, part, group, protocol)
+        here = np.flatnonzero(parts == part)
+        order = here[np.argsort(text_of(predictions["case"])[here].astype(str), kind="stable")]
+        first = {str(name): place for place, name in zip(order[::-1], unit[order[::-1]], strict=True)}
+        table = predictions.iloc[[first[name] for name in rows.case]].copy()
+        table["case"] = table[protocol.by] = rows.case
+        table["part"] = part
+        if has_groups(predictions, group):
+            table[group] = rows.groups
+        if rows.truth.ndim == 2:
+            table[_target_columns(target)] = rows.truth
+        else:
+            told = np.array([*target.classes, None], dtype=object)
+            table[_target_columns(target)[0]] = told[rows.truth]
+        for name, scores in zip(target.classes, rows.scores.T, strict=True):
+            column = f"{_prefix(target)}score_{name}"
+            if column in table:  # of two classes the first may have none
+                table[column] = scores
+        found.append(table)
+    return pd.concat(found, ignore_index=True)
 
 
 def _rows(frame: pd.DataFrame, target: TargetLike, groups: Array) -> Rows:

@@ -5,7 +5,9 @@ Plain dataclasses. Importing this module imports neither numpy nor pandas nor sc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Literal
 
 from graftwork.common.errors import UsageError
@@ -14,7 +16,7 @@ from graftwork.common.evaluation.metric_texts import EXCLUSIVE, METRICS, SCORED,
 
 __all__ = ["METRICS", "MetricText", "Protocol", "Published", "plural"]
 
-_KINDS = (*SCORED, "segmentation", "counts")
+_KINDS = (*SCORED, "segmentation", "counts", "boxes")
 
 _DECISIONS = frozenset(
     {
@@ -26,6 +28,7 @@ _DECISIONS = frozenset(
         "f1",
         "matthews",
         "kappa_quadratic",
+        "set_jaccard",
         "within_one",
         "mean_absolute_error",
     }
@@ -88,7 +91,7 @@ class Protocol:
     title: str
     source: str
     unit: str
-    kind: Literal["binary", "multi-class", "multi-label", "ordinal", "segmentation", "counts"]
+    kind: Literal["binary", "multi-class", "multi-label", "ordinal", "segmentation", "counts", "boxes"]
     primary: str
     metrics: tuple[str, ...]
     aggregation: str = ""
@@ -156,6 +159,24 @@ class Protocol:
         if self.empty != "one" and self.kind != "segmentation":
             faults.append("empty is of a segmentation")
         return faults
+
+    def with_metrics(self, names: Sequence[str]) -> Protocol:
+        """The protocol with further metrics after its own; those it has already are not named twice.
+
+        Raises:
+            UsageError: an unknown metric, or one of another kind of target.
+        """
+        unknown = [name for name in names if name not in METRICS]
+        if unknown:
+            near = get_close_matches(unknown[0], METRICS, n=1)
+            raise UsageError(
+                f"the metric {unknown[0]!r} is not known",
+                where=f"protocol {self.name!r}",
+                remedy=f"write {near[0]!r}"
+                if near
+                else f"one of {', '.join(name for name in METRICS if self._judges(name))}",
+            )
+        return replace(self, metrics=tuple(dict.fromkeys((*self.metrics, *names))))
 
     def definition(self, metric: str) -> str:
         """The definition of a metric for this protocol's kind of target."""
@@ -235,6 +256,7 @@ class Protocol:
         many = {
             "binary": "",
             "counts": "",
+            "boxes": " Each class is judged by itself; means are over the classes of which the truth has a box.",
             "multi-class": one,
             "ordinal": one,
             "segmentation": f"{one} Where neither truth nor prediction holds a class, its Dice coefficient and "

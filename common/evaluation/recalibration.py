@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.metric_texts import EXCLUSIVE
+from graftwork.common.evaluation.metric_texts import EXCLUSIVE, SCORED
 from graftwork.common.evaluation.operating_points import Threshold, choose_threshold
-from graftwork.common.evaluation.predictions import TargetLike, read_cases, score_columns
+from graftwork.common.evaluation.predictions import TargetLike, read_cases, score_columns, units_table
 from graftwork.common.evaluation.results import made, plain
 from graftwork.common.evaluation.scaling import Isotonic, Temperature, fit_isotonic, fit_temperature
 from graftwork.common.evaluation.tables import numbers, shown
@@ -62,7 +62,7 @@ class Recalibration:
     def apply(
         self, table: pd.DataFrame, target: TargetLike, protocol: Protocol, group: str = "group"
     ) -> pd.DataFrame:
-        """The table with its scores scaled.
+        """The table with its scores scaled; where the protocol puts cases together, a row a unit, scaled as one.
 
         Raises:
             UsageError: it was fitted by another protocol. TableError: the table holds groups it was fitted on.
@@ -81,9 +81,9 @@ class Recalibration:
                 where=str(table.attrs.get("source", "predictions")),
                 remedy="evaluate other groups than those the calibration has seen",
             )
-        scaled = table.copy()
+        scaled = units_table(table, target, protocol, group) if protocol.by else table.copy()
         columns = score_columns(target)
-        scores = np.stack([numbers(table[name])[0] for name in columns], axis=1).clip(0.0, 1.0)
+        scores = np.stack([numbers(scaled[name])[0] for name in columns], axis=1).clip(0.0, 1.0)
         if self.labels == ("",):
             found = self.scalings[0].apply(scores[:, 0] if len(columns) == 1 else scores)
             scores = found[:, None] if found.ndim == 1 else found
@@ -118,22 +118,20 @@ def recalibrate(
     """Fit scaling and thresholds on a whole table.
 
     Args:
-        table, target, protocol: as `evaluate` takes them; every case is used, whatever its part.
+        table, target, protocol: as `evaluate` takes them; every case is used, whatever its part. What the protocol
+            puts together is scaled together.
         method: "temperature": one number for exclusive classes and two classes, one a label else; keeps the order of
             cases. "isotonic": a rising curve a label, of two classes or labels; needs more cases (hundreds).
         rule, target_value: by which thresholds are chosen; None: the protocol's.
 
     Raises:
         TableError: as `evaluate`; a class without a case. UsageError: a method that there is not for such targets, or
-            a protocol that puts cases together.
+            a protocol that judges no scores.
     """
     if method not in METHODS:
         raise UsageError(f"one of {', '.join(METHODS)}, not {method!r}", where="method")
-    if protocol.by or protocol.masks is not None or target.kind == "ordinal":
-        raise UsageError(
-            "scores are scaled case by case; this protocol puts cases together, or judges masks or grades",
-            where=f"protocol {protocol.name!r}",
-        )
+    if target.kind not in SCORED:
+        raise UsageError(f"scores are scaled; it judges {target.kind}", where=f"protocol {protocol.name!r}")
     if method == "isotonic" and target.kind in EXCLUSIVE:
         raise UsageError("exclusive classes are scaled by a temperature", where="method")
     cases = read_cases(table, target, group=group, protocol=protocol)

@@ -27,6 +27,8 @@ class Result:
             cases (of masks, units whose truth holds the class), None where there is no such class.
         method: of the interval, in words. undefined: replicates in which it was undefined, dropped.
         classes: for a mean over classes, over how many of how many it was defined.
+        case_low, case_high, case_method: the interval that takes every case as independent ("DeLong", "Wilson"), where
+            theory has one; else NaN and empty. See `case_intervals.py`.
 
     Raises:
         ValueError: a NaN without a reason. (A mistake in the program, never of a user.)
@@ -44,12 +46,15 @@ class Result:
     method: str
     undefined: int = 0
     classes: tuple[int, int] | None = None
+    case_low: float = math.nan
+    case_high: float = math.nan
+    case_method: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("value", "low", "high"):
+        for name in ("value", "low", "high", "case_low", "case_high"):
             if math.isnan(getattr(self, name)):
                 object.__setattr__(self, name, math.nan)  # one NaN, so that equal results compare equal
-                if not self.reason:
+                if not self.reason and not name.startswith("case_"):
                     raise ValueError(f"{self.metric} {self.label}: {name} is NaN without a reason")
 
 
@@ -145,7 +150,7 @@ def plain(value: Any) -> Any:
 
 
 _T = TypeVar("_T")
-_LATER = ("target",)  # not there in the first files of this format
+_LATER = ("target", "case_low", "case_high", "case_method")  # not there in the first files of this format
 
 
 def made(cls: type[_T], content: Mapping[str, Any], **nested: type[Any]) -> _T:

@@ -175,7 +175,7 @@ def _of_one(
         columns = np.searchsorted(every, np.unique(some.groups.astype(str)))
         table = {
             metric: (len(some), [_moved(cell, columns) for cell in cells_of(
-                metric, some, questions_of(some, evaluation.thresholds))])
+                metric, some, questions_of(some, evaluation.thresholds), how.confidence)])
             for metric in protocol.metrics
         }  # fmt: skip
         results, _ = results_of(table, how)

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graftwork.common.errors import TableError, UsageError
+from graftwork.common.evaluation.label_policies import Which, policy_by_class, settle_labels
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE
-from graftwork.common.evaluation.predictions import read_predictions
+from graftwork.common.evaluation.table_files import read_predictions
 from graftwork.common.evaluation.tables import absent, numbers, refuse, shown, some, text_of
 
 if TYPE_CHECKING:
@@ -171,9 +172,10 @@ def read_submission(
         made |= _counts(scores, joined, apart, faults)
     else:
         made |= _truth(joined, protocol.kind, classes, apart, faults)
-    for word, value in (("uncertain", uncertain), ("blank", blank)):
-        if value:
-            notes.append(_told_apart(made, protocol.kind, classes, word, value))
+    policies: dict[Which, str] = {"uncertain": uncertain, "blank": blank}
+    for which, policy in policies.items():
+        if policy:
+            notes.append(_settled(made, protocol.kind, classes, which, policy))
     told = _group(scores, joined, group, faults)
     if told is not None:
         made["group"] = told
@@ -305,34 +307,33 @@ def _truth(
     return {}
 
 
-def _told_apart(made: dict[str, Any], kind: str, classes: Sequence[str], word: str, policy: str) -> str:
+def _settled(made: dict[str, Any], kind: str, classes: Sequence[str], which: Which, policy: str) -> str:
     """Labels of -1, or empty ones, become what a policy says; returns what was done, for a reader."""
     import pandas as pd
 
-    allowed = {"ignore": np.nan, "zero": 0.0, **({"one": 1.0} if word == "uncertain" else {})}
-    parts = (
-        dict(each.partition("=")[::2] for each in policy.split(","))
-        if "=" in policy
-        else dict.fromkeys(classes, policy)
-    )
-    odd = [each for each in parts if each not in classes] + [
-        each for each in parts.values() if each not in allowed
-    ]
-    if kind != "multi-label" or odd:
+    if kind != "multi-label":
         raise UsageError(
-            f"{policy!r} is no policy of {kind} targets here; there are {', '.join(allowed)}, or CLASS=POLICY by comma",
-            where=word,
+            f"a policy is of labels that do not exclude each other, not of {kind} targets", where=which
+        )
+    told = policy_by_class(policy, classes, which)
+    if "self-trained" in told.values():
+        raise UsageError(
+            "self-trained labels are a model's own probabilities: something to train on, no truth to be judged by",
+            where=which,
+            remedy="judge by ignore, zero or one; `settle_labels` makes self-trained labels for training",
         )
     changed = 0
-    for name, what in parts.items():
+    for name, what in told.items():
         column = f"target_{name}"
         if column in made:
-            values, _ = numbers(pd.Series(made[column]))
-            here = values == -1 if word == "uncertain" else np.isnan(values)
-            made[column] = np.where(here, allowed[what], made[column])
-            changed += int(here.sum())
-    what = "Uncertain" if word == "uncertain" else "Empty"
-    return f"{what} labels were taken by the policy {policy}: {changed:,} of them."
+            values, odd = numbers(pd.Series(made[column]))
+            label = ~odd & (np.isnan(values) | np.isin(values, (-1.0, 0.0, 1.0)))
+            settled, count = settle_labels(values[label, None], [name], {name: what}, which)
+            column_of = np.asarray(made[column], dtype=object)
+            column_of[label] = settled[:, 0]  # what is no label stays, for `evaluate` to say
+            made[column], changed = column_of, changed + count
+    word = "Uncertain" if which == "uncertain" else "Empty"
+    return f"{word} labels were taken by the policy {policy}: {changed:,} of them."
 
 
 def _counts(scores: pd.DataFrame, labels: pd.DataFrame, apart: bool, faults: list[str]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from graftwork.terminal import (
 
 if TYPE_CHECKING:
     from graftwork.common.doctor import Checkup, Place
+    from graftwork.common.evaluation.readers import AgainstReaders
     from graftwork.common.evaluation.results import Evaluation, Result
     from graftwork.common.evaluation.subgrouping import Subgroups
     from graftwork.common.predicting import Outcome
@@ -447,6 +448,20 @@ FixedThreshold = Annotated[
 OnlyPredicted = Annotated[
     bool, typer.Option("--only-predicted", help="Judge the predicted cases where --truth has more.")
 ]
+Uncertain = Annotated[
+    str,
+    typer.Option(
+        "--uncertain", metavar="POLICY", help="Labels of -1: ignore, zero or one, or CLASS=POLICY,..."
+    ),
+]
+Blank = Annotated[
+    str, typer.Option("--blank", metavar="POLICY", help="Empty labels: ignore or zero, or CLASS=POLICY,...")
+]
+Also = Annotated[
+    str,
+    typer.Option("--also", metavar="METRICS", help="Further metrics by comma, such as calibration_slope."),
+]
+Aim = Annotated[float, typer.Option("--aim", help="What sensitivity or specificity is to reach.")]
 Bootstrap = Annotated[int, typer.Option("--bootstrap", help="Replicates of the groups.", min=2)]
 Seed = Annotated[int, typer.Option("--seed", help="Of the replicates.", min=0)]
 
@@ -457,11 +472,18 @@ Seed = Annotated[int, typer.Option("--seed", help="Of the replicates.", min=0)]
     "evaluate scores.csv --truth labels.csv --protocol isic2020 --group patient_id",
     "evaluate predictions.csv --protocol nih14-official --by sex,view --report out.html",
     "evaluate seg --truth DIR --predicted DIR --protocol brats2023-lesionwise",
+    "evaluate readers readings.csv --model network --readers r1,r2,r3,r4 --group patient_id",
 )
 def evaluate(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN|FILE|seg", help="The folder of a run, a table, or the word seg.")
+        Path,
+        typer.Argument(
+            metavar="RUN|FILE|WORD", help="The folder of a run, a table, or the word seg, boxes or readers."
+        ),
     ],
+    table: Annotated[
+        Path | None, typer.Argument(metavar="[TABLE]", help="readers: the table of readings.")
+    ] = None,
     protocol: ProtocolName = "",
     truth: Truth = None,
     group: Group = "",
@@ -473,19 +495,17 @@ def evaluate(
     only_predicted: OnlyPredicted = False,
     bootstrap: Bootstrap = 2000,
     seed: Seed = 0,
-    uncertain: Annotated[
-        str,
-        typer.Option(
-            "--uncertain", metavar="POLICY", help="Labels of -1: ignore, zero or one, or CLASS=POLICY,..."
-        ),
-    ] = "",
-    blank: Annotated[
-        str,
-        typer.Option("--blank", metavar="POLICY", help="Empty labels: ignore or zero, or CLASS=POLICY,..."),
-    ] = "",
+    uncertain: Uncertain = "",
+    blank: Blank = "",
+    also: Also = "",
+    aim: Aim = 0.95,
     calibration: Annotated[
         Path | None,
         typer.Option("--calibration", metavar="FILE", help="As `calibrate` wrote it: used on the scores."),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option("--features", metavar="FILE", help="Features by case: do they tell what --by names?"),
     ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="An .html file to write the report to.")
@@ -501,8 +521,48 @@ def evaluate(
         Path | None,
         typer.Option("--out", metavar="FILE", help="seg: a .csv file for the values of each case."),
     ] = None,
+    model: Annotated[
+        str, typer.Option("--model", metavar="COLUMN", help="readers: the model's decisions, or scores.")
+    ] = "",
+    people: Annotated[
+        str, typer.Option("--readers", metavar="COLUMNS", help="readers: what each reader said, by comma.")
+    ] = "",
+    metric: Annotated[
+        str,
+        typer.Option(
+            "--metric",
+            help="readers: accuracy, f1, kappa, sensitivity or specificity.",
+            autocompletion=words("accuracy", "f1", "kappa", "sensitivity", "specificity"),
+        ),
+    ] = "f1",
+    reference: Annotated[
+        str,
+        typer.Option(
+            "--reference",
+            help="readers: majority-of-others or each.",
+            autocompletion=words("majority-of-others", "each"),
+        ),
+    ] = "majority-of-others",
     as_json: Json = False,
 ) -> None:
+    if str(run) == "readers" and not run.exists():
+        if table is None or not model or not people:
+            raise UsageError(
+                "a table, a model and readers are needed",
+                where="evaluate readers",
+                remedy="`graftwork evaluate readers FILE --model COLUMN --readers A,B,C`",
+            )
+        among = verbs.evaluate_readers(
+            table, model, _listed(people), metric=metric, reference=reference, group=group, threshold=threshold,
+            bootstrap=bootstrap, seed=seed,
+        )  # fmt: skip
+        return _say_readers(among, model, _listed(people), as_json)
+    if table is not None:
+        raise UsageError(
+            f"{table} is one argument too many",
+            where="evaluate",
+            remedy="a table of readings follows the word readers",
+        )
     if str(run) == "seg" and not run.exists():
         if truth is None or predicted is None or not protocol:
             raise UsageError(
@@ -535,9 +595,9 @@ def evaluate(
                 remedy="name one with --protocol; `graftwork ls protocols` lists them",
             )
         judged = verbs.evaluate_file(
-            run, protocol, truth=truth, group=group, by=[each for each in by.split(",") if each], part=part,
-            threshold=threshold, only_predicted=only_predicted, uncertain=uncertain, blank=blank,
-            calibration=calibration, bootstrap=bootstrap, seed=seed, report=report,
+            run, protocol, truth=truth, group=group, by=_listed(by), part=part, threshold=threshold,
+            only_predicted=only_predicted, uncertain=uncertain, blank=blank, also=_listed(also), target_value=aim,
+            calibration=calibration, features=features, bootstrap=bootstrap, seed=seed, report=report,
         )  # fmt: skip
         if as_json:
             return say_json(judged.to_json())
@@ -554,6 +614,30 @@ def evaluate(
         for each in (found, *further):
             _say_evaluation(each)
     return None
+
+
+def _say_readers(found: AgainstReaders, model: str, people: list[str], as_json: bool) -> None:
+    if as_json:
+        from graftwork.common.evaluation.results import plain
+
+        return say_json(plain(found))
+    rows = [
+        (name, _number(each.value), _limits(each.low, each.high), f"{each.defined} of {each.comparisons}",
+         " to ".join(dict.fromkeys(map(str, each.cases))), each.reason)
+        for name, each in zip(
+            [model, *people, "mean of readers"], [found.model, *found.readers, found.mean], strict=True
+        )
+    ]  # fmt: skip
+    apart = found.difference
+    limits = _limits(apart.low, apart.high)
+    rows.append((f"{model} minus mean", _number(apart.value), limits, "", "", apart.reason))
+    say(f"{found.metric} by {found.reference}: {found.n:,} cases, {found.groups:,} groups")
+    say_table(("who", found.metric, "95 % interval", "comparisons", "cases", "why undefined"), rows)
+    return say(f"{found.method}; these readers, other cases")
+
+
+def _listed(words: str) -> list[str]:
+    return [each.strip() for each in words.split(",") if each.strip()]
 
 
 def _say_subgroups(found: Subgroups) -> None:
@@ -595,12 +679,14 @@ def calibrate(
             autocompletion=words("youden", "sensitivity", "specificity"),
         ),
     ] = None,
-    aim: Annotated[float, typer.Option("--aim", help="What sensitivity or specificity is to reach.")] = 0.95,
+    aim: Aim = 0.95,
     only_predicted: OnlyPredicted = False,
+    uncertain: Uncertain = "",
+    blank: Blank = "",
 ) -> None:
     found = verbs.calibrate(
         table, protocol, out, truth=truth, group=group, method=method, rule=rule, target_value=aim,  # type: ignore[arg-type]
-        only_predicted=only_predicted,
+        only_predicted=only_predicted, uncertain=uncertain, blank=blank,
     )  # fmt: skip
     say(
         f"{found.method}, fitted on {found.n:,} cases of {found.groups:,} groups, which are not to be judged with it"
@@ -624,13 +710,17 @@ def compare(
     part: Part = "test",
     threshold: FixedThreshold = None,
     only_predicted: OnlyPredicted = False,
+    uncertain: Uncertain = "",
+    blank: Blank = "",
+    also: Also = "",
     bootstrap: Bootstrap = 2000,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     found = verbs.compare(
         first, second, protocol, truth=truth, group=group, part=part, threshold=threshold,
-        only_predicted=only_predicted, bootstrap=bootstrap, seed=seed,
+        only_predicted=only_predicted, uncertain=uncertain, blank=blank, also=_listed(also), bootstrap=bootstrap,
+        seed=seed,
     )  # fmt: skip
     if as_json:
         from graftwork.common.evaluation.results import plain
@@ -699,8 +789,11 @@ def _number(value: float) -> str:
 
 
 def _interval(found: Result) -> str:
-    undefined = math.isnan(found.low) or math.isnan(found.high)
-    return "" if undefined else f"{found.low:.3f} to {found.high:.3f}"
+    return _limits(found.low, found.high)
+
+
+def _limits(low: float, high: float) -> str:
+    return "" if math.isnan(low) or math.isnan(high) else f"{low:.3f} to {high:.3f}"
 
 
 @_verb(

@@ -1,0 +1,146 @@
+"""What is asked beside a protocol: further metrics, an aim, policies of labels; and a model among readers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from predicted import table
+from typer.testing import CliRunner
+
+from graftwork.cli import app
+from graftwork.common.domain import protocol
+from graftwork.common.errors import TableError, UsageError
+from graftwork.common.evaluation import against_readers, calibration_slope, choose_threshold
+from graftwork.common.verbs import calibrate, compare, evaluate_file, evaluate_readers
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> Path:
+    file = tmp_path / "scores.csv"
+    frame = table()
+    frame["target"] = np.where(frame["target"] == "pneumonia", "malignant", "benign")
+    frame["score_malignant"] = frame["score_pneumonia"]
+    frame.drop(columns=["score_normal", "score_pneumonia", "path"]).to_csv(file, index=False)
+    return file
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"case": [str(n) for n in range(60)], "group": [str(n // 2) for n in range(60)]})
+    for name in protocol("nih14-official").classes:
+        frame[f"score_{name}"] = rng.random(60)
+        frame[f"target_{name}"] = rng.choice([0.0, 1.0, -1.0], 60)
+    file = tmp_path / "labelled.csv"
+    frame.to_csv(file, index=False)
+    return file
+
+
+def test_metrics_beside_those_of_the_protocol(scores: Path) -> None:
+    plain = evaluate_file(scores, "isic2020", bootstrap=20).evaluation
+    asked = ["calibration_slope", "calibration_in_the_large", "auroc"]
+    found = evaluate_file(scores, "isic2020", bootstrap=20, also=asked).evaluation
+    assert [each for each in found.results if each.metric not in asked[:2]] == list(plain.results)
+    frame = pd.read_csv(scores)
+    rows = frame[frame["part"] == "test"]
+    slope = calibration_slope(rows["target"] == "malignant", rows["score_malignant"])[0]
+    assert found.result("calibration_slope").value == pytest.approx(slope, abs=1e-9)
+    assert f"Beside the metrics of the protocol, as was asked: {', '.join(asked)}." in found.notes
+    for wrong, said in (("calibration_slop", "Write 'calibration_slope'"), ("macro_f1", "binary targets")):
+        with pytest.raises(UsageError, match=said):
+            evaluate_file(scores, "isic2020", also=[wrong])
+    both = compare(scores, scores, "isic2020", bootstrap=20, also=["calibration_slope"])
+    (slope_of_both,) = [each for each in both.compared if each.metric == "calibration_slope"]
+    assert slope_of_both.difference.value == 0 and slope_of_both.difference.p == 1
+
+
+def test_the_rule_of_a_protocol_aims_at_what_is_asked(tmp_path: Path) -> None:
+    frame = table()
+    frame["target"] = np.where(frame["target"] == "pneumonia", "animal", "empty")
+    frame["event"] = frame["case"]
+    frame["score_animal"] = frame["score_pneumonia"]
+    file = tmp_path / "frames.csv"
+    frame.drop(columns=["score_normal", "score_pneumonia", "path"]).to_csv(file, index=False)
+    rest = frame[frame["part"] == "validation"]
+    for aim in (0.95, 0.99):
+        found = evaluate_file(file, "empty-filter", target_value=aim, bootstrap=20).evaluation
+        chosen = choose_threshold(
+            rest["target"] == "animal", rest["score_animal"], "sensitivity", aim, part="validation"
+        )
+        assert found.threshold is not None
+        assert (found.threshold.value, found.threshold.target) == (chosen.value, aim)
+
+
+def test_policies_of_labels_hold_for_comparing_and_calibrating_too(labelled: Path, tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="name a policy"):
+        compare(labelled, labelled, "nih14-official", bootstrap=20)
+    both = compare(labelled, labelled, "nih14-official", uncertain="zero", bootstrap=20)
+    assert all(each.n == 60 for each in both.evaluations)
+    with pytest.raises(TableError, match="name a policy"):
+        calibrate(labelled, "nih14-official", tmp_path / "c.json")
+    assert calibrate(labelled, "nih14-official", tmp_path / "c.json", uncertain="ignore").n == 60
+
+
+def readings(folder: Path) -> tuple[Path, pd.DataFrame]:
+    rng = np.random.default_rng(1)
+    truth = rng.random(60) < 0.4
+    frame = pd.DataFrame({f"r{k}": np.where(rng.random(60) < 0.8, truth, ~truth) for k in range(4)}).astype(
+        float
+    )
+    frame.loc[3, "r2"] = np.nan
+    frame["patient"] = np.arange(60) // 2
+    frame["p"] = np.clip(truth * 0.4 + rng.random(60) * 0.6, 0, 1)
+    frame["net"] = (frame["p"] >= 0.5).astype(int)
+    file = folder / "readings.csv"
+    frame.to_csv(file, index=False)
+    return file, frame
+
+
+def test_a_model_among_readers(tmp_path: Path) -> None:
+    file, frame = readings(tmp_path)
+    people = [f"r{k}" for k in range(4)]
+    for metric, reference in (("f1", "majority-of-others"), ("kappa", "each")):
+        found = evaluate_readers(
+            file, "net", people, metric=metric, reference=reference, group="patient", bootstrap=50
+        )
+        direct = against_readers(
+            frame[people], frame["net"], metric, reference, frame["patient"].astype(str), replicates=50, group="patient"
+        )  # fmt: skip
+        assert found == direct and found.groups == 30
+    by_score = evaluate_readers(file, "p", people, threshold=0.5, group="patient", bootstrap=50)
+    assert by_score.model == evaluate_readers(file, "net", people, group="patient", bootstrap=50).model
+
+
+def test_what_readings_lack_is_said(tmp_path: Path) -> None:
+    file, frame = readings(tmp_path)
+    with pytest.raises(UsageError, match="no column r9; there are r0"):
+        evaluate_readers(file, "net", ["r0", "r9"])
+    with pytest.raises(UsageError, match="named twice"):
+        evaluate_readers(file, "net", ["r0", "r0"])
+    with pytest.raises(TableError, match="at least two readers"):
+        evaluate_readers(file, "net", ["r0"])
+    with pytest.raises(UsageError, match="dice"):
+        evaluate_readers(file, "net", ["r0", "r1"], metric="dice")
+    frame.loc[5, "r1"], frame.loc[7, "net"] = 2, np.nan
+    frame.to_csv(file, index=False)
+    with pytest.raises(TableError, match="2 faults") as caught:
+        evaluate_readers(file, "net", ["r0", "r1"])
+    assert "net is not 0 or 1: 1 of 60 cases (line 9)" in str(caught.value)
+    assert "r1 is not 0 or 1: 1 of 60 cases (line 7)" in str(caught.value)
+
+
+def test_the_words_of_the_command_line(tmp_path: Path) -> None:
+    file, _ = readings(tmp_path)
+    run = CliRunner().invoke
+    asked = ["evaluate", "readers", str(file), "--model", "net", "--readers", "r0,r1,r2", "--bootstrap", "50"]
+    said = run(app, asked)
+    assert said.exit_code == 0 and "net minus mean" in said.stdout and "mean of readers" in said.stdout
+    assert len(json.loads(run(app, [*asked, "--json"]).stdout)["readers"]) == 3
+    short = run(app, ["evaluate", "readers", str(file)])
+    assert short.exit_code == 2 and "--readers A,B,C" in short.output
+    many = run(app, ["evaluate", str(file), str(file), "--protocol", "isic2020"])
+    assert many.exit_code == 2 and "one argument too many" in many.output
