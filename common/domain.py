@@ -95,6 +95,7 @@ class Domain:
             "module:function"; see `graftwork.common.predicting.formats`.
         readers: of such files, ending (".json") to "module:function", which takes a path and returns a table of scores
             for `evaluate`: one row a case. Cases that were not processed are no rows; `attrs["failed"]` names them.
+        box_readers: likewise, to tables of boxes; see `graftwork.common.boxes`.
     """
 
     name: str
@@ -105,11 +106,13 @@ class Domain:
     cards: Traversable | Path
     formats: Mapping[str, str] = field(default_factory=dict)
     readers: Mapping[str, str] = field(default_factory=dict)
+    box_readers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "datasets", MappingProxyType(dict(self.datasets)))
         object.__setattr__(self, "formats", MappingProxyType(dict(self.formats)))
-        object.__setattr__(self, "readers", MappingProxyType(dict(self.readers)))
+        for name in ("readers", "box_readers"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
 
 @dataclass(frozen=True)

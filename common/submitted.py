@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +13,7 @@ from graftwork.common.errors import UsageError
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.paired import Comparison
+    from graftwork.common.evaluation.protocols import Protocol
     from graftwork.common.evaluation.readers import AgainstReaders
     from graftwork.common.evaluation.recalibration import Recalibration
     from graftwork.common.evaluation.results import Evaluation
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.subgrouping import Subgroups
     from graftwork.common.feature_probing import FeatureProbe
 
-__all__ = ["Judged", "calibrate", "compare", "evaluate_file", "evaluate_masks", "evaluate_readers"]
+__all__ = ["Judged", "calibrate", "compare", "evaluate_file", "evaluate_readers"]
 
 Words = str | os.PathLike[str]
 
@@ -106,7 +107,7 @@ def evaluate_file(
 
     convention = domain.protocol(protocol).with_metrics(also)
     found = read_submission(
-        _scores(predictions),
+        _scores(predictions, convention),
         convention,
         truth=truth,
         group=group,
@@ -114,8 +115,7 @@ def evaluate_file(
         uncertain=uncertain,
         blank=blank,
     )
-    if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
-        raise UsageError("the report is a page, an .html file", where=str(report))
+    file = page_file(report)
     chosen: Any = threshold
     said = list(found.notes)
     if also:
@@ -147,17 +147,29 @@ def evaluate_file(
     told = [*warnings_of(probed), *(each.describe() for each in probes)]
     evaluation = replace(evaluation, notes=(*evaluation.notes, *told))
     page = None
-    if report is not None:
+    if file is not None:
         from graftwork.common.report import evaluation_report
 
-        page = evaluation_report(found, convention, evaluation, several, Path(report))
+        page = evaluation_report(found, convention, evaluation, several, file)
     return Judged(evaluation, several, page, probed, probes)
 
 
-def _scores(predictions: Words) -> Any:
+def page_file(report: Words | None) -> Path | None:
+    """Where a report is to be written, looked at before anything is computed.
+
+    Raises:
+        UsageError: it is no .html file.
+    """
+    if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
+        raise UsageError("the report is a page, an .html file", where=str(report))
+    return None if report is None else Path(report)
+
+
+def _scores(predictions: Words, convention: Protocol) -> Any:
     """The table that a domain's reader makes of a file of its people; a path of any other file as it is."""
     from graftwork.common import domain
 
+    convention.refuse_shapes()
     file = os.fspath(predictions)
     for name in domain.domains():
         for ending, path in domain.domain(name).readers.items():
@@ -200,7 +212,7 @@ def calibrate(
 
     convention = domain.protocol(protocol)
     found = read_submission(
-        _scores(predictions),
+        _scores(predictions, convention),
         convention,
         truth=truth,
         group=group,
@@ -213,56 +225,6 @@ def calibrate(
     )
     local.write(out)
     return local
-
-
-def evaluate_masks(
-    truth: Words,
-    predicted: Words,
-    protocol: str,
-    *,
-    groups: Words | None = None,
-    out: Words | None = None,
-    bootstrap: int = 2000,
-    seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> Evaluation:
-    """Judge a folder of predicted masks against one of true masks, by a protocol.
-
-    Args:
-        truth, predicted: folders of .nii, .nii.gz or pictures; a case is told by the name of its file.
-        protocol: its name. groups: a table with the columns `case` and `group`; None: each case is its own group.
-        out: a .csv file for all values, one row a case and region.
-        bootstrap, seed: of the intervals. progress: is told what, how many of how many.
-
-    Raises:
-        TableError: everything that is wrong with the folders, at once.
-        UsageError: no such protocol, or one that judges no folders of masks.
-    """
-    from graftwork.common import domain
-    from graftwork.common.evaluation.table_files import read_predictions
-    from graftwork.common.evaluation.tables import text_of
-    from graftwork.common.files import write_text
-    from graftwork.common.mask_folders import evaluate_folders
-
-    told = None
-    if groups is not None:
-        frame = read_predictions(groups)
-        missing = [name for name in ("case", "group") if name not in frame]
-        if missing:
-            raise UsageError(f"the table of groups has no column {', '.join(missing)}", where=str(groups))
-        told = dict(zip(text_of(frame["case"]), text_of(frame["group"]), strict=True))
-    found, table = evaluate_folders(
-        truth,
-        predicted,
-        domain.protocol(protocol),
-        groups=told,
-        bootstrap=bootstrap,
-        seed=seed,
-        progress=progress,
-    )
-    if out is not None:
-        write_text(Path(out), table.to_csv(index=False))
-    return found
 
 
 def compare(
@@ -300,7 +262,7 @@ def compare(
     convention = domain.protocol(protocol).with_metrics(also)
     one, other = (
         read_submission(
-            _scores(each),
+            _scores(each, convention),
             convention,
             truth=truth,
             group=group,

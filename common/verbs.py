@@ -33,9 +33,9 @@ from graftwork.common.submitted import (
     calibrate,
     compare,
     evaluate_file,
-    evaluate_masks,
     evaluate_readers,
 )
+from graftwork.common.submitted_regions import evaluate_boxes, evaluate_masks
 
 if TYPE_CHECKING:
     from graftwork.common.checks import Findings
@@ -59,6 +59,7 @@ __all__ = [
     "cp",
     "doctor",
     "evaluate",
+    "evaluate_boxes",
     "evaluate_file",
     "evaluate_masks",
     "evaluate_readers",
@@ -232,8 +233,9 @@ def evaluate(run: Words) -> Evaluation:
 
     Of a run the numbers are written anew; that needs neither the network nor the pictures. A table (CSV, Parquet) has a
     case a row (`case`, `image`, `isic_id`, `Image Index`, ...), the scores of each class (`score_NAME`, `prob_NAME`,
-    ...) and the truth (`target`, `target_NAME`), or takes the truth from --truth, by case. `seg` in place of a table
-    judges the masks in the folder --predicted against those in --truth. All that is wrong is said at once, and no
+    ...) and the truth (`target`, `target_NAME`), or takes the truth from --truth, by case. In place of a table `seg`
+    judges the masks in the folder --predicted against those in --truth, `boxes` the boxes of two files, and `readers` a
+    model among people. All that is wrong is said at once, and no
     number is given.
 
     Args:

@@ -32,7 +32,7 @@ from graftwork.common.evaluation import (
     roc_band,
     score,
 )
-from graftwork.common.evaluation.metric_texts import COUNTS, FOLDERS
+from graftwork.common.evaluation.metric_texts import BOXES, COUNTS, FOLDERS
 from graftwork.common.evaluation.metrics import MEASURES
 
 # Calibration and curves
@@ -231,7 +231,7 @@ def test_methods_say_what_is_put_together_and_what_masks_are_judged_by() -> None
 
 def test_every_metric_has_words_and_a_way() -> None:
     of_masks = {name for name, text in METRICS.items() if text.kinds == ("segmentation",)}
-    of_folders = {name for name, text in METRICS.items() if text.kinds in (FOLDERS, COUNTS)}
+    of_folders = {name for name, text in METRICS.items() if text.kinds in (FOLDERS, COUNTS, BOXES)}
     assert set(METRICS) == set(MEASURES) | of_masks | of_folders and not of_masks & set(MEASURES)
     assert all((MEASURES[name].of is None) == ("binary" not in METRICS[name].kinds) for name in MEASURES)
 

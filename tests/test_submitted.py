@@ -15,7 +15,7 @@ from graftwork.cli import app
 from graftwork.common.domain import protocol
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation import against_readers, calibration_slope, choose_threshold
-from graftwork.common.verbs import calibrate, compare, evaluate_file, evaluate_readers
+from graftwork.common.verbs import calibrate, compare, evaluate_boxes, evaluate_file, evaluate_readers
 
 
 @pytest.fixture
@@ -144,3 +144,53 @@ def test_the_words_of_the_command_line(tmp_path: Path) -> None:
     assert short.exit_code == 2 and "--readers A,B,C" in short.output
     many = run(app, ["evaluate", str(file), str(file), "--protocol", "isic2020"])
     assert many.exit_code == 2 and "one argument too many" in many.output
+
+
+def test_masks_and_boxes_are_no_tables(scores: Path) -> None:
+    for name, way in (("brats2020", "evaluate seg"), ("coco-boxes", "evaluate boxes")):
+        with pytest.raises(UsageError, match=f"not a table of scores. Give .*{way}"):
+            evaluate_file(scores, name)
+        with pytest.raises(UsageError, match="not a table of scores"):
+            compare(scores, scores, name)
+
+
+def test_boxes_of_two_files(tmp_path: Path) -> None:
+    """Through the door: COCO results, and MegaDetector's file of the same boxes."""
+    truth = {
+        "images": [
+            {"id": n, "file_name": f"{n}.jpg", "width": 200, "height": 100, "location": f"l{n % 3}"} for n in range(12)
+        ],
+        "annotations": [
+            {"id": n, "image_id": n, "category_id": 1, "bbox": [20 + n, 10, 60, 40]} for n in range(12)
+        ],
+        "categories": [{"id": 1, "name": "animal"}],
+    }  # fmt: skip
+    boxes = [[20 + n, 10, 60 - n, 40] for n in range(12)]
+    results = [
+        {"image_id": n, "category_id": 1, "bbox": box, "score": 0.9 - n / 20} for n, box in enumerate(boxes)
+    ]
+    shares = [[x / 200, y / 100, w / 200, h / 100] for x, y, w, h in boxes]
+    detector = {
+        "info": {"format_version": "1.4"},
+        "detection_categories": {"1": "animal"},
+        "images": [
+            {"file": f"{n}.jpg", "detections": [{"category": "1", "conf": 0.9 - n / 20, "bbox": box}]}
+            for n, box in enumerate(shares)
+        ],
+    }
+    for name, content in (("truth", truth), ("results", results), ("detector", detector)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    found = [
+        evaluate_boxes(tmp_path / "truth.json", tmp_path / f"{name}.json", "coco-boxes", bootstrap=50)
+        for name in ("results", "detector")
+    ]
+    assert found[0].groups == 3 and found[0].group_column == "location"
+    assert 0.5 < found[0].result("coco_ap").value < 1
+    assert [each.value for each in found[0].results] == pytest.approx(
+        [each.value for each in found[1].results], abs=1e-12
+    )
+    asked = ["evaluate", "boxes", "--truth", str(tmp_path / "truth.json"), "--protocol", "coco-boxes"]
+    said = CliRunner().invoke(app, [*asked, "--predicted", str(tmp_path / "results.json"), "--json"])
+    assert json.loads(said.stdout)["n"] == 12
+    short = CliRunner().invoke(app, asked)
+    assert short.exit_code == 2 and "--predicted FILE" in short.output

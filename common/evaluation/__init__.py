@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         operating_point_table,
         treat_all,
     )
+    from graftwork.common.evaluation.detection import coco_scores
     from graftwork.common.evaluation.discrimination import auroc, average_precision
     from graftwork.common.evaluation.evaluating import evaluate
     from graftwork.common.evaluation.intervals import (
@@ -172,6 +173,7 @@ __all__ = [
     "case_interval",
     "choose_threshold",
     "clopper_pearson",
+    "coco_scores",
     "compare",
     "conformal_quantile",
     "conformal_sets",
@@ -278,6 +280,7 @@ _HOMES = {
         "operating_point_table",
         "treat_all",
     ),
+    "detection": ("coco_scores",),
     "discrimination": ("auroc", "average_precision"),
     "evaluating": ("evaluate",),
     "intervals": ("Interval", "bca_interval", "expanded_interval", "group_bootstrap", "percentile_interval"),

@@ -145,9 +145,8 @@ def measure(name: str) -> Measure:
         UsageError: there is none.
     """
     if name not in MEASURES and name in METRICS:
-        raise UsageError(
-            f"{name} is of masks, not of scores", where="metric", remedy="take it from segmentation_score"
-        )
+        kinds = " and ".join(METRICS[name].kinds)
+        raise UsageError(f"{name} is of {kinds}, not of scores", where="metric", remedy="take one of scores")
     if name not in MEASURES:
         near = get_close_matches(name, MEASURES, n=1)
         raise UsageError(

@@ -178,6 +178,24 @@ class Protocol:
             )
         return replace(self, metrics=tuple(dict.fromkeys((*self.metrics, *names))))
 
+    def refuse_shapes(self) -> None:
+        """Say where to go with masks or boxes, where a table of scores was to be judged.
+
+        Raises:
+            UsageError: it judges masks or boxes.
+        """
+        ways = {
+            "segmentation": ("masks", "the folders: `graftwork evaluate seg --truth DIR --predicted DIR`"),
+            "boxes": ("boxes", "both files: `graftwork evaluate boxes --truth FILE --predicted FILE`"),
+        }
+        if self.kind in ways:
+            what, way = ways[self.kind]
+            raise UsageError(
+                f"it judges {what}, not a table of scores",
+                where=f"protocol {self.name!r}",
+                remedy=f"give {way}",
+            )
+
     def definition(self, metric: str) -> str:
         """The definition of a metric for this protocol's kind of target."""
         text = METRICS[metric]

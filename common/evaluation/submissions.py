@@ -112,14 +112,9 @@ def read_submission(
     Raises:
         TableError: all faults at once: columns that are not there, cases that are missing, too many or twice, truth
             that is no class.
-        UsageError: the protocol judges masks.
+        UsageError: the protocol judges masks or boxes.
     """
-    if protocol.kind == "segmentation":
-        raise UsageError(
-            "it judges masks, not a table of scores",
-            where=f"protocol {protocol.name!r}",
-            remedy="give the folders: `graftwork evaluate seg --truth DIR --predicted DIR`",
-        )
+    protocol.refuse_shapes()
     scores = read_predictions(predictions) if isinstance(predictions, str | os.PathLike) else predictions
     failed = scores.attrs.get("failed", ())
     labels = scores if truth is None else read_predictions(truth)

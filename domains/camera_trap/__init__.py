@@ -20,4 +20,5 @@ DOMAIN = Domain(
     cards=files("graftwork") / "data_cards" / "camera_trap",
     formats={"megadetector": "graftwork.domains.camera_trap.megadetector:write"},
     readers={".json": "graftwork.domains.camera_trap.megadetector:read_scores"},
+    box_readers={".json": "graftwork.domains.camera_trap.megadetector:read_boxes"},
 )

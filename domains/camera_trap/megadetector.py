@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from graftwork.common.manifest import Target
     from graftwork.common.predicting.formats import Predictions
 
-__all__ = ["FORMAT_VERSION", "read", "read_scores", "write"]
+__all__ = ["FORMAT_VERSION", "read", "read_boxes", "read_scores", "write"]
 
 FORMAT_VERSION = "1.6"
 _ANIMAL = "1"
 _DETECTIONS = {_ANIMAL: "animal", "2": "person", "3": "vehicle"}  # the numbers that every such file has
 _WHOLE = [0.0, 0.0, 1.0, 1.0]  # x, y, width, height as shares of the picture
 _DIGITS = 5
+_SHOWN = 10  # faults in a message
 _DETECTOR = "none: each detection is the whole frame"
+_OLDEST = 1.3  # what the format's own validator accepts
+_COLUMNS = ("file", "category", "x", "y", "width", "height", "score", "failure", "record")
 
 
 def write(predictions: Predictions, file: Path) -> None:
@@ -157,6 +160,97 @@ def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
     )
     table.attrs = {"source": str(file), "failed": tuple(found["file"][failed])}
     return table
+
+
+def read_boxes(file: str | os.PathLike[str]) -> pd.DataFrame:
+    """A file of MegaDetector results (format 1.3 to 1.6) as boxes to be judged, one row a detection.
+
+    Returns:
+        `file` (with forward slashes), `category` (by name), `x`, `y`, `width`, `height` (shares of the picture, origin
+        top left; NaN where they are no four numbers), `score` (NaN where it is no number), `failure` (NA where there is
+        none), and `record`: which record of the file, from 0. A picture without a detection, or with a failure, is one
+        row without a category. Detections of a category that the file does not list are none, as the format says;
+        `attrs["unlisted"]` counts them.
+
+    Raises:
+        TableError: it cannot be read, is not such a file, or its boxes are whole frames; all that is wrong with it.
+    """
+    import pandas as pd
+
+    try:
+        content = json.loads(Path(file).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise TableError(f"cannot be read ({error.strerror})", where=file) from error
+    except (ValueError, RecursionError) as error:
+        raise TableError(f"not readable as JSON: {error}", where=file) from error
+    if faults := list(_faults(content)):
+        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        said = "; ".join(faults[:_SHOWN]).encode("utf-8", "backslashreplace").decode()  # half characters too
+        raise TableError(f"not readable as MegaDetector results: {said}{more}", where=file)
+    categories = {str(key): str(name).strip() for key, name in content["detection_categories"].items()}
+    rows: list[tuple[object, ...]] = []
+    unlisted = 0
+    for number, record in enumerate(content["images"]):
+        name, failure = record["file"].replace("\\", "/"), record.get("failure")
+        found = [] if failure else record["detections"]
+        boxes = [each for each in found if str(each["category"]) in categories]
+        unlisted += len(found) - len(boxes)
+        for each in boxes:
+            box = each["bbox"] if isinstance(each["bbox"], list) and len(each["bbox"]) == 4 else [None] * 4
+            numbers = [_number(value) for value in (*box, each["conf"])]
+            rows.append((name, categories[str(each["category"])], *numbers, None, number))
+        if not boxes:
+            rows.append((name, None, *[float("nan")] * 5, str(failure) if failure else None, number))
+    table = pd.DataFrame(rows, columns=list(_COLUMNS))
+    table.attrs = {"source": str(file), "unlisted": unlisted}
+    return table
+
+
+def _faults(content: Any) -> Iterator[str]:
+    """What is wrong with the form of a file of results, whatever its numbers are."""
+    if isinstance(content, list):
+        yield (
+            "it is a list, as another program of that name writes, with boxes of x1, y1, x2, y2 in px; an object with "
+            "info, detection_categories and images was expected"
+        )
+        return
+    wanted = {"info": dict, "detection_categories": dict, "images": list}
+    have = content if isinstance(content, dict) else {}
+    if lacking := [key for key, kind in wanted.items() if type(have.get(key)) is not kind]:
+        yield f"without {' and '.join(lacking)}"
+        return
+    version = content["info"].get("format_version")
+    try:
+        old = float(version) < _OLDEST
+    except (TypeError, ValueError):
+        old = True
+    if old:
+        yield f"info.format_version is {version!r}; 1.3 to {FORMAT_VERSION} are read"
+    if content["info"].get("detector") == _DETECTOR:
+        yield "each of its boxes is the whole frame: it is of a classifier, and tells no boxes"
+    for number, record in enumerate(content["images"]):
+        where = f"images[{number}]"
+        if not isinstance(record, dict) or not isinstance(record.get("file"), str):
+            yield f"{where} has no file"
+        elif record.get("failure"):
+            continue
+        elif not isinstance(record.get("detections"), list):
+            yield f"{where} ({record['file']}) has neither detections nor a failure"
+        else:
+            for at, each in enumerate(record["detections"]):
+                keys = each if isinstance(each, dict) else ()
+                missing = [key for key in ("category", "bbox", "conf") if key not in keys]
+                if missing:
+                    yield f"{where}.detections[{at}] ({record['file']}) has no {' and no '.join(missing)}"
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return float("nan")
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return float("inf")
 
 
 def _row(

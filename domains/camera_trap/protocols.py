@@ -30,6 +30,12 @@ _COUNTS = (
     "The number of animals is told in twelve bins: 1 to 10, 11 to 50, 51 and more; a frame is given the bin with the "
     "largest score. Empty frames and frames whose number is not known are left out and counted."
 )
+_BOXES = (
+    "The truth is the boxes of a COCO file, in px; an image without an annotation shows nothing. A crowd (iscrowd) is "
+    "neither found nor missed. A class of which the truth has no box is undefined and has no share in the means. "
+    "Images with an annotation that has no box are left out and counted, other than those called empty, which show "
+    "nothing."
+)
 _MACRO = (
     "Macro F1 is the mean over the classes that occur in the truth of the part; a class that is only predicted lowers "
     "the precision of the others and has no term of its own (as in WILDS)."
@@ -200,6 +206,23 @@ PROTOCOLS = (
         pooling="mean",
     ),
     Protocol(
+        name="species-sets",
+        version=1,
+        title="Sets of species in camera-trap frames",
+        source="the Jaccard index of sets after Norouzzadeh et al., PNAS 115:E5716 (2018), there of behaviours",
+        unit="frame",
+        kind="multi-label",
+        primary="set_jaccard",
+        metrics=("set_jaccard", "f1", "average_precision"),
+        labels="Each species is in a frame or not; a species that is not known to be there or not is in no set.",
+        notes=(
+            _LOCATIONS,
+            "A table of sets that were decided already, with scores of 0 and 1, is judged at the threshold 0.5, fixed "
+            "beforehand.",
+        ),
+        group="location",
+    ),
+    Protocol(
         name="empty-filter",
         version=1,
         title="A filter of empty events",
@@ -235,6 +258,34 @@ PROTOCOLS = (
             _LOCATIONS,
             "The competition ranked by the mean absolute error, where lower is better; the primary metric here is the "
             "share of exact counts, as protocols rank by a metric that is better when higher.",
+        ),
+        group="location",
+    ),
+    Protocol(
+        name="coco-boxes",
+        version=1,
+        title="Animals and other things found by boxes, in camera-trap frames",
+        source=(
+            "Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014, arXiv:1405.0312; COCO's evaluation "
+            "code as pycocotools 2.0 has it"
+        ),
+        unit="image",
+        kind="boxes",
+        primary="coco_ap",
+        metrics=("coco_ap", "coco_ap_50", "coco_ap_75", "coco_ar_100"),
+        labels=_BOXES,
+        notes=(
+            _LOCATIONS,
+            "Detections are taken in the order of their scores; each finds the free true box of its class and image "
+            "with which it shares most, if the intersection over union reaches the threshold, and each true box is "
+            "found once. Boxes of all sizes count, and at most 100 detections of a class in an image.",
+            "Equal scores keep the order of the images' ids and, in an image, of the file, as in COCO's code: where "
+            "many are equal (scores rounded to one digit), this order has a share in the number.",
+            "A file that leaves out detections below some score has a lower average precision than the detector: write "
+            "them with a low threshold.",
+            "In COCO results an image without a row counts as one without a detection. In MegaDetector's results each "
+            "image needs a record; one with a failure was not processed, and is left out and counted, never called "
+            "empty.",
         ),
         group="location",
     ),

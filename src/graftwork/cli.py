@@ -472,6 +472,7 @@ Seed = Annotated[int, typer.Option("--seed", help="Of the replicates.", min=0)]
     "evaluate scores.csv --truth labels.csv --protocol isic2020 --group patient_id",
     "evaluate predictions.csv --protocol nih14-official --by sex,view --report out.html",
     "evaluate seg --truth DIR --predicted DIR --protocol brats2023-lesionwise",
+    "evaluate boxes --truth coco.json --predicted detections.json --protocol coco-boxes",
     "evaluate readers readings.csv --model network --readers r1,r2,r3,r4 --group patient_id",
 )
 def evaluate(
@@ -511,11 +512,14 @@ def evaluate(
         Path | None, typer.Option("--report", metavar="FILE", help="An .html file to write the report to.")
     ] = None,
     predicted: Annotated[
-        Path | None, typer.Option("--predicted", metavar="DIR", help="seg: the folder of predicted masks.")
+        Path | None,
+        typer.Option(
+            "--predicted", metavar="DIR|FILE", help="seg: the folder of predicted masks; boxes: a file."
+        ),
     ] = None,
     groups: Annotated[
         Path | None,
-        typer.Option("--groups", metavar="FILE", help="seg: a table with the columns case and group."),
+        typer.Option("--groups", metavar="FILE", help="seg, boxes: a table with the columns case and group."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -563,6 +567,17 @@ def evaluate(
             where="evaluate",
             remedy="a table of readings follows the word readers",
         )
+    if str(run) == "boxes" and not run.exists():
+        if truth is None or predicted is None or not protocol:
+            raise UsageError(
+                "two files and a protocol are needed",
+                where="evaluate boxes",
+                remedy="add --truth FILE --predicted FILE --protocol coco-boxes",
+            )
+        boxes = verbs.evaluate_boxes(
+            truth, predicted, protocol, groups=groups, bootstrap=bootstrap, seed=seed
+        )
+        return _say_alone(boxes, as_json)
     if str(run) == "seg" and not run.exists():
         if truth is None or predicted is None or not protocol:
             raise UsageError(
@@ -579,14 +594,11 @@ def evaluate(
                 out=out,
                 bootstrap=bootstrap,
                 seed=seed,
+                report=report,
                 progress=move,
             )
-        if as_json:
-            return say_json(masks.to_json())
-        _say_evaluation(masks)
-        for note in masks.notes:
-            say(note)
-        return None
+        _say_alone(masks, as_json)
+        return say(f"report: {report}") if report and not as_json else None
     if protocol or run.is_file():
         if not protocol:
             raise UsageError(
@@ -638,6 +650,16 @@ def _say_readers(found: AgainstReaders, model: str, people: list[str], as_json: 
 
 def _listed(words: str) -> list[str]:
     return [each.strip() for each in words.split(",") if each.strip()]
+
+
+def _say_alone(found: Evaluation, as_json: bool) -> None:
+    """An evaluation without a page: its numbers and what a reader must know."""
+    if as_json:
+        return say_json(found.to_json())
+    _say_evaluation(found)
+    for note in found.notes:
+        say(note)
+    return None
 
 
 def _say_subgroups(found: Subgroups) -> None:
