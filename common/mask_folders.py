@@ -53,7 +53,7 @@ def evaluate_folders(
         bootstrap, seed: of the intervals. progress: is told what, how many of how many.
 
     Returns:
-        the evaluation, and the table of all values: one row a case and region.
+        the evaluation, and the table of all values: one row a case and region, with the voxels of both masks.
 
     Raises:
         TableError: everything that is wrong with the folders at once: cases missing, files that cannot be read, shapes,
@@ -85,8 +85,12 @@ def evaluate_folders(
                 known = ", ".join(map(str, (0, *rules.labels)))
                 faults.append(f"{file} holds {', '.join(map(str, values[:5]))}; the protocol knows {known}")
         if not faults:
-            for region, found in judge_masks(arrays[0], arrays[1], spacing, rules, protocol.metrics).items():
-                rows.append({"case": case, "region": region, **found})
+            found = judge_masks(arrays[0], arrays[1], spacing, rules, protocol.metrics)
+            for region, inside in _inside(arrays[0], arrays[1], rules).items():
+                voxels = dict(
+                    zip(("truth_voxels", "predicted_voxels"), map(int, map(np.sum, inside)), strict=True)
+                )
+                rows.append({"case": case, "region": region, **found[region], **voxels})
     if progress is not None:
         progress("masks", len(pairs), len(pairs))
     _refuse(faults, predicted)
@@ -173,17 +177,19 @@ def judge_masks(
     Returns:
         region to metric to value; NaN where undefined.
     """
-    inside = {
-        region.name: tuple(
-            np.isin(each, region.labels) if rules.labels else np.asarray(each) > rules.above
-            for each in (truth, predicted)
+    inside = _inside(truth, predicted, rules)
+    return {region.name: _of_region(region, inside, spacing, rules, metrics) for region in rules.regions}
+
+
+def _inside(truth: Any, predicted: Any, rules: MaskRules) -> dict[str, tuple[BoolArray, BoolArray]]:
+    """Which voxels of truth and of prediction are of each region."""
+
+    def of(region: Region, values: Any) -> BoolArray:
+        return np.asarray(
+            np.isin(values, region.labels) if rules.labels else np.asarray(values) > rules.above
         )
-        for region in rules.regions
-    }
-    return {
-        region.name: _of_region(region, inside, spacing, rules, metrics)  # type: ignore[arg-type]
-        for region in rules.regions
-    }
+
+    return {region.name: (of(region, truth), of(region, predicted)) for region in rules.regions}
 
 
 def _of_region(

@@ -242,6 +242,7 @@ def compare(
     also: Sequence[str] = (),
     bootstrap: int = 2000,
     seed: int = 0,
+    report: Words | None = None,
 ) -> Comparison:
     """Compare the predictions of two models on the same cases, by a protocol.
 
@@ -250,6 +251,7 @@ def compare(
 
     Args:
         first, second: tables as `evaluate` takes them. The others: as `evaluate_file`.
+        report: an .html file to write the report to.
 
     Raises:
         TableError: everything that is wrong with the tables, at once; cases, truth or groups that differ.
@@ -259,6 +261,7 @@ def compare(
     from graftwork.common.evaluation.paired import compare as pair
     from graftwork.common.evaluation.submissions import read_submission
 
+    page = page_file(report)
     convention = domain.protocol(protocol).with_metrics(also)
     one, other = (
         read_submission(
@@ -272,10 +275,20 @@ def compare(
         )
         for each in (first, second)
     )
-    return pair(
+    found = pair(
         one.table, other.table, one.target, convention,
         part=part, threshold=threshold, bootstrap=bootstrap, seed=seed,
     )  # fmt: skip
+    of_both = tuple(
+        replace(evaluation, notes=(*read.notes, *evaluation.notes))
+        for evaluation, read in zip(found.evaluations, (one, other), strict=True)
+    )
+    found = replace(found, evaluations=of_both)
+    if page is not None:
+        from graftwork.common.report import compared_report
+
+        compared_report(found, convention, (str(first), str(second)), page)
+    return found
 
 
 def evaluate_readers(

@@ -63,7 +63,7 @@ def evaluate_masks(
     if page is not None:
         from graftwork.common.report import masks_report
 
-        masks_report(found, table, convention, page)
+        masks_report(found, table, convention, page, folders=(str(truth), str(predicted)))
     return found
 
 

@@ -79,6 +79,18 @@ class MaskRules:
         if not self.regions or odd or lost:
             raise UsageError(f"regions {names}: {odd or lost or 'none'} cannot be judged", where="mask rules")
 
+    @property
+    def distance(self) -> str:
+        """How the 95 % Hausdorff distance is defined here, in words."""
+        return {
+            "max-of-directed": "the larger of the two directed 95th percentiles (linearly interpolated) of the "
+            "distance from one boundary to the nearest point of the other",
+            "pooled": "the 95th percentile (linearly interpolated) of the distances from either boundary to the "
+            "nearest point of the other, both lists taken together",
+            "surfel-weighted": "the larger of the two directed distances within which 95 % of the area of one surface "
+            "lies from the other",
+        }[self.hausdorff]
+
     def sentences(self) -> str:
         """The rules as a methods section says them."""
         regions = "; ".join(

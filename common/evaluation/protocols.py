@@ -199,13 +199,33 @@ class Protocol:
     def definition(self, metric: str) -> str:
         """The definition of a metric for this protocol's kind of target."""
         text = METRICS[metric]
+        if self.masks is not None and metric == "hausdorff_95":
+            return self.masks.distance
         return text.exclusive if self.kind in EXCLUSIVE and text.exclusive else text.definition
 
-    def methods(self, *, replicates: int = 2000, confidence: float = 0.95, target: float = 0.95) -> str:
+    def title_of(self, metric: str) -> str:
+        """The name of a metric for people; of the 95 % Hausdorff distance with the definition that is followed."""
+        title = METRICS[metric].title
+        if self.masks is not None and metric == "hausdorff_95":
+            return f"{title.partition(' (')[0]} ({self.masks.hausdorff})"
+        return title
+
+    def methods(
+        self,
+        *,
+        replicates: int = 2000,
+        confidence: float = 0.95,
+        target: float = 0.95,
+        rule: str = "",
+        chosen_on: str = "validation",
+        group: str = "",
+    ) -> str:
         """A methods section for a paper, in Markdown: unit, labels, metrics, threshold, intervals.
 
         Args:
             replicates, confidence: of the bootstrap. target: of the threshold's rule, where it has one.
+            rule, chosen_on: by which, and on which part, thresholds were chosen; "fixed" for one given beforehand.
+                Without them the protocol's rule, on validation. group: what was resampled, where it was something else.
         """
         return "\n\n".join(
             [
@@ -217,8 +237,12 @@ class Protocol:
                     if part
                 ),
                 self._measures(),
-                *([self._threshold(target)] if _DECISIONS & set(self.metrics) else []),
-                self._intervals(replicates, confidence),
+                *(
+                    [self._threshold(target, rule or self.threshold, chosen_on)]
+                    if _DECISIONS & set(self.metrics)
+                    else []
+                ),
+                self._intervals(replicates, confidence, group or self.group),
                 *([" ".join(self.notes)] if self.notes else []),
                 *([self._published()] if self.published else []),
             ]
@@ -266,7 +290,7 @@ class Protocol:
     def _measures(self) -> str:
         mark = {self.primary: " (primary)"}
         lines = [
-            f"- **{METRICS[name].title}**{mark.get(name, '')}: {self.definition(name)}."
+            f"- **{self.title_of(name)}**{mark.get(name, '')}: {self.definition(name)}."
             for name in self.metrics
         ]
         one = " Metrics of one class are averaged over the classes for which they are defined."
@@ -290,30 +314,35 @@ class Protocol:
             + f"\n\nWhere a metric is undefined, we say why and give no number.{many}"
         )
 
-    def _threshold(self, target: float) -> str:
+    def _threshold(self, target: float, rule: str, chosen_on: str) -> str:
         if self.kind in EXCLUSIVE:
             tied = "where several share it, none, and it counts as wrong" if self.ties == "wrong" else ""
             return f"A case is given the class with the largest score; {tied or 'of equals, the first'}."
-        aim = "" if self.threshold == "youden" else f", {target:g}"
         each = " of each class" if self.kind == "multi-label" else ""
+        if rule not in _RULES:
+            return f"The threshold{each} was fixed beforehand; scores at or above it are called positive."
+        aim = "" if rule == "youden" else f", {target:g}"
         return (
-            f"The threshold{each} was chosen on the validation part, {_RULES[self.threshold]}{aim}, and was "
+            f"The threshold{each} was chosen on the {chosen_on} part, {_RULES[rule]}{aim}, and was "
             "held fixed for the test part; scores at or above it are called positive. The test part had no "
             "share in the choice of thresholds or of epochs."
         )
 
-    def _intervals(self, replicates: int, confidence: float) -> str:
+    def _intervals(self, replicates: int, confidence: float, group: str) -> str:
+        alone = group in (self.unit, "case")
+        drawn = f"as many {plural(self.unit if alone else group)} as there are, with replacement"
+        whole = "" if alone else f", and taking all the {plural(self.unit)} of each with its multiplicity"
+        kind = "bootstrap" if alone else "cluster bootstrap"
         return (
-            f"Intervals are {confidence * 100:g} % expanded percentile intervals (Hesterberg 2015) of a cluster "
-            f"bootstrap: {replicates:,} replicates, each drawing as many {plural(self.group)} as there are, with "
-            f"replacement, and taking all the {plural(self.unit)} of each with its multiplicity. Undefined "
+            f"Intervals are {confidence * 100:g} % expanded percentile intervals (Hesterberg 2015) of a {kind}: "
+            f"{replicates:,} replicates, each drawing {drawn}{whole}. Undefined "
             "replicates are dropped and counted; above 5 % of them no interval is given."
         )
 
     def _published(self) -> str:
         told: dict[tuple[str, str, str], list[str]] = {}
         for each in self.published:
-            title = METRICS[each.metric].title if each.metric in METRICS else each.metric
+            title = self.title_of(each.metric) if each.metric in METRICS else each.metric
             value = f"{each.value:g} of {each.label}" if each.label else f"{each.value:g}"
             told.setdefault((title, each.what, each.source), []).append(value)
         lines = [

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from graftwork.common.report.card import model_card
-from graftwork.common.report.page import evaluation_report, report
+from graftwork.common.report.page import compared_report, evaluation_report, masks_report, report
 
-__all__ = ["evaluation_report", "model_card", "report"]
+__all__ = ["compared_report", "evaluation_report", "masks_report", "model_card", "report"]

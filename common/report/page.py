@@ -15,19 +15,24 @@ from markupsafe import Markup
 
 from graftwork.common.errors import UsageError
 from graftwork.common.files import write_text
+from graftwork.common.report.compared_page import ComparedPage
 from graftwork.common.report.comparison import ComparisonPage
 from graftwork.common.report.facts import facts_of
+from graftwork.common.report.masks_page import MasksPage
 from graftwork.common.report.page_text import template_text
 from graftwork.common.report.run_page import RunPage
 from graftwork.common.report.submitted_page import SubmittedPage
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from graftwork.common.evaluation import Evaluation, Protocol
+    from graftwork.common.evaluation.paired import Comparison
     from graftwork.common.evaluation.subgrouping import Subgroups
     from graftwork.common.evaluation.submissions import Submission
     from graftwork.common.runs import Run
 
-__all__ = ["LIMIT", "evaluation_report", "render", "report"]
+__all__ = ["LIMIT", "compared_report", "evaluation_report", "masks_report", "render", "report"]
 
 LIMIT = 3_000_000  # bytes of a page
 log = logging.getLogger("graftwork")
@@ -87,7 +92,44 @@ def evaluation_report(
     return out
 
 
-def _filled(template: str, page: RunPage | ComparisonPage | SubmittedPage) -> str:
+def compared_report(comparison: Comparison, protocol: Protocol, names: tuple[str, str], out: Path) -> Path:
+    """Write the page of two models on the same cases.
+
+    Args:
+        comparison: what `compare` found, by `protocol`.
+        names: of the two files; their folders are shown only where it takes them to tell the two apart.
+        out: the file.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    write_text(out, _filled("compared.html.j2", ComparedPage(comparison, protocol, names)))
+    return out
+
+
+def masks_report(
+    evaluation: Evaluation,
+    table: pd.DataFrame,
+    protocol: Protocol,
+    out: Path,
+    *,
+    folders: tuple[str, str] = ("", ""),
+) -> Path:
+    """Write the page of two folders of masks.
+
+    Args:
+        evaluation, table: as `evaluate_folders` gives them, by `protocol`. Where the table has the columns
+            `truth_voxels` and `predicted_voxels`, empty masks are counted.
+        out: the file. folders: of the truth and of the predictions; only their last part is shown.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    write_text(out, _filled("masks.html.j2", MasksPage(evaluation, table, protocol, folders)))
+    return out
+
+
+def _filled(template: str, page: RunPage | ComparisonPage | SubmittedPage | ComparedPage | MasksPage) -> str:
     from graftwork import __version__
 
     style = template_text("page.css")

@@ -461,6 +461,9 @@ Also = Annotated[
     str,
     typer.Option("--also", metavar="METRICS", help="Further metrics by comma, such as calibration_slope."),
 ]
+ReportFile = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE", help="An .html file to write the report to.")
+]
 Aim = Annotated[float, typer.Option("--aim", help="What sensitivity or specificity is to reach.")]
 Bootstrap = Annotated[int, typer.Option("--bootstrap", help="Replicates of the groups.", min=2)]
 Seed = Annotated[int, typer.Option("--seed", help="Of the replicates.", min=0)]
@@ -508,9 +511,7 @@ def evaluate(
         Path | None,
         typer.Option("--features", metavar="FILE", help="Features by case: do they tell what --by names?"),
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="An .html file to write the report to.")
-    ] = None,
+    report: ReportFile = None,
     predicted: Annotated[
         Path | None,
         typer.Option(
@@ -737,12 +738,13 @@ def compare(
     also: Also = "",
     bootstrap: Bootstrap = 2000,
     seed: Seed = 0,
+    report: ReportFile = None,
     as_json: Json = False,
 ) -> None:
     found = verbs.compare(
         first, second, protocol, truth=truth, group=group, part=part, threshold=threshold,
         only_predicted=only_predicted, uncertain=uncertain, blank=blank, also=_listed(also), bootstrap=bootstrap,
-        seed=seed,
+        seed=seed, report=report,
     )  # fmt: skip
     if as_json:
         from graftwork.common.evaluation.results import plain
@@ -775,7 +777,7 @@ def compare(
             f"right in A alone {found.only_first:,}, in B alone {found.only_second:,}: McNemar's exact "
             f"p {_p(found.mcnemar_p)}, cases taken as independent"
         )
-    return None
+    return say(f"report: {report}") if report else None
 
 
 def _p(value: float) -> str:
