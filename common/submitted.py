@@ -279,11 +279,14 @@ def compare(
         one.table, other.table, one.target, convention,
         part=part, threshold=threshold, bootstrap=bootstrap, seed=seed,
     )  # fmt: skip
-    of_both = tuple(
-        replace(evaluation, notes=(*read.notes, *evaluation.notes))
-        for evaluation, read in zip(found.evaluations, (one, other), strict=True)
+    alone, beside = found.evaluations
+    found = replace(
+        found,
+        evaluations=(
+            replace(alone, notes=(*one.notes, *alone.notes)),
+            replace(beside, notes=(*other.notes, *beside.notes)),
+        ),
     )
-    found = replace(found, evaluations=of_both)
     if page is not None:
         from graftwork.common.report import compared_report
 

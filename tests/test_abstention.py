@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta
 
 from graftwork.common.errors import TableError, UsageError
+from graftwork.common.evaluation import group_bootstrap
 from graftwork.common.evaluation.abstention import (
     Coverage,
     aurc,
@@ -19,7 +21,9 @@ from graftwork.common.evaluation.abstention import (
     conformal_sets,
     coverage,
     risk_coverage,
+    risk_coverage_band,
 )
+from graftwork.common.evaluation.set_coverage import coverage_intervals, coverage_spread, one_per_group
 
 SCORES = [0.1, 0.2, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.9]
 
@@ -212,3 +216,123 @@ def test_what_does_not_fit_is_refused() -> None:
     ):
         with pytest.raises(TableError, match=match):
             risk_coverage(error, confidence)
+
+
+@pytest.mark.parametrize("ties", [True, False])
+def test_risk_over_coverage_of_a_resample_is_that_of_the_table_with_its_cases_repeated(ties: bool) -> None:
+    rng = np.random.default_rng(2)
+    n, group = 120, rng.integers(0, 25, 120)
+    wrong = (rng.random(n) < 0.3) * rng.random(n)  # any loss will do
+    sure = rng.integers(0, 6, n) / 6 if ties else rng.random(n)
+
+    def of_repeated(weights: np.ndarray, k: int | None = None) -> np.ndarray:
+        found = []
+        for row in weights.astype(int):
+            cases = np.repeat(np.arange(n), row)
+            risk = risk_coverage(wrong[cases], sure[cases]).risk
+            found.append(
+                aurc(wrong[cases], sure[cases])
+                if k is None
+                else risk[math.ceil(Fraction(k, 10) * len(cases)) - 1]
+            )
+        return np.array(found)
+
+    found = risk_coverage_band(wrong, sure, group, points=10, replicates=100, seed=3, group="patient")
+    area = group_bootstrap(of_repeated, group, replicates=100, seed=3)
+    assert found.area == pytest.approx(aurc(wrong, sure), abs=1e-12)
+    assert (found.area_low, found.area_high) == pytest.approx((area.low, area.high), abs=1e-12)
+    assert found.coverage == pytest.approx(np.arange(1, 11) / 10)
+    whole = np.ones((1, n))
+    for k in (1, 3, 10):
+        limits = group_bootstrap(lambda w, k=k: of_repeated(w, k), group, replicates=100, seed=3)
+        assert found.risk[k - 1] == pytest.approx(of_repeated(whole, k)[0], abs=1e-12)
+        assert (found.low[k - 1], found.high[k - 1]) == pytest.approx((limits.low, limits.high), abs=1e-12)
+    assert (found.n, found.groups, found.reason) == (n, len(np.unique(group)), "")
+    turned = rng.permutation(n)
+    again = risk_coverage_band(wrong[turned], sure[turned], group[turned], points=10, replicates=100, seed=3)
+    assert again.high == pytest.approx(found.high, abs=1e-12)
+
+
+def test_a_band_without_groups_or_cases_says_why() -> None:
+    lone = risk_coverage_band([0, 1], [0.9, 0.3], ["a", "a"])
+    assert lone.area == aurc([0, 1], [0.9, 0.3]) and math.isnan(lone.area_low) and lone.reason
+    nothing = risk_coverage_band([], [], [])
+    assert math.isnan(nothing.area) and np.isnan(nothing.risk).all() and nothing.reason == "no case"
+    right = risk_coverage_band([0, 0], [0.9, 0.3], ["a", "b"], replicates=20)
+    assert (right.area, right.area_low, right.area_high) == (0.0, 0.0, 0.0)
+    with pytest.raises(TableError, match="groups"):
+        risk_coverage_band([0, 1], [0.9, 0.3], ["a"])
+
+
+def test_numbers_of_sets_have_the_limits_of_resampled_groups() -> None:
+    rng = np.random.default_rng(7)
+    n, group = 200, rng.integers(0, 40, 200)
+    y = rng.choice(3, n, p=[0.6, 0.38, 0.02])
+    y[y == 2] = 0
+    y[group == group[0]] = 2  # one group has all cases of a class
+    sets = rng.random((n, 4)) < 0.4
+    found = coverage_intervals(sets, y, group, replicates=300, seed=5, group="patient")
+    plain = coverage(sets, y)
+    hit, size = sets[np.arange(n), y].astype(float), sets.sum(1)
+    one = (y == 1).astype(float)
+    for share, above, below in (
+        (found.coverage, hit, np.ones(n)),
+        (found.size, size, np.ones(n)),
+        (found.empty, size == 0, np.ones(n)),
+        (found.single, size == 1, np.ones(n)),
+        (found.per_class[1], hit * one, one),
+    ):
+        limits = group_bootstrap(lambda w, a=above, b=below: (w @ a) / (w @ b), group, replicates=300, seed=5)
+        assert share.value == pytest.approx(above.sum() / below.sum(), abs=1e-12)
+        assert (share.low, share.high) == pytest.approx((limits.low, limits.high), abs=1e-12)
+    means = np.array([hit[group == name].mean() for name in np.unique(group)])
+    assert found.by_group.value == pytest.approx(means.mean(), abs=1e-12)
+    assert found.by_group.low < means.mean() < found.by_group.high
+    assert (found.coverage.value, found.cases) == (plain.coverage, plain.cases)
+    assert [each.value for each in found.per_class[:3]] == pytest.approx(list(plain.per_class[:3]))
+    rare, absent = found.per_class[2:]
+    assert not math.isnan(rare.value) and math.isnan(rare.low) and "replicates" in rare.reason
+    assert math.isnan(absent.value) and absent.reason == "no case of the class"
+    (lone,) = {coverage_intervals(sets, y, np.zeros(n)).coverage}
+    assert math.isnan(lone.low) and "nothing to resample" in lone.reason
+    with pytest.raises(TableError, match="groups"):
+        coverage_intervals(sets, y, group[:5])
+
+
+def test_one_case_of_each_group_is_drawn_evenly() -> None:
+    group = np.array(["b", "a", "b", "c", "b", "a"])
+    drawn = np.array([one_per_group(group, seed) for seed in range(1500)])
+    assert (group[drawn] == ["a", "b", "c"]).all()
+    shares = np.bincount(drawn[:, 1], minlength=6) / 1500
+    assert shares[[0, 2, 4]] == pytest.approx([1 / 3] * 3, abs=0.05)  # 4 standard errors
+    assert (one_per_group(group, 4) == one_per_group(group, 4)).all()
+    assert one_per_group([], 0).shape == (0,)
+
+
+def test_sets_calibrated_on_one_case_a_group_promise_the_mean_over_groups() -> None:
+    """Groups of one or of twelve cases, the large ones harder: all their cases to calibrate on would cover more."""
+    found = []
+    for turn in range(120):
+        rng = np.random.default_rng(turn)
+        sizes = rng.choice([1, 12], 138)
+        group = np.repeat(np.arange(138), sizes)
+        p = softmax(rng.normal(0, 1.5, (len(group), 4)))
+        y = np.where(rng.random(len(group)) < np.where(sizes[group] > 1, 0.5, 0.1), rng.integers(0, 4, len(group)),
+                     p.argmax(1))  # fmt: skip
+        old = np.flatnonzero(group < 99)
+        chosen, new = old[one_per_group(group[old], turn)], np.flatnonzero(group >= 99)
+        sets = conformal_sets(y[chosen], p[chosen], p[new], 0.1)
+        found.append(coverage_intervals(sets, y[new], group[new], replicates=2).by_group.value)
+    assert np.mean(found) == pytest.approx(0.9, abs=0.012)
+
+
+@pytest.mark.parametrize(("n", "k"), [(9, 9), (19, 18), (99, 90), (500, 451)])
+def test_the_coverage_of_a_set_of_calibration_cases_is_beta_distributed(n: int, k: int) -> None:
+    assert coverage_spread(n, 0.1) == pytest.approx(beta.ppf([0.025, 0.975], k, n + 1 - k), abs=1e-9)
+    assert coverage_spread(8, 0.1) == (1.0, 1.0)  # every class
+    uniform = np.sort(np.random.default_rng(0).random((4000, n)))[:, k - 1]  # the score that is not exceeded
+    low, high = coverage_spread(n, 0.1, 0.8)
+    assert np.mean((uniform > low) & (uniform < high)) == pytest.approx(0.8, abs=0.025)
+    for alpha, confidence in ((0.0, 0.9), (0.1, 1.0)):
+        with pytest.raises(UsageError, match="between 0 and 1"):
+            coverage_spread(n, alpha, confidence)

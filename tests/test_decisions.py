@@ -12,13 +12,16 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation import choose_threshold, group_bootstrap
+from graftwork.common.evaluation import Threshold, choose_threshold, empty_filter_curve, group_bootstrap
 from graftwork.common.evaluation.decisions import (
     decision_curve,
     net_benefit,
     operating_point_table,
+    operating_points_of,
     treat_all,
 )
+from graftwork.common.evaluation.predictions import Question
+from graftwork.common.evaluation.workload import work_curve
 
 EXACT = {"abs": 1e-9, "rel": 0}
 Y = np.array([0, 0, 0, 0, 1, 0, 1, 0, 1, 1, 1, 1])
@@ -109,7 +112,8 @@ def test_operating_points_are_those_of_a_confusion_matrix(rows: list[tuple[bool,
         assert (share.value, share.low, share.high) == pytest.approx(
             (hits / n, theirs.low, theirs.high), abs=1e-9
         )
-    assert found.prevalence == pytest.approx(y.mean())
+    assert (found.prevalence.hits, found.called.hits) == (y.sum(), tp + fp)
+    assert found.prevalence.value == pytest.approx(y.mean())
     (turned,) = operating_point_table(
         ~y, -s + 0.0, [math.nextafter(-t, math.inf)]
     )  # mirrored at the threshold
@@ -157,3 +161,94 @@ def test_what_is_no_threshold_probability_or_group_is_refused() -> None:
         operating_point_table(Y, P, [0.5], [1, 2])
     with pytest.raises(TableError, match="NaN"):
         operating_point_table([0, 1], [0.5, math.nan], [0.5])
+
+
+def test_the_limits_of_treating_all_are_those_of_the_share_of_positives() -> None:
+    rng = np.random.default_rng(4)
+    patient = rng.integers(0, 50, 300)
+    p = rng.random(300)
+    y = (rng.random(300) < p).astype(float)
+    found = decision_curve(y, p, patient, [0.2, 0.6], replicates=400, seed=2)
+    share = group_bootstrap(lambda w: (w @ y) / w.sum(1), patient, replicates=400, seed=2)
+    for k, odds in enumerate((0.25, 1.5)):
+        wanted = [each - (1 - each) * odds for each in (share.low, share.high)]
+        assert (found.all_low[k], found.all_high[k]) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_points_of_several_labels_are_of_the_same_drawn_groups() -> None:
+    """One label is unknown in some cases, and one is called of nobody."""
+    rng = np.random.default_rng(5)
+    n, patient = 300, np.arange(300) // 4
+    codes, count = np.unique(patient, return_inverse=True)[1], 75
+    truth = rng.random((n, 2)) < 0.4
+    scores = truth * 0.3 + rng.random((n, 2)) * 0.6
+    known = rng.random(n) < 0.8
+    rows = [np.flatnonzero(known), np.arange(n)]
+    questions = [
+        Question(name, each, truth[each, k], scores[each, k], codes[each], count)
+        for k, (name, each) in enumerate(zip("ab", rows, strict=True))
+    ]
+    at = [Threshold(0.5, "fixed", chosen_on="", label="a"), Threshold(2.0, "fixed", chosen_on="", label="b")]
+    one, none = operating_points_of(questions, at, replicates=300, seed=1, group="patient")
+    called, positive = (scores[:, 0] >= 0.5) & known, truth[:, 0] & known
+    for share, hits, among in (
+        (one.sensitivity, called & positive, positive),
+        (one.ppv, called & positive, called),
+        (one.prevalence, positive, known),
+        (one.called, called, known),
+    ):
+        limits = group_bootstrap(
+            lambda w, h=hits, a=among: (w @ h) / (w @ a), patient, replicates=300, seed=1
+        )
+        assert (share.hits, share.n) == (hits.sum(), among.sum())
+        assert (share.group_low, share.group_high) == pytest.approx((limits.low, limits.high), abs=1e-12)
+    assert math.isnan(none.ppv.value) and math.isnan(none.ppv.group_low) and "undefined" in none.ppv.reason
+    assert (none.sensitivity.value, none.specificity.value) == (0.0, 1.0) and not none.npv.reason
+    with pytest.raises(UsageError, match="judged"):
+        operating_points_of(questions[:1], [Threshold(0.5, "youden", chosen_on="test")], part="test")
+    assert operating_points_of([], []) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(ROWS.filter(lambda rows: any(one for one, _ in rows)))
+def test_the_work_left_is_that_of_the_filter_at_the_threshold_that_misses_so_many(
+    rows: list[tuple[bool, int]],
+) -> None:
+    y, s = (np.array(each) for each in zip(*rows, strict=True))
+    grid = np.arange(21) / 20
+    found = work_curve(y, s, np.zeros(len(y)), grid)
+    every = empty_filter_curve(y, s)
+    for m, left in zip(grid, found.left, strict=True):
+        assert left == pytest.approx(every.seen[every.missed <= m + 1e-9].min(), abs=1e-12)
+    assert np.isnan(found.low).all() and found.reason
+
+
+def test_limits_of_the_work_left_are_of_the_groups_as_often_as_they_are_drawn() -> None:
+    rng = np.random.default_rng(6)
+    place = rng.integers(0, 30, 200)
+    y = rng.random(200) < 0.4
+    s = np.round(y * 0.3 + rng.random(200), 1)
+
+    def left(weights: np.ndarray) -> np.ndarray:
+        found = []
+        for row in weights.astype(int):
+            cases = np.repeat(np.arange(200), row)
+            found.append(work_curve(y[cases], s[cases], np.zeros(len(cases)), [0.05]).left[0])
+        return np.array(found)
+
+    alone = group_bootstrap(left, place, replicates=100, seed=7)
+    found = work_curve(y, s, place, [0.0, 0.05, 1.0], replicates=100, seed=7, group="place")
+    assert (found.low[1], found.high[1]) == pytest.approx((alone.low, alone.high), abs=1e-12)
+    assert (found.n, found.positives, found.groups, found.reason) == (200, y.sum(), 30, "")
+    assert found.left[0] >= found.left[1] >= found.left[2] == 0 and "30 places" in found.method
+
+
+def test_no_work_is_told_without_a_positive_case_or_of_what_does_not_fit() -> None:
+    found = work_curve([0, 0], [0.1, 0.2], ["a", "b"])
+    assert np.isnan(found.left).all() and "no positive case" in found.reason
+    assert np.isnan(work_curve([], [], []).left).all()
+    with pytest.raises(UsageError, match="missed"):
+        work_curve([0, 1], [0.1, 0.2], ["a", "b"], [1.2])
+    for s, groups in (([0.1, 0.2], ["a"]), ([[0.1], [0.2]], ["a", "b"])):
+        with pytest.raises(TableError, match="one group for each"):
+            work_curve([0, 1], s, groups)

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.abstention import (
         Coverage,
         RiskCoverage,
+        RiskCoverageBand,
         aurc,
         conformal_quantile,
         conformal_sets,
         coverage,
         risk_coverage,
+        risk_coverage_band,
     )
     from graftwork.common.evaluation.agreement import f1_score, hand_till, kappa, matthews, top_k_accuracy
     from graftwork.common.evaluation.area_intervals import DeLong, PairedDeLong, delong, paired_delong
@@ -58,9 +60,11 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.decisions import (
         DecisionCurve,
         OperatingPoint,
+        Share,
         decision_curve,
         net_benefit,
         operating_point_table,
+        operating_points_of,
         treat_all,
     )
     from graftwork.common.evaluation.detection import coco_scores
@@ -108,6 +112,13 @@ if TYPE_CHECKING:
         fit_temperature,
     )
     from graftwork.common.evaluation.segmentation import segmentation_score
+    from graftwork.common.evaluation.set_coverage import (
+        CoverageIntervals,
+        SetShare,
+        coverage_intervals,
+        coverage_spread,
+        one_per_group,
+    )
     from graftwork.common.evaluation.shortcuts import Shortcut, source_probe
     from graftwork.common.evaluation.subgrouping import Subgroups, subgroups
     from graftwork.common.evaluation.submissions import Submission, read_submission
@@ -120,6 +131,7 @@ if TYPE_CHECKING:
         volume_difference,
     )
     from graftwork.common.evaluation.table_files import read_predictions
+    from graftwork.common.evaluation.workload import WorkCurve, work_curve
 
 __all__ = [
     "METRICS",
@@ -130,6 +142,7 @@ __all__ = [
     "Compared",
     "Comparison",
     "Coverage",
+    "CoverageIntervals",
     "Curve",
     "DeLong",
     "DecisionCurve",
@@ -152,6 +165,9 @@ __all__ = [
     "Reliability",
     "Result",
     "RiskCoverage",
+    "RiskCoverageBand",
+    "SetShare",
+    "Share",
     "Shortcut",
     "SubRegion",
     "Subgroups",
@@ -159,6 +175,7 @@ __all__ = [
     "Surfaces",
     "Temperature",
     "Threshold",
+    "WorkCurve",
     "accuracy",
     "against_readers",
     "aurc",
@@ -180,6 +197,8 @@ __all__ = [
     "confusion",
     "count_bin",
     "coverage",
+    "coverage_intervals",
+    "coverage_spread",
     "decision_curve",
     "delong",
     "dice",
@@ -206,7 +225,9 @@ __all__ = [
     "mcnemar",
     "mcrmse",
     "net_benefit",
+    "one_per_group",
     "operating_point_table",
+    "operating_points_of",
     "paired_bootstrap",
     "paired_delong",
     "partial_auroc",
@@ -223,6 +244,7 @@ __all__ = [
     "recalibrate",
     "reliability",
     "risk_coverage",
+    "risk_coverage_band",
     "rmse",
     "roc_band",
     "roc_curve",
@@ -242,17 +264,20 @@ __all__ = [
     "volume_difference",
     "wilson",
     "within_one_bin",
+    "work_curve",
 ]
 
 _HOMES = {
     "abstention": (
         "Coverage",
         "RiskCoverage",
+        "RiskCoverageBand",
         "aurc",
         "conformal_quantile",
         "conformal_sets",
         "coverage",
         "risk_coverage",
+        "risk_coverage_band",
     ),
     "agreement": ("f1_score", "hand_till", "kappa", "matthews", "top_k_accuracy"),
     "area_intervals": ("DeLong", "PairedDeLong", "delong", "paired_delong"),
@@ -275,9 +300,11 @@ _HOMES = {
     "decisions": (
         "DecisionCurve",
         "OperatingPoint",
+        "Share",
         "decision_curve",
         "net_benefit",
         "operating_point_table",
+        "operating_points_of",
         "treat_all",
     ),
     "detection": ("coco_scores",),
@@ -315,6 +342,13 @@ _HOMES = {
         "fit_temperature",
     ),
     "segmentation": ("segmentation_score",),
+    "set_coverage": (
+        "CoverageIntervals",
+        "SetShare",
+        "coverage_intervals",
+        "coverage_spread",
+        "one_per_group",
+    ),
     "shortcuts": ("Shortcut", "source_probe"),
     "subgrouping": ("Subgroups", "subgroups"),
     "submissions": ("Submission", "read_submission"),
@@ -327,6 +361,7 @@ _HOMES = {
         "volume_difference",
     ),
     "table_files": ("read_predictions",),
+    "workload": ("WorkCurve", "work_curve"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

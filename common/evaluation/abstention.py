@@ -10,22 +10,34 @@ import numpy as np
 import numpy.typing as npt
 
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.arrays import BoolArray, FloatArray, IntArray, as_scores
+from graftwork.common.evaluation.arrays import BoolArray, Estimator, FloatArray, IntArray, as_scores
+from graftwork.common.evaluation.intervals import (
+    describe,
+    expanded_band,
+    expanded_interval,
+    group_codes,
+    replicate,
+    too_few,
+)
 from graftwork.common.evaluation.operating_points import class_indices
+from graftwork.common.evaluation.ranked_sums import RankedSums
 
 __all__ = [
     "Coverage",
     "RiskCoverage",
+    "RiskCoverageBand",
     "aurc",
     "conformal_quantile",
     "conformal_sets",
     "coverage",
     "risk_coverage",
+    "risk_coverage_band",
 ]
 
 Score: TypeAlias = Literal["lac", "aps"]
 _ROUNDING = 1e-12  # a sum that equals the quantile but for rounding has reached it
 _SUM = 1e-3  # how far a row of probabilities may be from 1; half-precision softmax is off by less
+_WHOLE = 1e-9  # a share of whole numbers may be off by rounding
 
 
 def conformal_quantile(scores: npt.ArrayLike, alpha: float) -> float:
@@ -231,14 +243,19 @@ def risk_coverage(error: npt.ArrayLike, confidence: npt.ArrayLike) -> RiskCovera
 
     Source: Geifman and El-Yaniv, NeurIPS 2017.
     """
-    wrong = _one_dimension(error, "error")
-    sure = _one_dimension(confidence, "confidence", len(wrong))
-    if wrong.size and not (wrong.min() >= 0.0 and np.isfinite(wrong).all()):
-        raise TableError("an error must be finite and not negative", where="error")
+    wrong, sure = _errors(error, confidence)
     _, place, cases = np.unique(-sure, return_inverse=True, return_counts=True)
     shared = _shared(wrong, place, cases)
     k = np.arange(1, len(wrong) + 1)
     return RiskCoverage(k / max(len(wrong), 1), np.cumsum(shared) / k)
+
+
+def _errors(error: npt.ArrayLike, confidence: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    wrong = _one_dimension(error, "error")
+    sure = _one_dimension(confidence, "confidence", len(wrong))
+    if wrong.size and not (wrong.min() >= 0.0 and np.isfinite(wrong).all()):
+        raise TableError("an error must be finite and not negative", where="error")
+    return wrong, sure
 
 
 def _shared(wrong: FloatArray, place: IntArray, cases: IntArray) -> FloatArray:
@@ -256,3 +273,104 @@ def aurc(error: npt.ArrayLike, confidence: npt.ArrayLike) -> float:
     """
     risk = risk_coverage(error, confidence).risk
     return float(risk.mean()) if len(risk) else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class RiskCoverageBand:
+    """Risk over coverage on a grid, and the area below all of it, with limits by resampling groups.
+
+    Attributes:
+        coverage: [points], shares of the cases answered, above 0 up to 1. risk: [points], their mean error.
+        low, high: [points], pointwise limits of `risk`; NaN where there are none.
+        area, area_low, area_high: AURC, as `aurc` of the cases, and its limits.
+        n, groups: what it rests on. method: of the limits, in words. reason: why there are no limits; else empty.
+    """
+
+    coverage: FloatArray
+    risk: FloatArray
+    low: FloatArray
+    high: FloatArray
+    area: float
+    area_low: float
+    area_high: float
+    n: int
+    groups: int
+    method: str
+    reason: str = ""
+
+
+def risk_coverage_band(
+    error: npt.ArrayLike,
+    confidence: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    *,
+    points: int = 100,
+    replicates: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+    group: str = "group",
+) -> RiskCoverageBand:
+    """Risk over coverage and AURC of each resample of the groups, as of a table in which its cases stand that often.
+
+    At a coverage c the most confident ceil(c n) cases of a resample are answered.
+
+    Args:
+        error, confidence: [n], as `risk_coverage`. groups: [n]. group: what one is, for the words of the method.
+        points: the grid is 1 / points, 2 / points to 1.
+        replicates, seed: as `group_bootstrap`. level: the share of the replicates between the limits.
+
+    Raises:
+        TableError: as `risk_coverage`; groups of another number than cases.
+    """
+    wrong, sure = _errors(error, confidence)
+    codes, count = group_codes(groups)
+    if len(codes) != len(wrong):
+        raise TableError(f"{len(codes)} groups for {len(wrong)} cases", where="groups")
+    grid = np.arange(1, points + 1) / points
+    method = describe(count, replicates, group)
+    nothing = np.full(points, np.nan)
+    if not len(wrong):
+        reason = "no case"
+        return RiskCoverageBand(
+            grid, nothing, nothing, nothing, math.nan, math.nan, math.nan, 0, 0, method, reason
+        )
+    estimator = _answered(wrong, sure, codes, grid)
+    whole = estimator(np.ones((1, count)))[0]
+    low = high = np.full(points + 1, np.nan)
+    reason = too_few(count, group) if count < 2 else ""
+    if not reason:
+        (values,) = replicate([estimator], count, items=len(wrong), replicates=replicates, seed=seed)
+        low, high = expanded_band(values, count, level)
+        reason = expanded_interval(values[:, 0], count, level).reason
+    return RiskCoverageBand(
+        grid, whole[1:], low[1:], high[1:], float(whole[0]), float(low[0]), float(high[0]), len(wrong), count, method,
+        reason,
+    )  # fmt: skip
+
+
+def _answered(wrong: FloatArray, sure: FloatArray, units: IntArray, grid: FloatArray) -> Estimator:
+    """The estimator of AURC, and of the risk at each coverage of a grid: [b, units] -> [b, 1 + points].
+
+    Multiplicities are whole numbers. In a tie group that begins after C cases of summed error E, and whose mean error
+    is r, the risk of C + i cases is r + (E - r C) / (C + i); summed over i that takes two harmonic numbers.
+    """
+    ranked = RankedSums(sure, units)
+
+    def estimator(multiplicity: FloatArray) -> FloatArray:
+        cases, errors = ranked.of(multiplicity, wrong)
+        here, more = np.diff(cases, axis=1), np.diff(errors, axis=1)
+        mean = np.divide(more, here, out=np.zeros_like(more), where=here > 0)
+        ahead = errors[:, :-1] - mean * cases[:, :-1]
+        total = cases[:, -1]
+        harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1.0, total.max(initial=0.0) + 1.0))])
+        steps = np.diff(harmonic[cases.astype(np.intp)], axis=1)
+        found = np.full((len(total), 1 + len(grid)), np.nan)
+        some = total > 0
+        found[some, 0] = ((mean * here + ahead * steps).sum(axis=1))[some] / total[some]
+        for row in np.flatnonzero(some):
+            k = np.maximum(np.ceil(grid * total[row] - _WHOLE), 1.0)
+            place = np.searchsorted(cases[row, 1:], k, side="left")
+            found[row, 1:] = mean[row, place] + ahead[row, place] / k
+        return found
+
+    return estimator

@@ -21,6 +21,7 @@ from graftwork.common.evaluation.arrays import (
     ratio,
 )
 from graftwork.common.evaluation.intervals import (
+    Interval,
     describe,
     expanded_band,
     expanded_interval,
@@ -29,6 +30,7 @@ from graftwork.common.evaluation.intervals import (
     too_few,
 )
 from graftwork.common.evaluation.operating_points import Threshold
+from graftwork.common.evaluation.predictions import Question
 from graftwork.common.evaluation.proportions import wilson
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "decision_curve",
     "net_benefit",
     "operating_point_table",
+    "operating_points_of",
     "treat_all",
 ]
 
@@ -80,6 +83,18 @@ def _benefit(
     return lambda multiplicity: divide(multiplicity @ worth, (multiplicity @ cases)[:, None])
 
 
+def _benefit_of_all(truth: BoolArray, thresholds: FloatArray, units: IntArray, count: int) -> Estimator:
+    """The estimator of the net benefit of treating every case, [b, units] -> [b, T]; NaN where no case is drawn."""
+    share = ratio(truth, np.ones(len(truth)), units, count)
+    odds = thresholds / (1.0 - thresholds)
+
+    def estimator(multiplicity: FloatArray) -> FloatArray:
+        positive = share(multiplicity)[:, None]
+        return np.asarray(positive - (1.0 - positive) * odds)
+
+    return estimator
+
+
 def net_benefit(y: npt.ArrayLike, p: npt.ArrayLike, thresholds: npt.ArrayLike) -> FloatArray:
     """True positives less false ones, these weighed by the odds of the threshold, for each case: TP/N - FP/N t/(1-t).
 
@@ -115,7 +130,7 @@ class DecisionCurve:
 
     Attributes:
         thresholds: [T]. model, treat_all: [T], net benefits; NaN without a case.
-        low, high: [T], pointwise limits of `model`; NaN where there are none.
+        low, high, all_low, all_high: [T], pointwise limits of `model` and of `treat_all`; NaN where there are none.
         gain_low, gain_high: [T], the same of `model` less `treat_all`, both of the same drawn groups.
         n, positives, groups: what it rests on. method: of the limits, in words.
         reason: why there are no limits; else empty.
@@ -126,6 +141,8 @@ class DecisionCurve:
     treat_all: FloatArray
     low: FloatArray
     high: FloatArray
+    all_low: FloatArray
+    all_high: FloatArray
     gain_low: FloatArray
     gain_high: FloatArray
     n: int
@@ -159,23 +176,23 @@ def decision_curve(
     truth, scores = _binary(y, p, probability=True)
     at = _thresholds(np.arange(1, 100) / 100 if thresholds is None else thresholds)
     codes, count = _groups(groups, len(truth))
-    model = _benefit(truth, scores, at, codes, count)
-    every = _benefit(truth, np.ones(len(truth)), at, codes, count)
+    model, every = _benefit(truth, scores, at, codes, count), _benefit_of_all(truth, at, codes, count)
     whole = np.ones((1, count))
-    low = high = gain_low = gain_high = np.full(len(at), np.nan)
-    reason = ""
-    if count < 2:
-        reason = too_few(count, group)
-    elif len(at):
+    nothing = np.full(len(at), np.nan)
+    limits = [(nothing, nothing)] * 3
+    reason = too_few(count, group) if count < 2 else ""
+    if not reason and len(at):
         found, base = replicate([model, every], count, items=len(at), replicates=replicates, seed=seed)
-        low, high = expanded_band(found, count, confidence)
-        gain_low, gain_high = expanded_band(found - base, count, confidence)
+        limits = [expanded_band(values, count, confidence) for values in (found, base, found - base)]
+    (low, high), (all_low, all_high), (gain_low, gain_high) = limits
     return DecisionCurve(
         thresholds=at,
         model=model(whole)[0],
         treat_all=every(whole)[0],
         low=low,
         high=high,
+        all_low=all_low,
+        all_high=all_high,
         gain_low=gain_low,
         gain_high=gain_high,
         n=len(truth),
@@ -202,6 +219,7 @@ class Share:
         low, high: Wilson's limits, which take cases as independent.
         group_low, group_high: limits by the group bootstrap; NaN where there are no groups to resample, or where
             over 5 % of the replicates are undefined.
+        reason: why those are NaN; else empty.
     """
 
     value: float
@@ -211,6 +229,7 @@ class Share:
     high: float
     group_low: float = math.nan
     group_high: float = math.nan
+    reason: str = ""
 
     def __post_init__(self) -> None:
         for name in ("value", "low", "high", "group_low", "group_high"):
@@ -226,8 +245,9 @@ class OperatingPoint:
         threshold: and where it comes from.
         sensitivity: TP of the positive cases. specificity: TN of the negative ones.
         ppv, npv: TP of those called positive, TN of those called negative; they hold at this `prevalence`.
+        prevalence: the positive of all cases. called: those called positive, of all cases.
         groups: resampled for the further limits; 0 where none were given.
-        reason: why there are no limits by groups; else empty.
+        reason: why there are no limits by groups at all; else empty.
     """
 
     threshold: Threshold
@@ -235,7 +255,8 @@ class OperatingPoint:
     specificity: Share
     ppv: Share
     npv: Share
-    prevalence: float
+    prevalence: Share
+    called: Share
     groups: int = 0
     reason: str = ""
 
@@ -268,7 +289,48 @@ def operating_point_table(
     truth, scores = _binary(y, s, probability=False)
     chosen = [each if isinstance(each, Threshold) else Threshold(float(each), "fixed", chosen_on="")
               for each in thresholds]  # fmt: skip
-    for each in chosen:
+    codes, count, reason = np.zeros(len(truth), np.intp), 0, "no groups were given"
+    if groups is not None:
+        codes, count = _groups(groups, len(truth))
+        reason = too_few(count) if count < 2 else ""
+    question = Question("", np.arange(len(truth)), truth, scores, codes, count)
+    return _points([question] * len(chosen), chosen, part, reason, replicates, seed, confidence)
+
+
+def operating_points_of(
+    questions: Sequence[Question],
+    thresholds: Sequence[Threshold],
+    *,
+    part: str = "",
+    replicates: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    group: str = "group",
+) -> list[OperatingPoint]:
+    """One operating point of each question at its own threshold, all limits from the same drawn groups.
+
+    Args:
+        questions: of the same cases, as `Cases.questions` gives them. thresholds: one for each.
+        part, replicates, seed, confidence: as `operating_point_table`. group: what one is, for a reason.
+
+    Raises:
+        As `operating_point_table`.
+    """
+    count = questions[0].count if questions else 0
+    reason = too_few(count, group) if count < 2 else ""
+    return _points(questions, thresholds, part, reason, replicates, seed, confidence)
+
+
+def _points(
+    questions: Sequence[Question],
+    thresholds: Sequence[Threshold],
+    part: str,
+    reason: str,
+    replicates: int,
+    seed: int,
+    confidence: float,
+) -> list[OperatingPoint]:
+    for each in thresholds:
         if math.isnan(each.value):
             raise TableError("the threshold is NaN", where="threshold", remedy="choose one on validation")
         if part and each.chosen_on == part:
@@ -277,45 +339,45 @@ def operating_point_table(
                 where="threshold",
                 remedy="choose it on another part",
             )
-    codes, count, reason = np.zeros(len(truth), np.intp), 0, "no groups were given"
-    if groups is not None:
-        codes, count = _groups(groups, len(truth))
-        reason = too_few(count) if count < 2 else ""
+    asked = [_asked(*pair) for pair in zip(questions, thresholds, strict=True)]
+    drawn: list[FloatArray] = []
+    count = questions[0].count if questions else 0
+    if not reason and asked:
+        estimators = [
+            ratio(np.stack([hits for hits, _ in six], axis=1), np.stack([among for _, among in six], axis=1),
+                  question.units, count)
+            for six, question in zip(asked, questions, strict=True)
+        ]  # fmt: skip
+        drawn = replicate(estimators, count, items=count, replicates=replicates, seed=seed)
+    found = []
+    for place, (six, threshold) in enumerate(zip(asked, thresholds, strict=True)):
+        shares = []
+        for column, (hits, among) in enumerate(six):
+            k, n = int(hits.sum()), int(among.sum())
+            low, high = wilson(k, n, confidence)
+            limits = (
+                Interval(math.nan, math.nan, 0, 0, reason)
+                if reason
+                else expanded_interval(drawn[place][:, column], count, confidence)
+            )
+            value = k / n if n else math.nan
+            shares.append(Share(value, k, n, float(low), float(high), limits.low, limits.high, limits.reason))
+        sensitivity, specificity, ppv, npv, prevalence, called = shares
+        found.append(
+            OperatingPoint(threshold, sensitivity, specificity, ppv, npv, prevalence, called, count, reason)
+        )
+    return found
+
+
+def _asked(question: Question, threshold: Threshold) -> list[tuple[BoolArray, BoolArray]]:
+    """Which cases count, and among which, for each share of an `OperatingPoint` in its order."""
+    truth, decided = question.truth, question.scores >= threshold.value
+    everyone = np.ones(len(truth), np.bool_)
     return [
-        _point(each, truth, scores >= each.value, codes, count, reason, replicates, seed, confidence)
-        for each in chosen
-    ]
-
-
-def _point(
-    threshold: Threshold,
-    truth: BoolArray,
-    decided: BoolArray,
-    codes: IntArray,
-    count: int,
-    reason: str,
-    replicates: int,
-    seed: int,
-    confidence: float,
-) -> OperatingPoint:
-    asked = [
         (truth & decided, truth),
         (~truth & ~decided, ~truth),
         (truth & decided, decided),
         (~truth & ~decided, ~decided),
+        (truth, everyone),
+        (decided, everyone),
     ]
-    limits = [(math.nan, math.nan)] * len(asked)
-    if not reason:
-        estimators = [ratio(hits, among, codes, count) for hits, among in asked]
-        drawn = replicate(estimators, count, items=count, replicates=replicates, seed=seed)
-        found = [expanded_interval(values, count, confidence) for values in drawn]
-        limits = [(each.low, each.high) for each in found]
-    shares = []
-    for (hits, among), (group_low, group_high) in zip(asked, limits, strict=True):
-        k, n = int(hits.sum()), int(among.sum())
-        low, high = wilson(k, n, confidence)
-        value = k / n if n else math.nan
-        shares.append(Share(value, k, n, float(low), float(high), group_low, group_high))
-    prevalence = float(truth.mean()) if len(truth) else math.nan
-    sensitivity, specificity, ppv, npv = shares
-    return OperatingPoint(threshold, sensitivity, specificity, ppv, npv, prevalence, count, reason)

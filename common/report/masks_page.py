@@ -212,8 +212,11 @@ class MasksPage:
         metric, name = self.protocol.primary, self._title(self.protocol.primary)
         several = len(self.regions) > 1
         # a case may stand twice in a table that was put together by hand: the first of its rows counts
-        places = self.values.drop_duplicates(["case", "region"]).set_index(["case", "region"])[metric]
-        by = {(str(case), region): float(value) for (case, region), value in places.items()}
+        once = self.values.drop_duplicates(["case", "region"])
+        by = {
+            (str(case), str(region)): float(value)
+            for case, region, value in zip(once["case"], once["region"], once[metric], strict=True)
+        }
         shown = self.ranked[:WORST]
         rows = []
         for case, mean in shown:

@@ -28,11 +28,9 @@ def methods_of(protocol: Protocol, evaluation: Evaluation) -> list[Block]:
         replicates=evaluation.bootstrap,
         confidence=evaluation.confidence,
         group=evaluation.group,
-        **(
-            {}
-            if chosen is None
-            else {"rule": chosen.rule, "target": chosen.target, "chosen_on": chosen.chosen_on}
-        ),
+        target=0.95 if chosen is None else chosen.target,
+        rule="" if chosen is None else chosen.rule,
+        chosen_on="validation" if chosen is None else chosen.chosen_on,
     )
     return blocks_of(text.partition("\n\n")[2])
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graftwork.common.evaluation.metric_texts import EXCLUSIVE
+import numpy as np
+
+from graftwork.common.evaluation.metric_texts import EXCLUSIVE, SCORED
+from graftwork.common.evaluation.predictions import read_cases
+from graftwork.common.report.abstaining import CALIBRATED_ON, Abstaining, abstaining_of, abstains
 from graftwork.common.report.charts import Shown
+from graftwork.common.report.decided import Decided, decided_of
 from graftwork.common.report.figures import ForestRow, forest
+from graftwork.common.report.independent import independent_table
+from graftwork.common.report.methods_text import Block, methods_of
 from graftwork.common.report.metrics_table import interval_cell
 from graftwork.common.report.outcomes import Outcomes, outcomes_of
 from graftwork.common.report.run_page import Link
@@ -31,22 +36,13 @@ from graftwork.common.report.wording import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graftwork.common.evaluation import Evaluation, Protocol, Result
+    from graftwork.common.evaluation import Cases, Evaluation, Protocol, Result
     from graftwork.common.evaluation.subgrouping import Subgroups
-    from graftwork.common.evaluation.submissions import Submission
+    from graftwork.common.evaluation.submissions import Submission, TableTarget
 
 __all__ = ["SubmittedPage"]
 
 FOREST = 40  # classes in one figure
-
-
-@dataclass(frozen=True)
-class Block:
-    """A paragraph of the methods, or (`items`) a list."""
-
-    text: str = ""
-    items: tuple[str, ...] = ()
-    heading: bool = False
 
 
 class SubmittedPage:
@@ -61,13 +57,23 @@ class SubmittedPage:
     ) -> None:
         self.protocol, self.evaluation, self.subgroups = protocol, evaluation, tuple(subgroups)
         self.target = submission.target
-        frame = submission.table
-        if "group" not in frame:
-            frame = frame.assign(group=frame["case"])
-        self.predictions: pd.DataFrame = frame
         self.source = Path(str(submission.table.attrs.get("source", "predictions"))).name
-        self.unit, self.group = protocol.unit, evaluation.group
-        self.picture = "picture" if protocol.by else protocol.unit
+        self.unit = self.picture = protocol.unit  # what rows are put together into is what every figure shows
+        self.group = evaluation.group
+        self.predictions: pd.DataFrame = submission.table
+        self.decided, self.abstaining = Decided(), Abstaining()
+        if self.target.kind in SCORED:
+            part, other = evaluation.part, CALIBRATED_ON
+            cases = read_cases(submission.table, self.target, part, protocol=protocol)
+            self.predictions = _frame(cases, self.target, part)
+            self.decided = decided_of(cases, evaluation, protocol)
+            if abstains(self.target.kind):
+                others = (
+                    None
+                    if part == other
+                    else read_cases(submission.table, self.target, other, protocol=protocol)
+                )
+                self.abstaining = abstaining_of(cases, others, evaluation)
         self.outcomes: Outcomes = outcomes_of(self)
 
     def overall(self, metric: str) -> Result | None:
@@ -81,8 +87,34 @@ class SubmittedPage:
         """The contents."""
         found = [Link("metrics", "Metrics"), Link("methods", "Methods"), Link("curves", "Curves")]
         found += [Link("calibration", "Calibration")] if self.outcomes.calibration else []
+        found += [Link("operating-points", "Operating points")] if self.has_points else []
+        drawn = self.decided.curves or self.decided.curve_notes
+        found += [Link("decision-curves", self.curves_title)] if drawn else []
+        found += [Link("abstention", "Abstention")] if self.has_abstention else []
         found += [Link("subgroups", "Subgroups")] if self.subgroups else []
         return [*found, Link("undefined", "What is not told"), Link("again", "Getting these numbers again")]
+
+    @property
+    def has_points(self) -> bool:
+        """Whether anything is said of operating points."""
+        found = self.decided
+        return bool(found.points or found.point_notes or found.work or found.work_notes)
+
+    @property
+    def has_abstention(self) -> bool:
+        """Whether anything is said of abstention."""
+        found = self.abstaining
+        return bool(found.figure or found.notes or found.set_notes)
+
+    @property
+    def units(self) -> str:
+        """What is judged, in the plural."""
+        return plural(self.unit)
+
+    @property
+    def curves_title(self) -> str:
+        """Of the section on decision curves."""
+        return "Decision curves" if len(self.decided.curves) > 1 else "Decision curve"
 
     @property
     def title(self) -> str:
@@ -119,18 +151,12 @@ class SubmittedPage:
     @cached_property
     def methods(self) -> list[Block]:
         """The methods section of the protocol, block by block."""
-        found = []
-        text = self.protocol.methods(
-            replicates=self.evaluation.bootstrap, confidence=self.evaluation.confidence
-        )
-        for part in text.split("\n\n")[1:]:
-            plain = re.sub(r"\*\*|`", "", part)
-            lines = plain.splitlines()
-            if lines and all(line.startswith("- ") for line in lines):
-                found.append(Block(items=tuple(line[2:] for line in lines)))
-            else:
-                found.append(Block(plain))
-        return found
+        return methods_of(self.protocol, self.evaluation)
+
+    @cached_property
+    def independent(self) -> Table | None:
+        """The intervals that take cases as independent."""
+        return independent_table(self.evaluation)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -256,3 +282,16 @@ class SubmittedPage:
         from graftwork import __version__
 
         return f"Made by graftwork {__version__}. This page loads nothing and runs no script."
+
+
+def _frame(cases: Cases, target: TableTarget, part: str) -> pd.DataFrame:
+    """The cases that the protocol judges, as a table of predictions."""
+    import pandas as pd
+
+    truth: dict[str, object]
+    if target.kind == "multi-label":
+        truth = {name: cases.truth[:, k] for k, name in enumerate(target.columns)}
+    else:
+        truth = {target.columns[0]: np.array(target.classes, dtype=object)[cases.truth]}
+    scores = {name: cases.scores[:, k] for k, name in enumerate(target.scores)}
+    return pd.DataFrame({"case": cases.case, "part": part, "group": cases.groups, **truth, **scores})
