@@ -170,6 +170,7 @@ def test_a_threshold_of_the_part_that_is_judged_never_appears(tmp_path: Path) ->
         page_of(frame, BINARY, protocol, stolen, tmp_path)
     page, _ = written(frame, BINARY, protocol, tmp_path, threshold=0.25)
     assert "at the threshold 0.25" in page.text and "Threshold: fixed beforehand." in page.text
+    assert "The marked point is the threshold fixed beforehand." in page.text
 
 
 def test_without_other_cases_there_is_no_threshold_and_no_set_and_the_page_says_why(tmp_path: Path) -> None:

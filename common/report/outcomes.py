@@ -128,7 +128,9 @@ def _discrimination(facts: Judged, classes: Sequence[OneClass], found: Outcomes)
     evaluation = facts.evaluation
     band = (evaluation.bootstrap, evaluation.seed, facts.group) if len(drawn) <= BANDED else None
     single = facts.target.kind == "binary"
-    marked = any(one.threshold is not None and math.isfinite(one.threshold.value) for one in drawn)
+    marked = [
+        one.threshold for one in drawn if one.threshold is not None and math.isfinite(one.threshold.value)
+    ]
     rocs, recalls = [], []
     for place, one in enumerate(drawn):
         name = f"{one.name} (positive)" if single else one.name
@@ -138,7 +140,10 @@ def _discrimination(facts: Judged, classes: Sequence[OneClass], found: Outcomes)
     said = {metric: _said(facts, metric) for metric in ("auroc", "average_precision")}
     names = listing(one.name for one in drawn)
     shaded = f" Shaded: pointwise 95 % limits, resampling {plural(facts.group)}." if band is not None else ""
-    point = " The marked point is the threshold chosen on validation." if marked else ""
+    point = ""
+    if marked:
+        chosen = f"chosen on {marked[0].chosen_on}" if marked[0].chosen_on else "fixed beforehand"
+        point = f" The marked point is the threshold {chosen}."
     against = "" if single else " One class against the rest."
     found.discrimination.append(
         Shown(
