@@ -102,7 +102,9 @@ def results_of(
     def result(cell: Cell, value: float, replicates: FloatArray) -> Result:
         low = high = math.nan
         undefined, reason = 0, cell.reason
-        if not reason and not enough:
+        if not reason and math.isnan(value):
+            reason = "there is none for these cases"
+        elif not reason and not enough:
             reason = too_few(how.groups, how.name)
         elif not reason:
             found = expanded_interval(replicates, how.groups, how.confidence)
@@ -121,9 +123,10 @@ def results_of(
     results: list[Result] = []
     for metric, (n, cells) in table.items():
         if len(cells) > 1:
-            defined = [cell for cell in cells if cell in values]
+            defined = [cell for cell in cells if not math.isnan(values.get(cell, math.nan))]
             share = (len(defined), len(cells))
-            why = "" if defined else f"undefined for each of {len(cells)} classes: {cells[0].reason}"
+            first = cells[0].reason or "there is none for these cases"
+            why = "" if defined else f"undefined for each of {len(cells)} classes: {first}"
             whole = Cell(metric, "", n, None, how.groups, None, why, share)
             every = np.stack([draws[cell] for cell in defined]) if defined else np.empty((1, 0))
             mean = float(np.mean([values[cell] for cell in defined])) if defined else math.nan

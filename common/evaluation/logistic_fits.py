@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.special import expit, logit
 
@@ -37,7 +39,7 @@ def slope_of_logits(truth: BoolArray, scores: FloatArray, units: IntArray, count
         # a finite fit of one variable exists just where the two classes overlap (Albert and Anderson 1984)
         overlap = (least < highest) & (most > lowest)
         found = np.full(len(drawn), np.nan)
-        found[overlap] = _fits(design, truth, units, drawn[overlap], free=True)[:, 1] / spread
+        found[overlap] = _slopes(design, truth, units, drawn[overlap]) / spread
         return found
 
     return estimator
@@ -55,7 +57,8 @@ def intercept_at_slope_one(truth: BoolArray, scores: FloatArray, units: IntArray
     def estimator(drawn: FloatArray) -> FloatArray:
         both = (drawn @ positives > 0) & (drawn @ negatives > 0)
         found = np.full(len(drawn), np.nan)
-        found[both] = _fits(x, truth, units, drawn[both], free=False)[:, 0]
+        parts = [_intercepts(x, truth, weights) for weights in _weights(drawn[both], units)]
+        found[both] = np.concatenate(parts) if parts else np.empty(0)
         return found
 
     return estimator
@@ -79,23 +82,23 @@ class _Extremes:
         return least, np.where(there, self.most, -np.inf).max(axis=1)
 
 
-def _fits(x: FloatArray, truth: BoolArray, units: IntArray, drawn: FloatArray, *, free: bool) -> FloatArray:
-    """Intercept and slope of each replicate, [b, 2]; the slope is 1 where it is not `free`."""
-    at_once = max(1, _CELLS // max(1, len(x)))
-    flat = np.array([0.0, 0.0 if free else 1.0])
-    whole = _newton(x, truth, np.ones((1, len(x))), flat, free=free)[0]
-    near = flat if np.isnan(whole).any() else whole  # replicates lie close to the fit of all cases
-    parts = [
-        _newton(x, truth, drawn[start : start + at_once][:, units], near, free=free)
-        for start in range(0, len(drawn), at_once)
-    ]
-    return np.concatenate(parts) if parts else np.empty((0, 2))
+def _weights(drawn: FloatArray, units: IntArray) -> Iterator[FloatArray]:
+    """How often each case was drawn, [b, n], some replicates at a time."""
+    at_once = max(1, _CELLS // max(1, len(units)))
+    for start in range(0, len(drawn), at_once):
+        yield drawn[start : start + at_once][:, units]
 
 
-def _newton(
-    x: FloatArray, truth: BoolArray, weights: FloatArray, start: FloatArray, *, free: bool
-) -> FloatArray:
-    """By Newton's method with bounded steps from `start`; a replicate that does not settle is NaN."""
+def _slopes(x: FloatArray, truth: BoolArray, units: IntArray, drawn: FloatArray) -> FloatArray:
+    """The slope of each replicate, [b]; one that does not settle is NaN."""
+    whole = _newton(x, truth, np.ones((1, len(x))), np.zeros(2))[0]
+    near = np.zeros(2) if np.isnan(whole).any() else whole  # replicates lie close to the fit of all cases
+    parts = [_newton(x, truth, weights, near)[:, 1] for weights in _weights(drawn, units)]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _newton(x: FloatArray, truth: BoolArray, weights: FloatArray, start: FloatArray) -> FloatArray:
+    """Intercept and slope by Newton's method with bounded steps from `start`: [b, 2]."""
     found = np.tile(start, (len(weights), 1))
     open_rows, squares = np.arange(len(weights)), x * x
     for _ in range(_ROUNDS):
@@ -106,18 +109,13 @@ def _newton(
         left = here * (truth - fitted)
         bend = here * fitted * (1.0 - fitted)
         slope, curve = left.sum(axis=1), bend.sum(axis=1)
-        if free:
-            second, mixed, square = left @ x, bend @ x, bend @ squares
-            size = curve * square - mixed * mixed
-            with np.errstate(divide="ignore", invalid="ignore"):
-                step = np.stack(
-                    [(square * slope - mixed * second) / size, (curve * second - mixed * slope) / size],
-                    axis=1,
-                )
-        else:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                step = np.stack([slope / curve, np.zeros(len(slope))], axis=1)
-        step = np.where(np.isfinite(step), step, np.sign(np.stack([slope, slope * 0.0], axis=1)))
+        second, mixed, square = left @ x, bend @ x, bend @ squares
+        size = curve * square - mixed * mixed
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = np.stack(
+                [(square * slope - mixed * second) / size, (curve * second - mixed * slope) / size], axis=1
+            )
+        step = np.where(np.isfinite(step), step, np.sign(np.stack([slope, second], axis=1)))
         longest = np.abs(step).max(axis=1, keepdims=True)
         found[open_rows] = at + step / np.maximum(
             1.0, longest
@@ -125,3 +123,31 @@ def _newton(
         open_rows = open_rows[longest[:, 0] > _CLOSE * np.maximum(1.0, np.abs(found[open_rows]).max(axis=1))]
     found[open_rows] = np.nan
     return found
+
+
+def _intercepts(x: FloatArray, truth: BoolArray, weights: FloatArray) -> FloatArray:
+    """The intercept at slope 1, [b]: the root of a rising function, by Newton's method within a bracket.
+
+    Where most probabilities are 0 or 1 the function is flat, and halving the bracket is what finds the root.
+    """
+    total = weights.sum(axis=1)
+    wanted = weights @ truth
+    middle = logit(wanted / total)
+    low, high = middle - x.max() - _CLOSE, middle - x.min() + _CLOSE
+    at = np.clip(0.0, low, high)
+    open_rows = np.arange(len(weights))
+    for turn in range(4 * _ROUNDS):
+        if not len(open_rows):
+            break
+        here = weights[open_rows]
+        fitted = expit(at[open_rows, None] + x)
+        excess = (here * fitted).sum(axis=1) - wanted[open_rows]
+        low[open_rows] = np.where(excess < 0, at[open_rows], low[open_rows])
+        high[open_rows] = np.where(excess >= 0, at[open_rows], high[open_rows])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            to = at[open_rows] - excess / (here * fitted * (1.0 - fitted)).sum(axis=1)
+        inside = (to >= low[open_rows]) & (to <= high[open_rows]) & (turn % 8 < 7)
+        to = np.where(inside, to, (low[open_rows] + high[open_rows]) / 2.0)
+        moved, at[open_rows] = np.abs(to - at[open_rows]), to
+        open_rows = open_rows[moved > _CLOSE * np.maximum(1.0, np.abs(to))]
+    return at
