@@ -160,8 +160,13 @@ def _read(pair: tuple[Path, Path], rules: MaskRules) -> tuple[list[Any], tuple[f
     if not volumes.is_volume(pair[0]):
         return [masks.read_values(file) for file in pair], None
     read = [volumes.read_volume(file) for file in pair]
-    arrays = [volumes.whole_numbers(each.array, str(file)) for each, file in zip(read, pair, strict=True)]
-    return arrays, read[0].spacing
+    grid = read[0].geometry
+    # in the order of the file of the truth: organisers' programs number lesions in it, whatever the affine says
+    arrays = [
+        np.ascontiguousarray(volumes.from_canonical(volumes.whole_numbers(each.array, str(file)), grid))
+        for each, file in zip(read, pair, strict=True)
+    ]
+    return arrays, grid.spacing
 
 
 def judge_masks(

@@ -167,11 +167,16 @@ def test_methods_section_says_what_was_done() -> None:
     labels = protocol(Target("multi-label", ()), threshold="sensitivity").methods(target=0.9)
     assert "The threshold of each class" in labels and "reaches the target, 0.9," in labels
     asked = KERMANY.methods(rule="specificity", target=0.8, chosen_on="calibration", group="case")
-    assert "chosen on the calibration part, as the lowest score whose specificity reaches the target, 0.8" in asked
+    assert (
+        "chosen on the calibration part, as the lowest score whose specificity reaches the target, 0.8"
+        in asked
+    )
     assert "of a bootstrap: 2,000 replicates, each drawing as many images as there are" in asked
     assert "patients" not in asked.partition("Intervals are")[2].partition("\n")[0]
     fixed = KERMANY.methods(rule="fixed")
-    assert "The threshold was fixed beforehand;" in fixed and "chosen" not in fixed.partition("threshold was")[2]
+    assert (
+        "The threshold was fixed beforehand;" in fixed and "chosen" not in fixed.partition("threshold was")[2]
+    )
 
 
 def test_protocols_that_cannot_be() -> None:

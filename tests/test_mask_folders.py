@@ -209,7 +209,9 @@ def test_the_command_line_with_groups_and_a_table_of_values(
 
 def test_a_protocol_says_which_distance_it_means() -> None:
     said = {name: protocol(name).methods() for name in ("brats2020", "brats2023-lesionwise")}
-    assert "95th percentile (pooled)**" in said["brats2020"] and "both lists taken together" in said["brats2020"]
+    assert (
+        "95th percentile (pooled)**" in said["brats2020"] and "both lists taken together" in said["brats2020"]
+    )
     assert "larger of the two directed" not in said["brats2020"]
     for name, text in said.items():
         if "hausdorff_95" in protocol(name).metrics:

@@ -369,7 +369,7 @@ def test_uncertain_and_empty_labels_are_what_the_policy_says(tmp_path: Path) -> 
             evaluate_file(file, "chexpert", uncertain=wrong)
     frame.loc[3, "target_Edema"] = 0.5  # no label is guessed from it, whatever the policy
     frame.to_csv(file, index=False)
-    with pytest.raises(TableError, match="target_Edema is not 0, 1 or empty but 0.5"):
+    with pytest.raises(TableError, match=r"target_Edema is not 0, 1 or empty but 0[.]5"):
         evaluate_file(file, "chexpert", uncertain="zero", blank="zero")
 
 

@@ -123,7 +123,7 @@ def lesion_wise(
     wanted = tuple(float(each) for each in tolerances)
     _check(regions, penalty, rules, wanted)
 
-    masks = _cropped(masks)
+    masks = _cropped(masks, max(each.dilation for each in regions) if touching else 0)
     dilated, lesions = _lesions_after_dilation(masks[0][0], dilation)
     if rules == "2023":
         found: Labels = label(masks[0][1], np.ones((3, 3, 3), bool))[0]
@@ -278,15 +278,17 @@ def _around(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:
     )
 
 
-def _cropped(masks: list[tuple[BoolArray, BoolArray]]) -> list[tuple[BoolArray, BoolArray]]:
-    """All masks, cut to the box of what any of them holds.
+def _cropped(masks: list[tuple[BoolArray, BoolArray]], margin: int) -> list[tuple[BoolArray, BoolArray]]:
+    """All masks, cut to the box of what any of them holds and a margin of some voxels.
 
-    No margin is needed: lesions whose dilations meet beyond the box meet within it too, in the nearest place there.
+    What hangs together after dilation does so in the box too, in the nearest place there. Which lesion comes first in
+    reading order may be told by voxels that dilation adds beyond it, so that joining by order needs the margin.
     """
     either = np.logical_or.reduce([mask for pair in masks for mask in pair])
     boxes = find_objects(either.astype(np.uint8))
     box = boxes[0] if boxes else (slice(0, 1),) * 3
-    return [(one[box], other[box]) for one, other in masks]
+    wider = tuple(slice(max(0, each.start - margin), each.stop + margin) for each in box)
+    return [(one[wider], other[wider]) for one, other in masks]
 
 
 def _as_masks(regions: Sequence[SubRegion]) -> list[tuple[BoolArray, BoolArray]]:

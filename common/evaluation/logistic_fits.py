@@ -150,4 +150,4 @@ def _intercepts(x: FloatArray, truth: BoolArray, weights: FloatArray) -> FloatAr
         to = np.where(inside, to, (low[open_rows] + high[open_rows]) / 2.0)
         moved, at[open_rows] = np.abs(to - at[open_rows]), to
         open_rows = open_rows[moved > _CLOSE * np.maximum(1.0, np.abs(to))]
-    return at
+    return np.asarray(at, dtype=np.float64)
