@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from predicted import BINARY, Target, protocol, table, tails
 
+from graftwork.common.errors import UsageError
 from graftwork.common.evaluation import (
+    Protocol,
     calibration_in_the_large,
     calibration_slope,
     evaluate,
@@ -100,3 +102,8 @@ def test_sets_of_labels() -> None:
         "set_jaccard", "multi-label", target.classes, truth, scores
     )  # the same, for early stopping
     assert stopping == pytest.approx(found.value, abs=1e-12)
+
+
+def test_a_slope_is_not_the_better_the_higher_it_is() -> None:
+    with pytest.raises(UsageError, match="better when it is closer to 1"):
+        Protocol("trial", 1, "A trial", "nobody", "image", "binary", "calibration_slope", BOTH)

@@ -232,9 +232,11 @@ def primary_metric(name: str) -> Callable[[str, Sequence[str], npt.ArrayLike, np
     """`score` of one metric, checked to be one for which higher is better.
 
     Raises:
-        UsageError: an unknown metric, or one that is better when it is lower.
+        UsageError: an unknown metric, or one that is not better when it is higher.
     """
     measure(name)
     if METRICS[name].better != "higher":
-        raise UsageError(f"{name} is better when it is lower", where="metric", remedy="take auroc")
+        raise UsageError(
+            f"{name} is better when it is {METRICS[name].better}", where="metric", remedy="take auroc"
+        )
     return partial(score, name)

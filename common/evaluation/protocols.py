@@ -129,7 +129,9 @@ class Protocol:
         if self.primary not in self.metrics:
             faults.append(f"the primary metric {self.primary!r} is not among its metrics")
         elif self.primary in METRICS and METRICS[self.primary].better != "higher":
-            faults.append(f"the primary metric {self.primary!r} is better when it is lower")
+            faults.append(
+                f"the primary metric {self.primary!r} is better when it is {METRICS[self.primary].better}"
+            )
         if faults:
             raise UsageError("; ".join(faults), where=f"protocol {self.name!r}")
 
