@@ -145,8 +145,13 @@ def measure(name: str) -> Measure:
         UsageError: there is none.
     """
     if name not in MEASURES and name in METRICS:
-        kinds = " and ".join(METRICS[name].kinds)
-        raise UsageError(f"{name} is of {kinds}, not of scores", where="metric", remedy="take one of scores")
+        masks = "segmentation" in METRICS[name].kinds
+        what, way = (
+            ("masks", "take it from segmentation_score")
+            if masks
+            else (" and ".join(METRICS[name].kinds), None)
+        )
+        raise UsageError(f"{name} is of {what}, not of scores", where="metric", remedy=way)
     if name not in MEASURES:
         near = get_close_matches(name, MEASURES, n=1)
         raise UsageError(

@@ -141,7 +141,11 @@ PROTOCOLS = (
         ),
         labels="Labels are 1 (non-enhancing core), 2 (surrounding FLAIR hyperintensity), 3 (enhancing tissue) and 4 "
         "(resection cavity).",
-        notes=("The penalty is 337 mm since July 2024; before, and in 2023, it was 374.",),
+        notes=(
+            "The penalty is 337 mm since July 2024; before, and in 2023, it was 374.",
+            "The Dice coefficient and the distance of a whole region are those of the masks as they are. The program's "
+            "own figures of that kind (Legacy) are taken after small predicted parts were deleted, and differ.",
+        ),
         group="patient",
         classes=("background", "WT", "TC", "NETC", "SNFH", "ET", "RC"),
         masks=MaskRules(
