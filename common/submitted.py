@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.results import Evaluation
     from graftwork.common.evaluation.shortcuts import Shortcut
     from graftwork.common.evaluation.subgrouping import Subgroups
+    from graftwork.common.evaluation.submissions import Submission
     from graftwork.common.feature_probing import FeatureProbe
 
 __all__ = ["Judged", "calibrate", "compare", "evaluate_file", "evaluate_readers"]
@@ -103,19 +104,14 @@ def evaluate_file(
     from graftwork.common.evaluation.recalibration import read_recalibration
     from graftwork.common.evaluation.shortcuts import source_probe, warnings_of
     from graftwork.common.evaluation.subgrouping import subgroups
-    from graftwork.common.evaluation.submissions import read_submission
 
-    convention = domain.protocol(protocol).with_metrics(also)
-    found = read_submission(
-        _scores(predictions, convention),
-        convention,
-        truth=truth,
-        group=group,
-        only_predicted=only_predicted,
-        uncertain=uncertain,
-        blank=blank,
-    )
     file = page_file(report)
+    if features is not None and not by:
+        raise UsageError(
+            "features are asked about covariates; name some", where="features", remedy="add --by"
+        )
+    convention = domain.protocol(protocol).with_metrics(also)
+    found = _read(predictions, convention, truth, group, only_predicted, uncertain, blank)
     chosen: Any = threshold
     said = list(found.notes)
     if also:
@@ -139,10 +135,6 @@ def evaluate_file(
     if features is not None:
         from graftwork.common.feature_probing import probe_features
 
-        if not by:
-            raise UsageError(
-                "features are asked about covariates; name some", where="features", remedy="add --by"
-            )
         probes = probe_features(found.table, found.target, convention, evaluation, by, features)
     told = [*warnings_of(probed), *(each.describe() for each in probes)]
     evaluation = replace(evaluation, notes=(*evaluation.notes, *told))
@@ -165,11 +157,34 @@ def page_file(report: Words | None) -> Path | None:
     return None if report is None else Path(report)
 
 
-def _scores(predictions: Words, convention: Protocol) -> Any:
+def _read(
+    predictions: Words,
+    convention: Protocol,
+    truth: Words | None,
+    group: str,
+    only_predicted: bool,
+    uncertain: str,
+    blank: str,
+) -> Submission:
+    """Predictions of any program, or in a format of a domain, as `read_submission` reads them."""
+    from graftwork.common.evaluation.submissions import read_submission
+
+    convention.refuse_shapes()
+    return read_submission(
+        _scores(predictions),
+        convention,
+        truth=truth,
+        group=group,
+        only_predicted=only_predicted,
+        uncertain=uncertain,
+        blank=blank,
+    )
+
+
+def _scores(predictions: Words) -> Any:
     """The table that a domain's reader makes of a file of its people; a path of any other file as it is."""
     from graftwork.common import domain
 
-    convention.refuse_shapes()
     file = os.fspath(predictions)
     for name in domain.domains():
         for ending, path in domain.domain(name).readers.items():
@@ -208,18 +223,9 @@ def calibrate(
     """
     from graftwork.common import domain
     from graftwork.common.evaluation.recalibration import recalibrate
-    from graftwork.common.evaluation.submissions import read_submission
 
     convention = domain.protocol(protocol)
-    found = read_submission(
-        _scores(predictions, convention),
-        convention,
-        truth=truth,
-        group=group,
-        only_predicted=only_predicted,
-        uncertain=uncertain,
-        blank=blank,
-    )
+    found = _read(predictions, convention, truth, group, only_predicted, uncertain, blank)
     local = recalibrate(
         found.table, found.target, convention, method=method, rule=rule, target_value=target_value
     )
@@ -259,21 +265,11 @@ def compare(
     """
     from graftwork.common import domain
     from graftwork.common.evaluation.paired import compare as pair
-    from graftwork.common.evaluation.submissions import read_submission
 
     page = page_file(report)
     convention = domain.protocol(protocol).with_metrics(also)
     one, other = (
-        read_submission(
-            _scores(each, convention),
-            convention,
-            truth=truth,
-            group=group,
-            only_predicted=only_predicted,
-            uncertain=uncertain,
-            blank=blank,
-        )
-        for each in (first, second)
+        _read(each, convention, truth, group, only_predicted, uncertain, blank) for each in (first, second)
     )
     found = pair(
         one.table, other.table, one.target, convention,

@@ -143,7 +143,23 @@ def test_the_words_of_the_command_line(tmp_path: Path) -> None:
     short = run(app, ["evaluate", "readers", str(file)])
     assert short.exit_code == 2 and "--readers A,B,C" in short.output
     many = run(app, ["evaluate", str(file), str(file), "--protocol", "isic2020"])
-    assert many.exit_code == 2 and "one argument too many" in many.output
+    assert many.exit_code == 2 and "would do nothing for a table" in many.output
+
+
+@pytest.mark.parametrize(
+    ("words", "idle"),
+    [
+        (["seg", "--truth", "t", "--predicted", "p", "--protocol", "brats2020", "--group", "patient"], "--group"),
+        (["boxes", "--truth", "t", "--predicted", "p", "--protocol", "coco-boxes", "--report", "r.html"], "--report"),
+        (["readers", "r.csv", "--model", "m", "--readers", "a,b", "--by", "sex"], "--by"),
+        (["runs/a/b/c", "--by", "sex", "--report", "r.html"], "--by, --report"),
+        (["scores.csv", "--protocol", "isic2020", "--groups", "g.csv"], "--groups"),
+    ],
+)  # fmt: skip
+def test_an_option_that_would_do_nothing_is_refused(words: list[str], idle: str) -> None:
+    """`--group` given for masks would leave intervals that take each case as independent, unnoticed."""
+    said = CliRunner().invoke(app, ["evaluate", *words])
+    assert said.exit_code == 2 and f"evaluate: {idle} would do nothing" in said.output
 
 
 def test_masks_and_boxes_are_no_tables(scores: Path) -> None:

@@ -469,6 +469,35 @@ Bootstrap = Annotated[int, typer.Option("--bootstrap", help="Replicates of the g
 Seed = Annotated[int, typer.Option("--seed", help="Of the replicates.", min=0)]
 
 
+# What `evaluate` takes beside what it judges, by what that is; anything else that is given is refused, as an option
+# that does nothing would be taken for one that did.
+_TAKEN = {
+    "a run": set[str](),
+    "a table": {"protocol", "truth", "group", "by", "part", "threshold", "only_predicted", "bootstrap", "seed",
+                "uncertain", "blank", "also", "aim", "calibration", "features", "report"},
+    "seg": {"protocol", "truth", "predicted", "groups", "out", "bootstrap", "seed", "report"},
+    "boxes": {"protocol", "truth", "predicted", "groups", "bootstrap", "seed"},
+    "readers": {"table", "model", "people", "metric", "reference", "group", "threshold", "bootstrap", "seed"},
+}  # fmt: skip
+
+
+def _refuse_idle(context: typer.Context, what: str) -> None:
+    """Say which options were given that do nothing for what is judged."""
+    taken = {"run", "as_json", *_TAKEN[what]}
+    idle = [
+        param.opts[0] if param.param_type_name == "option" else str(context.params[str(param.name)])
+        for param in context.command.params
+        if param.name in context.params and param.name not in taken
+        and getattr(context.get_parameter_source(param.name), "name", "") == "COMMANDLINE"
+    ]  # fmt: skip
+    if idle:
+        raise UsageError(
+            f"{', '.join(idle)} would do nothing for {what}",
+            where="evaluate",
+            remedy="leave it out; `graftwork evaluate --help` says what belongs to what",
+        )
+
+
 @_verb(
     verbs.evaluate,
     "evaluate runs/chest_xray/kermany_linear-probe/0-1f2e3d4c",
@@ -479,6 +508,7 @@ Seed = Annotated[int, typer.Option("--seed", help="Of the replicates.", min=0)]
     "evaluate readers readings.csv --model network --readers r1,r2,r3,r4 --group patient_id",
 )
 def evaluate(
+    context: typer.Context,
     run: Annotated[
         Path,
         typer.Argument(
@@ -550,7 +580,9 @@ def evaluate(
     ] = "majority-of-others",
     as_json: Json = False,
 ) -> None:
-    if str(run) == "readers" and not run.exists():
+    word = str(run) if str(run) in _TAKEN and not run.exists() else ""
+    _refuse_idle(context, word or ("a table" if protocol or run.is_file() else "a run"))
+    if word == "readers":
         if table is None or not model or not people:
             raise UsageError(
                 "a table, a model and readers are needed",
@@ -562,13 +594,7 @@ def evaluate(
             bootstrap=bootstrap, seed=seed,
         )  # fmt: skip
         return _say_readers(among, model, _listed(people), as_json)
-    if table is not None:
-        raise UsageError(
-            f"{table} is one argument too many",
-            where="evaluate",
-            remedy="a table of readings follows the word readers",
-        )
-    if str(run) == "boxes" and not run.exists():
+    if word == "boxes":
         if truth is None or predicted is None or not protocol:
             raise UsageError(
                 "two files and a protocol are needed",
@@ -579,7 +605,7 @@ def evaluate(
             truth, predicted, protocol, groups=groups, bootstrap=bootstrap, seed=seed
         )
         return _say_alone(boxes, as_json)
-    if str(run) == "seg" and not run.exists():
+    if word == "seg":
         if truth is None or predicted is None or not protocol:
             raise UsageError(
                 "two folders and a protocol are needed",
