@@ -28,6 +28,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("plain", "errors"),
     ("plain", "files"),
     ("plain", "seeds"),
+    ("plain", "names"),
     ("plain", "recipe/"),
     ("statistics", "evaluation/"),
     ("data", "manifest"),
