@@ -326,25 +326,6 @@ def test_each_snippet_compiles_and_imports_what_exists(path: Path) -> None:
             exec(line, {})
 
 
-def test_the_snippets_of_loaders_run(tmp_path: Path) -> None:
-    """The how-to's, on the synthetic twin (README's: test_study.py): each stands alone after `read` got its folder."""
-    from graftwork.common.splits import split
-    from graftwork.domains.chest_xray import kermany
-
-    kermany.synthesize(tmp_path / "set", cases=40, seed=1)
-    manifest = kermany.read(tmp_path / "set")
-    found: dict[str, Any] = {"split": split, "kermany": kermany, "manifest": manifest}
-
-    own = "\n".join(blocks(ROOT / "docs" / "how-to" / "own-split.md", "python"))
-    groups = sorted(set(found["manifest"].frame["group"]))
-    # one group of each class for test and validation, in place of the two that the page names
-    wanted = {group: ("test", "validation", "train")[number % 3] for number, group in enumerate(groups)}
-    own = own.replace('"DIR"', repr(str(tmp_path / "set")))
-    own = re.sub(r"chosen = \{.*\}", f"chosen = {wanted!r}", own)
-    exec(own, found)
-    assert set(found["parts"].test.frame["group"]) == {g for g, part in wanted.items() if part == "test"}
-
-
 def test_the_guide_to_a_new_dataset_makes_one_that_works(tmp_path: Path) -> None:
     """Its files, laid out as it says, are found by the entry point of a package that nobody here knows."""
     files = re.findall(r"^`([\w./-]+)`\n\n```[a-z]+\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
