@@ -118,12 +118,14 @@ def evaluate_file(
         said.append(f"Beside the metrics of the protocol, as was asked: {', '.join(dict.fromkeys(also))}.")
     if calibration is not None:
         local = read_recalibration(calibration)
-        found = replace(found, table=local.apply(found.table, found.target, convention))
+        found = replace(found, table=local.apply(found.table, found.target, convention, part=part))
         chosen = local.thresholds if threshold is None and local.thresholds else threshold
+        which = "thresholds chosen" if chosen is not threshold else "none of their thresholds used"
         said.append(
-            f"Scores were scaled ({local.method}) and thresholds chosen on {local.n:,} cases of {local.groups:,} other "
-            "groups."
+            f"Scores were scaled ({local.method}) and {which} on {local.n:,} cases of {local.groups:,} other groups"
+            f"{f', the part {local.part}' if local.part else ''}."
         )
+        said += found.table.attrs["calibration"]
     evaluation = evaluate(
         found.table, found.target, convention, part=part, threshold=chosen, target_value=target_value,
         bootstrap=bootstrap, seed=seed,
@@ -204,16 +206,19 @@ def calibrate(
     method: Literal["temperature", "isotonic"] = "temperature",
     rule: str | None = None,
     target_value: float = 0.95,
+    part: str = "",
     only_predicted: bool = False,
     uncertain: str = "",
     blank: str = "",
 ) -> Recalibration:
-    """Fit scaling and thresholds anew on a small local set, for `evaluate --calibration`.
+    """Fit scaling and thresholds on a small local set, for `evaluate --calibration`.
 
-    A network trained elsewhere ranks well and yet says probabilities that are not those of this place. The set that is
-    fitted on is not judged: the file remembers its groups, and `evaluate` refuses them.
+    A network trained elsewhere may rank well while its probabilities do not fit this place. Where the table has parts,
+    the part validation is used. The cases that were fitted on are not evaluated: the file keeps fingerprints of them
+    and of their groups, and `evaluate` refuses both.
 
     Args:
+        part: whose cases are used, where the table has a column `part`; empty: validation.
         predictions, truth, group, only_predicted, uncertain, blank: as `evaluate_file`. protocol: its name.
         out: the .json file to write.
         method: "temperature" or "isotonic". rule, target_value: by which thresholds are chosen; None: the protocol's.
@@ -227,10 +232,38 @@ def calibrate(
     convention = domain.protocol(protocol)
     found = _read(predictions, convention, truth, group, only_predicted, uncertain, blank)
     local = recalibrate(
-        found.table, found.target, convention, method=method, rule=rule, target_value=target_value
-    )
+        found.table, found.target, convention, method=method, rule=rule, target_value=target_value,
+        part=_part_to_fit(found, part), grouping=group,
+    )  # fmt: skip
     local.write(out)
     return local
+
+
+def _part_to_fit(found: Submission, part: str) -> str | None:
+    """The part that a calibration is fitted on: of a table with parts validation, or the one that was named."""
+    from graftwork.common.evaluation.tables import text_of
+
+    where = str(found.table.attrs.get("source", "predictions"))
+    if not found.table.attrs.get("parts"):
+        if part:
+            raise UsageError(
+                f"a part {part!r} was named, and the table has no column of parts",
+                where=where,
+                remedy="leave --part out: every case is used",
+            )
+        return None
+    there: dict[str, int] = {}
+    for name in text_of(found.table["part"]):
+        there[str(name)] = there.get(str(name), 0) + 1
+    wanted = part or "validation"
+    if wanted not in there:
+        listed = ", ".join(f"{name} ({n:,})" for name, n in there.items())
+        raise UsageError(
+            f"found the parts {listed}, expected {wanted} to fit the calibration on",
+            where=where,
+            remedy="name a part with --part; its cases cannot be evaluated with the calibration afterwards",
+        )
+    return wanted
 
 
 def compare(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation import Temperature, auroc, brier, fit_temperature, read_cases
 from graftwork.common.evaluation.predictions import units_table
 from graftwork.common.evaluation.recalibration import read_recalibration
+from graftwork.common.evaluation.submissions import read_submission
 from graftwork.common.verbs import calibrate, evaluate_file
 
 
@@ -70,8 +73,131 @@ def test_the_groups_it_was_fitted_on_are_not_judged_with_it(files: tuple[Path, P
     assert "p3" not in out.read_text()
     mixed = pd.concat([pd.read_csv(rest), pd.read_csv(local)[:4].assign(image=list("abcd"))])
     mixed.to_csv(rest, index=False)
-    with pytest.raises(TableError, match="1 groups are those that the calibration was fitted on: p0"):
+    with pytest.raises(
+        TableError, match="4 of 244 cases are of 1 group that the calibration was fitted on: p0"
+    ):
         evaluate_file(rest, "isic2020", group="patient_id", calibration=out)
+
+
+@pytest.mark.parametrize(
+    "renamed",
+    [
+        lambda name: name,
+        lambda name: f" {name}\u00a0",
+        lambda name: f"{name}.jpg",
+        lambda name: f"scans/day 1/{name}.PNG",
+        lambda name: f"C:\\scans\\{name}.nii.gz",
+    ],
+)
+def test_the_cases_it_was_fitted_on_are_not_judged_with_it(
+    files: tuple[Path, Path, Path], renamed: Callable[[str], str]
+) -> None:
+    local, rest, out = files
+    calibrate(local, "isic2020", out)  # no group is named, neither here nor there
+    leaked = pd.read_csv(local)[:4].assign(patient_id=list("abcd"))
+    leaked["image"] = leaked["image"].map(renamed)
+    pd.concat([pd.read_csv(rest), leaked]).to_csv(rest, index=False)
+    with pytest.raises(
+        TableError, match=r"4 of 244 cases are cases that the calibration was fitted on: .*0-0"
+    ):
+        evaluate_file(rest, "isic2020", calibration=out)
+    with pytest.raises(TableError, match="4 of 244 cases"):  # by the library alone, too
+        found = read_submission(rest, protocol("isic2020"))
+        read_recalibration(out).apply(found.table, found.target, protocol("isic2020"))
+
+
+def test_a_file_of_one_name_in_another_folder_is_another_case_unless_its_scores_are_equal(
+    files: tuple[Path, Path, Path],
+) -> None:
+    local, rest, out = files
+    frame = pd.read_csv(local)
+    frame["image"] = [f"A/IMG_{n}.JPG" for n in range(len(frame))]
+    frame.to_csv(local, index=False)
+    calibrate(local, "isic2020", out)
+    other = pd.read_csv(rest)
+    other["image"] = [f"B/IMG_{n}.JPG" for n in range(len(other))]
+    other.to_csv(rest, index=False)
+    notes = evaluate_file(rest, "isic2020", calibration=out, bootstrap=20).evaluation.notes
+    assert any("240 of 240 cases have a name or a group that only looks like one" in note for note in notes)
+    pd.concat([other[9:], frame[:9].assign(image=[f"B/IMG_{n}.JPG" for n in range(9)])]).to_csv(
+        rest, index=False
+    )
+    with pytest.raises(TableError, match="9 of 240 cases"):
+        evaluate_file(rest, "isic2020", calibration=out)
+
+
+def test_what_cannot_be_compared_with_the_fit_or_looks_like_it_is_said(
+    files: tuple[Path, Path, Path],
+) -> None:
+    local, rest, out = files
+
+    def notes(**how: str) -> str:
+        return " ".join(
+            evaluate_file(rest, "isic2020", calibration=out, bootstrap=20, **how).evaluation.notes
+        )  # type: ignore[arg-type]
+
+    calibrate(local, "isic2020", out, group="patient_id")
+    assert "fitted on" not in notes(group="patient_id") and "fitted on" not in notes()  # patient_id is found
+    other = pd.read_csv(rest).rename(columns={"patient_id": "person"})
+    other.to_csv(rest, index=False)
+    assert "this table names no groups, so only cases were compared" in notes()
+    assert "only cases" not in notes(group="person")
+    other.assign(person=other["person"].str.replace("p100", "P-03")).to_csv(rest, index=False)
+    assert "4 of 240 cases have a name or a group that only looks like one" in notes(group="person")
+    stolen = (
+        pd.read_csv(local)[:5]
+        .rename(columns={"patient_id": "person"})
+        .assign(person="q", image=list("abcde"))
+    )
+    pd.concat([other, stolen]).to_csv(rest, index=False)
+    assert "5 of 245 cases have exactly the scores and the truth of a case" in notes(group="person")
+    calibrate(local, "isic2020", out)
+    assert "groups could not be" in notes(group="person")
+
+
+def test_an_earlier_file_which_kept_no_cases_is_refused_and_says_what_it_knows(
+    files: tuple[Path, Path, Path],
+) -> None:
+    local, rest, out = files
+    calibrate(local, "isic2020", out, group="patient_id")
+    content = json.loads(out.read_text())
+    digests = [hashlib.sha256(f"p{n}".encode()).hexdigest()[:20] for n in range(60)]
+    for name in ("fingerprints", "grouping", "part"):
+        del content[name]
+    out.write_text(json.dumps({**content, "format": 1, "digests": digests}))
+    said = (
+        "keeps no fingerprints of the cases .* 240 of 240 cases are of its groups, by the column 'patient_id'"
+    )
+    with pytest.raises(TableError, match=said):
+        evaluate_file(local, "isic2020", calibration=out)
+    with pytest.raises(TableError, match="fit it again with `graftwork calibrate`".capitalize()):
+        evaluate_file(rest, "isic2020", calibration=out)
+
+
+def test_of_a_table_with_parts_the_part_validation_is_fitted_on(files: tuple[Path, Path, Path]) -> None:
+    local, rest, out = files
+    whole = pd.concat(
+        [pd.read_csv(local).assign(part="validation"), pd.read_csv(rest).assign(part="test"),
+         cases(2, range(200, 230)).assign(part="train")]
+    )  # fmt: skip
+    whole.to_csv(rest, index=False)
+    made = calibrate(rest, "isic2020", out, group="patient_id")
+    assert (made.n, made.part) == (240, "validation")
+    assert made.scalings == calibrate(local, "isic2020", out.with_name("b.json"), group="patient_id").scalings
+    assert (
+        evaluate_file(rest, "isic2020", group="patient_id", calibration=out, bootstrap=20).evaluation.n == 240
+    )
+    with pytest.raises(TableError, match="240 of 240 cases"):
+        evaluate_file(rest, "isic2020", group="patient_id", calibration=out, part="validation")
+    tested = calibrate(rest, "isic2020", out, group="patient_id", part="test")
+    assert (tested.n, tested.part) == (240, "test")
+    with pytest.raises(TableError, match="240 of 240 cases"):
+        evaluate_file(rest, "isic2020", group="patient_id", calibration=out)
+    whole[whole["part"] != "validation"].to_csv(rest, index=False)
+    with pytest.raises(UsageError, match=r"found the parts test \(240\), train \(120\), expected validation"):
+        calibrate(rest, "isic2020", out)
+    with pytest.raises(UsageError, match="has no column of parts"):
+        calibrate(local, "isic2020", out, part="test")
 
 
 def test_each_label_has_its_own(tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ def read_submission(
     refuse(scores, faults)
     table = _frame(made, scores, joined, {case, place, "part"})
     table.attrs["source"] = source
+    table.attrs["parts"] = parts is not None  # else every case was taken for one of the part test
     return Submission(table, TableTarget(protocol.kind, tuple(classes), protocol.target), tuple(notes))
 
 

@@ -87,9 +87,14 @@ def some(what: str, rows: BoolArray, case: Array) -> Iterator[str]:
 
 
 def shown(values: Sequence[object] | Array, most: int = 3) -> str:
-    """The first few values, for a message."""
-    listed = ", ".join(str(value)[:60] for value in values[:most])
-    return listed + (", ..." if len(values) > most else "")
+    """The first few values, for a message, and how many more there are; a long value is cut, with a mark."""
+    listed = ", ".join(_cut(str(value)) for value in values[:most])
+    more = len(values) - most
+    return f"{listed} and {more:,} more" if more > 0 else listed
+
+
+def _cut(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} letters)"
 
 
 def text_of(column: pd.Series[Any]) -> Array:

@@ -729,17 +729,25 @@ def calibrate(
         ),
     ] = None,
     aim: Aim = 0.95,
+    part: Annotated[
+        str,
+        typer.Option("--part", help="Whose cases are used, where the table has parts; else validation."),
+    ] = "",
     only_predicted: OnlyPredicted = False,
     uncertain: Uncertain = "",
     blank: Blank = "",
 ) -> None:
     found = verbs.calibrate(
         table, protocol, out, truth=truth, group=group, method=method, rule=rule, target_value=aim,  # type: ignore[arg-type]
-        only_predicted=only_predicted, uncertain=uncertain, blank=blank,
+        part=part, only_predicted=only_predicted, uncertain=uncertain, blank=blank,
     )  # fmt: skip
+    of = f", the part {found.part}" if found.part else ""
     say(
-        f"{found.method}, fitted on {found.n:,} cases of {found.groups:,} groups, which are not to be judged with it"
+        f"{found.method}, fitted on {found.n:,} cases of {found.groups:,} groups{of}; `evaluate --calibration` refuses "
+        "these cases and groups"
     )
+    if found.part == "test":
+        complain("it was fitted on the part test: no case of that part can be evaluated with it")
     for label, scaling in zip(found.labels, found.scalings, strict=True):
         if why := getattr(scaling, "reason", ""):
             complain(f"{label or 'all classes'}: {why}")
