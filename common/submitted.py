@@ -330,55 +330,40 @@ def evaluate_readers(
     *,
     metric: str = "f1",
     reference: str = "majority-of-others",
+    reference_readers: Sequence[str] = (),
+    truth: Words | None = None,
+    truth_column: str = "",
+    positive: str = "",
     group: str = "",
+    part: str = "test",
     threshold: float | None = None,
+    only_predicted: bool = False,
     bootstrap: int = 2000,
     seed: int = 0,
 ) -> AgainstReaders:
-    """Judge a model among people who read the same cases, each by what the others said.
+    """Evaluate a model among readers of the same cases, by what the others said or by a truth of its own.
 
     Args:
-        readings: a table, a row a case. model: its column of decisions (0 or 1), or of scores where there is a
-            `threshold`, fixed beforehand. readers: their columns, 0 or 1, empty where a reader did not read a case.
+        readings: a table, a row a case. model: its column of decisions, or of scores where there is a `threshold`,
+            fixed beforehand. readers: their columns, empty where a reader did not read a case. Decisions are 0 and 1,
+            yes and no, true and false; or the value `positive` and one other.
         metric: accuracy, f1, kappa, sensitivity or specificity. reference: "majority-of-others" or "each".
-        group: the column of what is resampled; empty: each case by itself. bootstrap, seed: of the intervals.
+        reference_readers: columns of further readers, whose majority is the reference of all. truth: a table with the
+            truth by case. truth_column: its column of that, or without `truth` a column of the readings.
+        group: the column of what is resampled; empty: `group` where there is one, else each case by itself.
+        part: that is evaluated, where the table has a column of parts.
+        only_predicted: evaluate the cases of the readings where `truth` has more.
+        bootstrap, seed: of the intervals.
 
     Raises:
-        TableError: the table cannot be read, or holds other values. UsageError: no such column, metric or reference.
+        TableError: the table cannot be read; cases are there twice or without a name, groups or decisions of the model
+            are missing, cells hold other values, cases have no truth; two columns are copies.
+        UsageError: no such column, one that is named twice, no such metric or reference.
     """
-    import numpy as np
+    from graftwork.common.evaluation.readings import judge_readings
 
-    from graftwork.common.evaluation.readers import against_readers
-    from graftwork.common.evaluation.table_files import read_predictions
-    from graftwork.common.evaluation.tables import numbers, refuse, shown, some, text_of
-
-    frame = read_predictions(readings)
-    asked = [model, *readers, *([group] if group else [])]
-    missing = [name for name in asked if name not in frame]
-    if missing:
-        there = shown([str(name) for name in frame.columns])
-        raise UsageError(f"no column {', '.join(missing)}; there are {there}", where=str(readings))
-    if len(set(asked)) < len(asked):
-        raise UsageError("a column is named twice", where="model, readers, group")
-    row = np.array([f"line {number}" for number in range(2, len(frame) + 2)], dtype=object)
-    faults: list[str] = []
-    values: dict[str, Any] = {}
-    for name in (model, *readers):
-        values[name], odd = numbers(frame[name])
-        known = ~np.isnan(values[name])
-        if name == model:
-            odd |= ~known
-            known &= threshold is None
-        faults += some(f"{name} is not 0 or 1", odd | (known & ~np.isin(values[name], (0.0, 1.0))), row)
-    refuse(frame, faults)
-    decided = values[model] if threshold is None else (values[model] >= threshold).astype(float)
-    return against_readers(
-        np.stack([values[name] for name in readers], axis=1) if readers else np.empty((len(frame), 0)),
-        decided,
-        metric,  # type: ignore[arg-type]
-        reference,  # type: ignore[arg-type]
-        text_of(frame[group]).astype(str) if group else None,
-        replicates=bootstrap,
-        seed=seed,
-        group=group or "case",
-    )
+    return judge_readings(
+        readings, model, readers, metric=metric, reference=reference, reference_readers=reference_readers, truth=truth,
+        truth_column=truth_column, positive=positive, group=group, part=part, threshold=threshold,
+        only_predicted=only_predicted, bootstrap=bootstrap, seed=seed,
+    )  # fmt: skip

@@ -28,13 +28,7 @@ from graftwork.common.errors import UsageError
 from graftwork.common.predicting import Outcome, merge, predict
 from graftwork.common.preparation import prepared
 from graftwork.common.searches import find_rate, select
-from graftwork.common.submitted import (
-    Judged,
-    calibrate,
-    compare,
-    evaluate_file,
-    evaluate_readers,
-)
+from graftwork.common.submitted import Judged, calibrate, compare, evaluate_file, evaluate_readers
 from graftwork.common.submitted_regions import evaluate_boxes, evaluate_masks
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What is asked beside a protocol: further metrics, an aim, policies of labels; and a model among readers."""
+"""What is asked beside a protocol: further metrics, an aim, policies of labels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from graftwork.cli import app
 from graftwork.common.domain import protocol
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation import against_readers, calibration_slope, choose_threshold
-from graftwork.common.verbs import calibrate, compare, evaluate_boxes, evaluate_file, evaluate_readers
+from graftwork.common.evaluation import calibration_slope, choose_threshold
+from graftwork.common.verbs import calibrate, compare, evaluate_boxes, evaluate_file
 
 
 @pytest.fixture
@@ -83,67 +83,6 @@ def test_policies_of_labels_hold_for_comparing_and_calibrating_too(labelled: Pat
     with pytest.raises(TableError, match="name a policy"):
         calibrate(labelled, "nih14-official", tmp_path / "c.json")
     assert calibrate(labelled, "nih14-official", tmp_path / "c.json", uncertain="ignore").n == 60
-
-
-def readings(folder: Path) -> tuple[Path, pd.DataFrame]:
-    rng = np.random.default_rng(1)
-    truth = rng.random(60) < 0.4
-    frame = pd.DataFrame({f"r{k}": np.where(rng.random(60) < 0.8, truth, ~truth) for k in range(4)}).astype(
-        float
-    )
-    frame.loc[3, "r2"] = np.nan
-    frame["patient"] = np.arange(60) // 2
-    frame["p"] = np.clip(truth * 0.4 + rng.random(60) * 0.6, 0, 1)
-    frame["net"] = (frame["p"] >= 0.5).astype(int)
-    file = folder / "readings.csv"
-    frame.to_csv(file, index=False)
-    return file, frame
-
-
-def test_a_model_among_readers(tmp_path: Path) -> None:
-    file, frame = readings(tmp_path)
-    people = [f"r{k}" for k in range(4)]
-    for metric, reference in (("f1", "majority-of-others"), ("kappa", "each")):
-        found = evaluate_readers(
-            file, "net", people, metric=metric, reference=reference, group="patient", bootstrap=50
-        )
-        direct = against_readers(
-            frame[people], frame["net"], metric, reference, frame["patient"].astype(str), replicates=50, group="patient"
-        )  # fmt: skip
-        assert found == direct and found.groups == 30
-    by_score = evaluate_readers(file, "p", people, threshold=0.5, group="patient", bootstrap=50)
-    assert by_score.model == evaluate_readers(file, "net", people, group="patient", bootstrap=50).model
-
-
-def test_what_readings_lack_is_said(tmp_path: Path) -> None:
-    file, frame = readings(tmp_path)
-    with pytest.raises(UsageError, match="no column r9; there are r0"):
-        evaluate_readers(file, "net", ["r0", "r9"])
-    with pytest.raises(UsageError, match="named twice"):
-        evaluate_readers(file, "net", ["r0", "r0"])
-    with pytest.raises(TableError, match="at least two readers"):
-        evaluate_readers(file, "net", ["r0"])
-    with pytest.raises(UsageError, match="dice"):
-        evaluate_readers(file, "net", ["r0", "r1"], metric="dice")
-    frame.loc[5, "r1"], frame.loc[7, "net"] = 2, np.nan
-    frame.to_csv(file, index=False)
-    with pytest.raises(TableError, match="2 faults") as caught:
-        evaluate_readers(file, "net", ["r0", "r1"])
-    assert "net is not 0 or 1: 1 of 60 cases (line 9)" in str(caught.value)
-    assert "r1 is not 0 or 1: 1 of 60 cases (line 7)" in str(caught.value)
-
-
-def test_the_words_of_the_command_line(tmp_path: Path) -> None:
-    file, _ = readings(tmp_path)
-    run = CliRunner().invoke
-    asked = ["evaluate", "readers", str(file), "--model", "net", "--readers", "r0,r1,r2", "--bootstrap", "50"]
-    said = run(app, asked)
-    assert said.exit_code == 0 and "net minus mean" in said.stdout and "mean of readers" in said.stdout
-    assert len(json.loads(run(app, [*asked, "--json"]).stdout)["readers"]) == 3
-    short = run(app, ["evaluate", "readers", str(file)])
-    assert short.exit_code == 2 and "--readers A,B,C" in short.output
-    many = run(app, ["evaluate", str(file), str(file), "--protocol", "isic2020"])
-    assert many.exit_code == 2 and "would do nothing for a table" in many.output
 
 
 @pytest.mark.parametrize(

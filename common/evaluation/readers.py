@@ -1,10 +1,11 @@
-"""A model among readers of the same cases: each judged by what the other readers said, none by its own reading."""
+"""A model and readers of the same cases, evaluated by what other readers said or by a truth of its own."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -51,7 +52,8 @@ class Judged:
     Attributes:
         value: over the comparisons in which it is defined; NaN where it is in none. low, high: its limits.
         defined, comparisons: in how many of how many it is defined.
-        cases: the fewest and the most cases of a comparison.
+        cases: the fewest and the most cases of a comparison. positives: the same of cases that the reference calls
+            positive: sensitivity rests on these, specificity on the others.
         reason: why something is NaN; else empty.
     """
 
@@ -62,6 +64,7 @@ class Judged:
     comparisons: int
     cases: tuple[int, int]
     reason: str = ""
+    positives: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         for name in ("value", "low", "high"):
@@ -76,7 +79,8 @@ class AgainstReaders:
     Attributes:
         model: the mean over its comparisons. readers: one for each reader, in the order of the columns.
         mean: of the readers. difference: the model less the mean of the readers, paired: of the same drawn groups.
-        metric, reference: as asked for. n, groups: cases and groups in all. method: of the limits, in words.
+        metric, reference: as asked for; "truth" where a truth was given. n, groups: cases and groups in all.
+        method: of the limits, in words. notes: what a reader must know, a sentence each.
     """
 
     model: Judged
@@ -88,6 +92,7 @@ class AgainstReaders:
     n: int
     groups: int
     method: str
+    notes: tuple[str, ...] = ()
 
 
 def majority(readings: npt.ArrayLike) -> FloatArray:
@@ -136,23 +141,27 @@ def against_readers(
     reference: Reference = "majority-of-others",
     groups: npt.ArrayLike | None = None,
     *,
+    truth: npt.ArrayLike | None = None,
     replicates: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
     group: str = "group",
 ) -> AgainstReaders:
-    """A model's decisions beside those of R readers, all judged by readers.
+    """A model's decisions beside those of R readers, all by the same reference.
 
     - `majority-of-others`: for each reader the majority of the other R - 1 is the reference, of that reader and of the
       model alike, on the cases that the reader read and that have a majority. The model's value is the mean over its R
       comparisons, the readers' the mean of theirs. Of an even R - 1 many cases may be tied, and fall away.
     - `each`: every single other reader is a reference: R comparisons of the model, R - 1 of a reader, each on
       the cases that both read.
+    - `truth`: one reference of its own for all of them, such as histology or the majority of further readers: one
+      comparison of the model, on the cases whose truth is known, and one of each reader, on those of them it read.
 
     Args:
-        readings: [n, R], 0, 1, or NaN where a reader did not read a case; R at least 2.
+        readings: [n, R], 0, 1, or NaN where a reader did not read a case; R at least 2, with `truth` at least 1.
         model: [n], 0 or 1, decisions at a threshold chosen on other cases.
         metric: accuracy, f1, kappa, sensitivity or specificity; NaN where undefined, as F1 without any positive.
+        truth: [n], 0, 1, or NaN where it is not known; `reference` is then not used.
         groups: [n]; None: each case by itself. group: what a group is, for the words of the method.
         replicates, seed, confidence: as `group_bootstrap`. Readers are not resampled: the limits are for these readers
             and other cases.
@@ -169,16 +178,24 @@ def against_readers(
         raise UsageError(f"one of majority-of-others, each, not {reference!r}", where="reference")
     read = _readings(readings)
     n, many = read.shape
-    if many < 2:
-        raise TableError(f"at least two readers are needed, there is {many}", where="readings")
+    if many < (2 if truth is None else 1):
+        raise TableError(
+            f"at least {'two readers are' if truth is None else 'one reader is'} needed, there is {many}",
+            where="readings",
+            remedy="name further readers, or give a truth of its own",
+        )
+    known = None if truth is None else _readings(np.asarray(truth)[:, None])[:, 0]
+    if known is not None and len(known) != n:
+        raise TableError(f"{len(known)} values of the truth for {n} cases", where="truth")
     own = as_truth(model, "model").astype(np.float64)
     if len(own) != n:
         raise TableError(f"{len(own)} decisions of the model for {n} cases", where="model")
     codes, count = group_codes(np.arange(n) if groups is None else groups)
     if len(codes) != n:
         raise TableError(f"{len(codes)} groups for {n} cases", where="groups")
-    judged = _comparisons(read, own, reference)
-    sizes = [[int(known.sum()) for _, _, known in each] for each in judged]
+    judged = _comparisons(read, own, reference, known)
+    sizes = [[int(there.sum()) for _, _, there in each] for each in judged]
+    positive = [[int(told[there].sum()) for _, told, there in each] for each in judged]
     estimators = [_estimator(each, metric, codes, count) for each in judged]
     whole = [estimator(np.ones((1, count))) for estimator in estimators]
     drawn: list[FloatArray] = []
@@ -186,39 +203,45 @@ def against_readers(
         drawn = replicate(estimators, count, items=4 * many * many, replicates=replicates, seed=seed)
     why = "" if count >= 2 else too_few(count, group)
 
-    def record(value: float, values: FloatArray | None, defined: int, of: int, cases: list[int]) -> Judged:
+    def record(
+        value: float, values: FloatArray | None, defined: int, of: int, cases: list[int], positives: list[int]
+    ) -> Judged:
         found = None if values is None else expanded_interval(values, count, confidence)
         reason = why if found is None else found.reason
         if math.isnan(value):
             reason = f"{metric} is undefined in every comparison"
         low, high = (math.nan, math.nan) if found is None else (found.low, found.high)
-        return Judged(value, low, high, defined, of, (min(cases), max(cases)), reason)
+        spans = (min(cases), max(cases)), (min(positives), max(positives))
+        return Judged(value, low, high, defined, of, spans[0], reason, spans[1])
 
     means = [float(mean_of_defined(each, axis=1)[0]) for each in whole]
     resampled = [mean_of_defined(each, axis=1) for each in drawn]
     of_each = [
-        record(value, resampled[k] if drawn else None, int((~np.isnan(whole[k])).sum()), len(sizes[k]), sizes[k])
+        record(value, resampled[k] if drawn else None, int((~np.isnan(whole[k])).sum()), len(sizes[k]), sizes[k],
+               positive[k])
         for k, value in enumerate(means)
     ]  # fmt: skip
     together = float(mean_of_defined(np.array([means[1:]]), axis=1)[0])
     pooled = mean_of_defined(np.stack(resampled[1:], axis=1), axis=1) if drawn else None
     readers = int((~np.isnan(means[1:])).sum())
-    mean = record(together, pooled, readers, many, [size for each in sizes[1:] for size in each])
+    mean = record(together, pooled, readers, many, list(chain(*sizes[1:])), list(chain(*positive[1:])))
     difference = Difference(means[0] - together, math.nan, math.nan, math.nan, 0, 0, why)
     if pooled is not None:
         difference = difference_of(means[0] - together, resampled[0] - pooled, count, confidence)
     method = describe(count, replicates, group, grouped=groups is not None)
-    return AgainstReaders(
-        of_each[0], tuple(of_each[1:]), mean, difference, metric, reference, n, count, method
-    )
+    named = reference if known is None else "truth"
+    return AgainstReaders(of_each[0], tuple(of_each[1:]), mean, difference, metric, named, n, count, method)
 
 
 def _comparisons(
-    read: FloatArray, own: FloatArray, reference: str
+    read: FloatArray, own: FloatArray, reference: str, truth: FloatArray | None
 ) -> list[list[tuple[FloatArray, FloatArray, BoolArray]]]:
     """Of the model, and then of each reader: its decisions, the reference, and the cases compared, a list of each."""
     there = ~np.isnan(read)
     many = read.shape[1]
+    if truth is not None:
+        told = ~np.isnan(truth)
+        return [[(own, truth, told)], *[[(read[:, k], truth, told & there[:, k])] for k in range(many)]]
     if reference == "each":
         model = [(own, read[:, k], there[:, k]) for k in range(many)]
         readers = [

@@ -477,7 +477,8 @@ _TAKEN = {
                 "uncertain", "blank", "also", "aim", "calibration", "features", "report"},
     "seg": {"protocol", "truth", "predicted", "groups", "out", "bootstrap", "seed", "report"},
     "boxes": {"protocol", "truth", "predicted", "groups", "bootstrap", "seed"},
-    "readers": {"table", "model", "people", "metric", "reference", "group", "threshold", "bootstrap", "seed"},
+    "readers": {"table", "model", "readers", "metric", "reference", "reference_readers", "truth", "truth_column",
+                "positive", "group", "part", "threshold", "only_predicted", "bootstrap", "seed"},
 }  # fmt: skip
 
 
@@ -559,7 +560,7 @@ def evaluate(
     model: Annotated[
         str, typer.Option("--model", metavar="COLUMN", help="readers: the model's decisions, or scores.")
     ] = "",
-    people: Annotated[
+    readers: Annotated[
         str, typer.Option("--readers", metavar="COLUMNS", help="readers: what each reader said, by comma.")
     ] = "",
     metric: Annotated[
@@ -578,22 +579,38 @@ def evaluate(
             autocompletion=words("majority-of-others", "each"),
         ),
     ] = "majority-of-others",
+    reference_readers: Annotated[
+        str,
+        typer.Option(
+            "--reference-readers", metavar="COLUMNS", help="readers: others, whose majority is the reference."
+        ),
+    ] = "",
+    truth_column: Annotated[
+        str,
+        typer.Option(
+            "--truth-column", metavar="COLUMN", help="readers: the truth, in --truth or in the table itself."
+        ),
+    ] = "",
+    positive: Annotated[
+        str, typer.Option("--positive", metavar="VALUE", help="readers: the value that is positive.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     word = str(run) if str(run) in _TAKEN and not run.exists() else ""
     _refuse_idle(context, word or ("a table" if protocol or run.is_file() else "a run"))
     if word == "readers":
-        if table is None or not model or not people:
+        if table is None or not model or not readers:
             raise UsageError(
                 "a table, a model and readers are needed",
                 where="evaluate readers",
                 remedy="`graftwork evaluate readers FILE --model COLUMN --readers A,B,C`",
             )
         among = verbs.evaluate_readers(
-            table, model, _listed(people), metric=metric, reference=reference, group=group, threshold=threshold,
-            bootstrap=bootstrap, seed=seed,
+            table, model, _listed(readers), metric=metric, reference=reference,
+            reference_readers=_listed(reference_readers), truth=truth, truth_column=truth_column, positive=positive,
+            group=group, part=part, threshold=threshold, only_predicted=only_predicted, bootstrap=bootstrap, seed=seed,
         )  # fmt: skip
-        return _say_readers(among, model, _listed(people), as_json)
+        return _say_readers(among, model, _listed(readers), as_json)
     if word == "boxes":
         if truth is None or predicted is None or not protocol:
             raise UsageError(
@@ -662,17 +679,24 @@ def _say_readers(found: AgainstReaders, model: str, people: list[str], as_json: 
         return say_json(plain(found))
     rows = [
         (name, _number(each.value), _limits(each.low, each.high), f"{each.defined} of {each.comparisons}",
-         " to ".join(dict.fromkeys(map(str, each.cases))), each.reason)
+         _span(each.cases), _span(each.positives), each.reason)
         for name, each in zip(
             [model, *people, "mean of readers"], [found.model, *found.readers, found.mean], strict=True
         )
     ]  # fmt: skip
     apart = found.difference
     limits = _limits(apart.low, apart.high)
-    rows.append((f"{model} minus mean", _number(apart.value), limits, "", "", apart.reason))
+    rows.append((f"{model} minus mean", _number(apart.value), limits, "", "", "", apart.reason))
     say(f"{found.metric} by {found.reference}: {found.n:,} cases, {found.groups:,} groups")
-    say_table(("who", found.metric, "95 % interval", "comparisons", "cases", "why undefined"), rows)
+    columns = ("who", found.metric, "95 % interval", "comparisons", "cases", "positive", "why undefined")
+    say_table(columns, rows)
+    for note in found.notes:
+        say(note)
     return say(f"{found.method}; these readers, other cases")
+
+
+def _span(numbers: tuple[int, int]) -> str:
+    return " to ".join(dict.fromkeys(map(str, numbers)))
 
 
 def _listed(words: str) -> list[str]:
