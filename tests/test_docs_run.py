@@ -318,12 +318,14 @@ def readings(place: Path) -> None:
     truth = draw.random(80) < 0.5
     readers = {
         name: np.where(draw.random(80) < 0.85, truth, ~truth).astype(int)
-        for name in ("network", "r1", "r2", "r3", "r4")
+        for name in ("network", *(f"r{k}" for k in range(1, 9)))
     }
     table = pd.DataFrame(
         {"case": [f"c{n}" for n in range(80)], "patient_id": [f"P{n // 2}" for n in range(80)], **readers}
     )
     table.to_csv(place, index=False)
+    told = pd.DataFrame({"case": table["case"], "malignant": np.where(truth, "yes", "no")})
+    told.to_csv(place.with_name("histology.csv"), index=False)
 
 
 def masks(folder: Path) -> tuple[Path, Path]:
