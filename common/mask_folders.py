@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +18,18 @@ from graftwork.common.evaluation.cells import Cell, Resampling, results_of
 from graftwork.common.evaluation.intervals import group_codes
 from graftwork.common.evaluation.lesions import LesionWise, SubRegion, lesion_wise
 from graftwork.common.evaluation.mask_rules import MaskRules, Region
+from graftwork.common.evaluation.mask_values import foreground, require_values
 from graftwork.common.evaluation.overlap import dice, jaccard
 from graftwork.common.evaluation.results import Evaluation
 from graftwork.common.evaluation.surfaces import Surfaces, volume_difference
+from graftwork.common.mask_pairs import pairs_of, refuse_faults, some_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from graftwork.common.evaluation.protocols import Protocol
 
-__all__ = ["evaluate_folders", "judge_masks", "pairs_of"]
-
-_ENDINGS = (".nii.gz", ".nii", ".png", ".tif", ".tiff", ".bmp")
-_MARKS = ("_segmentation", "_seg", "-seg", "_mask")
-_LISTED = 20
+__all__ = ["evaluate_folders", "judge_masks"]
 
 
 def evaluate_folders(
@@ -46,14 +45,14 @@ def evaluate_folders(
     """Judge a folder of predicted masks against one of true masks of the same names.
 
     Args:
-        truth, predicted: folders; a case is a file (.nii, .nii.gz, or a picture), told by its name without its ending
-            and without `_seg`, `_segmentation`, `_mask`. In both folders or in neither: a case that is missing is an
-            error, never left out.
+        truth, predicted: folders, with masks in them or in subfolders; see `mask_pairs.pairs_of`. A case that is
+            missing in one of them is an error, never left out.
         protocol: one with mask rules. groups: case to group (patient); None: each case is its own.
         bootstrap, seed: of the intervals. progress: is told what, how many of how many.
 
     Returns:
-        the evaluation, and the table of all values: one row a case and region, with the voxels of both masks.
+        the evaluation, and the table of all values: one row a case and region, with the voxels of both masks. What was
+        ignored or assumed is in the notes of the evaluation.
 
     Raises:
         TableError: everything that is wrong with the folders at once: cases missing, files that cannot be read, shapes,
@@ -67,23 +66,26 @@ def evaluate_folders(
             where=f"protocol {protocol.name!r}",
             remedy="`graftwork ls protocols` lists those that do",
         )
-    pairs = pairs_of(Path(truth), Path(predicted))
+    found_pairs = pairs_of(Path(truth), Path(predicted))
+    pairs = found_pairs.files
     faults = [fault for case, pair in pairs.items() for fault in _grid_faults(case, *pair)]
-    _refuse(faults, predicted)
+    refuse_faults(faults, predicted)
+    sides = [_Side(str(folder), not rules.labels) for folder in (truth, predicted)]
     rows = []
     for number, (case, pair) in enumerate(pairs.items()):
         if progress is not None:
             progress("masks", number, len(pairs))
         try:
-            arrays, spacing = _read(pair, rules)
+            read, spacing = _read(pair)
         except GraftworkError as error:
             faults.append(f"{case}: {error}")
             continue
-        odd = [sorted(set(np.unique(each).tolist()) - {0, *rules.labels}) for each in arrays]
-        for values, file in zip(odd, pair, strict=True):
-            if rules.labels and values:
-                known = ", ".join(map(str, (0, *rules.labels)))
-                faults.append(f"{file} holds {', '.join(map(str, values[:5]))}; the protocol knows {known}")
+        arrays = []
+        for side, file, labels in zip(sides, pair, read, strict=True):
+            try:
+                arrays.append(side.add(file, labels, rules))
+            except TableError as error:
+                faults.append(str(error))
         if not faults:
             found = judge_masks(arrays[0], arrays[1], spacing, rules, protocol.metrics)
             for region, inside in _inside(arrays[0], arrays[1], rules).items():
@@ -93,57 +95,13 @@ def evaluate_folders(
                 rows.append({"case": case, "region": region, **found[region], **voxels})
     if progress is not None:
         progress("masks", len(pairs), len(pairs))
-    _refuse(faults, predicted)
+    faults += [fault for side in sides for fault in side.faults()]
+    refuse_faults(faults, predicted)
     import pandas as pd
 
     table = pd.DataFrame(rows)
-    return _evaluation(table, protocol, rules, groups, bootstrap, seed), table
-
-
-def pairs_of(truth: Path, predicted: Path) -> dict[str, tuple[Path, Path]]:
-    """Case to its two files, in the order of their names.
-
-    Raises:
-        UsageError: a folder is none. TableError: cases that stand in one folder alone, or twice.
-    """
-    found: list[dict[str, Path]] = []
-    faults = []
-    for folder in (truth, predicted):
-        if not folder.is_dir():
-            raise UsageError("a folder of masks was expected", where=str(folder))
-        cases: dict[str, Path] = {}
-        for file in sorted(folder.iterdir()):
-            name = _case_of(file.name)
-            if name is None or not file.is_file():
-                continue
-            if name in cases:
-                faults.append(f"{folder}: the case {name} stands twice, {cases[name].name} and {file.name}")
-            cases[name] = file
-        if not cases:
-            faults.append(f"{folder}: it holds no mask ({', '.join(_ENDINGS)})")
-        found.append(cases)
-    for one, other, what in ((0, 1, "no prediction"), (1, 0, "no truth")):
-        lost = [name for name in found[one] if name not in found[other]]
-        if lost and found[other]:
-            faults.append(f"{len(lost)} cases have {what}: {', '.join(lost[:5])}")
-    _refuse(faults, predicted)
-    return {name: (file, found[1][name]) for name, file in found[0].items()}
-
-
-def _case_of(name: str) -> str | None:
-    for ending in _ENDINGS:
-        if name.lower().endswith(ending) and not name.startswith("."):
-            stem = name[: -len(ending)]
-            return next((stem.removesuffix(mark) for mark in _MARKS if stem.endswith(mark)), stem)
-    return None
-
-
-def _refuse(faults: list[str], where: object) -> None:
-    if faults:
-        more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
-        listing = "".join(f"\n  - {fault}" for fault in [*faults[:_LISTED], *more])
-        several = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
-        raise TableError(f"the masks have {several}:{listing}", where=str(where))
+    notes = [*found_pairs.notes, *(note for side in sides for note in side.notes(rules))]
+    return _evaluation(table, protocol, rules, groups, bootstrap, seed, notes), table
 
 
 def _grid_faults(case: str, truth: Path, predicted: Path) -> Iterator[str]:
@@ -156,17 +114,91 @@ def _grid_faults(case: str, truth: Path, predicted: Path) -> Iterator[str]:
         yield f"{case}: truth (image) and prediction (mask) differ: {'; '.join(found)}"
 
 
-def _read(pair: tuple[Path, Path], rules: MaskRules) -> tuple[list[Any], tuple[float, ...] | None]:
-    if not volumes.is_volume(pair[0]):
-        return [masks.read_values(file) for file in pair], None
-    read = [volumes.read_volume(file) for file in pair]
+@dataclass(eq=False)
+class _Side:
+    """What was met in the masks of one of the two folders."""
+
+    place: str
+    binary: bool
+    scales: dict[str, list[str]] = field(default_factory=dict)
+    grey: int = 0
+    remarks: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, file: Path, labels: masks.Labels, rules: MaskRules) -> Any:
+        """The labels of a mask, or booleans where the protocol knows two values.
+
+        Raises:
+            TableError: the protocol does not know its values.
+        """
+        for remark in () if labels.geometry is None else labels.geometry.remarks:
+            self.remarks.setdefault(remark, []).append(file.name)
+        if self.binary:
+            seen = foreground(labels.values, rules.above, graded=labels.graded, name=str(file))
+            self.scales.setdefault(seen.scale, []).append(file.name)
+            self.grey += seen.grey
+            return seen.mask
+        there = np.unique(labels.values).tolist()
+        full = masks.other_scale(there, (0, *rules.labels))
+        if full:
+            self.scales.setdefault(f"0/{full}", []).append(file.name)
+            return (labels.values != 0).astype(np.uint8) * np.int64(rules.labels[0])
+        odd = [value for value in there if value not in (0, *rules.labels)]
+        if odd:
+            known = ", ".join(map(str, (0, *rules.labels)))
+            raise TableError(
+                f"it holds {some_of(list(map(str, odd)))}; the protocol knows {known}",
+                where=str(file),
+                remedy="correct the mask, or name the protocol that knows these labels",
+            )
+        return labels.values
+
+    def faults(self) -> Iterator[str]:
+        """What only the set of masks tells: values that have two readings."""
+        grey, faint, ones = (self.scales.get(name, []) for name in ("grey", "faint", "0/1"))
+        if ones and (grey or faint):
+            yield (
+                f"{self.place}: {len(ones)} masks hold 0 and 1 ({some_of(ones)}) beside {len(grey) + len(faint)} of "
+                f"grey levels ({some_of([*grey, *faint])}): 1 is the foreground, or nearly black. Fix: save all masks "
+                "as 0 and 255"
+            )
+        elif faint and not grey:
+            yield (
+                f"{self.place}: {len(faint)} masks hold values between 0 and the threshold alone ({some_of(faint)}), "
+                "and no mask has grey levels above it: what they mean is not known. Fix: save them as 0 and 255"
+            )
+
+    def notes(self, rules: MaskRules) -> Iterator[str]:
+        """What was assumed, a sentence each."""
+        for scale in ("0/1", "0/65535") if self.binary else tuple(self.scales):
+            files = self.scales.get(scale, [])
+            if files:
+                value = scale.removeprefix("0/")
+                yield f"{self.place}: {_masks(files)} 0 and {value}: {value} is read as the foreground."
+        if self.grey:
+            files = [*self.scales.get("grey", []), *self.scales.get("faint", [])]
+            yield (
+                f"{self.place}: {_masks(files)} levels of grey ({self.grey:,} pixels are neither 0 nor full): what "
+                f"lies above {rules.above:g} of 255 is read as the foreground ({some_of(files)})."
+            )
+        for remark, files in self.remarks.items():
+            count = "1 file" if len(files) == 1 else f"{len(files)} files"
+            yield f"{self.place}: of {count}, {remark} ({some_of(files)})."
+
+
+def _masks(files: list[str]) -> str:
+    return "1 mask holds" if len(files) == 1 else f"{len(files)} masks hold"
+
+
+def _read(pair: tuple[Path, Path]) -> tuple[list[masks.Labels], tuple[float, ...] | None]:
+    read = [masks.read_labels(file) for file in pair]
     grid = read[0].geometry
+    if grid is None:
+        return read, None
     # in the order of the file of the truth: organisers' programs number lesions in it, whatever the affine says
-    arrays = [
-        np.ascontiguousarray(volumes.from_canonical(volumes.whole_numbers(each.array, str(file)), grid))
-        for each, file in zip(read, pair, strict=True)
+    turned = [
+        replace(each, values=np.ascontiguousarray(volumes.from_canonical(each.values, grid))) for each in read
     ]
-    return arrays, grid.spacing
+    return turned, grid.spacing
 
 
 def judge_masks(
@@ -175,12 +207,15 @@ def judge_masks(
     """Every metric of every region of one case.
 
     Args:
-        truth, predicted: labels, [X, Y, Z] or [H, W]. spacing: mm along each axis; None: not known, so that distances
-            are undefined.
+        truth, predicted: labels, [X, Y, Z] or [H, W]; of a protocol without labels see `foreground`.
+        spacing: mm along each axis; None: not known, so that distances are undefined.
         rules: regions and conventions. metrics: in `MASK_METRICS`.
 
     Returns:
         region to metric to value; NaN where undefined.
+
+    Raises:
+        TableError: a mask holds a value that the rules do not know.
     """
     inside = _inside(truth, predicted, rules)
     return {region.name: _of_region(region, inside, spacing, rules, metrics) for region in rules.regions}
@@ -189,12 +224,18 @@ def judge_masks(
 def _inside(truth: Any, predicted: Any, rules: MaskRules) -> dict[str, tuple[BoolArray, BoolArray]]:
     """Which voxels of truth and of prediction are of each region."""
 
-    def of(region: Region, values: Any) -> BoolArray:
-        return np.asarray(
-            np.isin(values, region.labels) if rules.labels else np.asarray(values) > rules.above
+    if not rules.labels:
+        one, other = (
+            foreground(values, rules.above, name=name).mask
+            for name, values in (("truth", truth), ("predicted", predicted))
         )
-
-    return {region.name: (of(region, truth), of(region, predicted)) for region in rules.regions}
+        return {region.name: (one, other) for region in rules.regions}
+    for name, values in (("truth", truth), ("predicted", predicted)):
+        require_values(values, (0, *rules.labels), name)
+    return {
+        region.name: (np.isin(truth, region.labels), np.isin(predicted, region.labels))
+        for region in rules.regions
+    }
 
 
 def _of_region(
@@ -276,6 +317,7 @@ def _evaluation(
     groups: Mapping[str, str] | None,
     bootstrap: int,
     seed: int,
+    notes: list[str],
 ) -> Evaluation:
     names = [region.name for region in rules.regions]
     cases = list(dict.fromkeys(table["case"]))
@@ -323,6 +365,6 @@ def _evaluation(
         unit=protocol.unit,
         group=how.name,
         group_column="groups" if grouped else "",
-        notes=(*how.notes(), *remarks),
+        notes=(*how.notes(), *remarks, *notes),
         target=protocol.target,
     )

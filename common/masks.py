@@ -1,16 +1,21 @@
-"""A mask's file to the class of each pixel or voxel and back; whether it fits its image; what two have in common."""
+"""Read masks (files of labels) and write them; whether a mask fits its image; what two masks have in common.
+
+Every program part that reads a mask uses `read_labels`, so that a file means the same in all of them.
+"""
 
 from __future__ import annotations
 
 import io
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graftwork.common import volumes
-from graftwork.common.errors import ImageError, UsageError
+from graftwork.common.errors import ImageError, TableError, UsageError
+from graftwork.common.evaluation.mask_values import SCALES, require_values
 from graftwork.common.evaluation.surfaces import hausdorff_95
 from graftwork.common.files import write_bytes
 
@@ -19,57 +24,106 @@ if TYPE_CHECKING:
 
     from graftwork.common.volumes import Geometry
 
-__all__ = ["fit_faults", "measure", "read_mask", "read_values", "strangers", "write_mask"]
+__all__ = [
+    "Labels",
+    "fit_faults",
+    "measure",
+    "other_scale",
+    "read_labels",
+    "read_mask",
+    "read_values",
+    "strangers",
+    "write_mask",
+]
 
+_UNKNOWN = 255  # the class of a pixel of which nothing is known
 _SHOWN = 5  # values named in a message
+_COUNTED = 1000  # values that are no class whose pixels are counted
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The labels that a mask's file holds.
+
+    Attributes:
+        values: integers, [H, W] of an image, [X, Y, Z] in canonical order of a volume.
+        graded: whether they may be levels of grey, between which a threshold has a meaning; not so of palette indices.
+        geometry: of a volume; None of an image.
+    """
+
+    values: NDArray[np.integer[Any]]
+    graded: bool = True
+    geometry: Geometry | None = None
+
+
+def read_labels(path: str | os.PathLike[str]) -> Labels:
+    """The labels of a PNG, TIFF, BMP or NIfTI mask, exactly as stored, up to 64 bits.
+
+    Images are read by `images.label_images.read_label_image` (palettes are indices; JPEG, colour and transparency that
+    says something are refused), volumes by `volumes.read_labels`. A mask of 1 bit holds 0 and 255.
+
+    Raises:
+        ImageError: it cannot be read, or has no single reading as labels; says why, and the way out.
+    """
+    if volumes.is_volume(path):
+        values, geometry = volumes.read_labels(path)
+        return Labels(values, geometry=geometry)
+    from graftwork.common.images.label_images import read_label_image
+
+    found = read_label_image(path)
+    return Labels(volumes.whole_numbers(found.values, os.fsdecode(path)), found.graded)
+
+
+def read_values(path: str | os.PathLike[str]) -> NDArray[np.integer[Any]]:
+    """The values alone of `read_labels`, which says what is raised."""
+    return read_labels(path).values
 
 
 def read_mask(path: str | os.PathLike[str], values: Sequence[int]) -> NDArray[np.uint8]:
-    """The class of each pixel [H, W] of a picture, or of each voxel [X, Y, Z] of a NIfTI file in canonical order.
+    """The class of each pixel [H, W] of an image, or of each voxel [X, Y, Z] of a NIfTI file in canonical order.
+
+    Of two classes 0 and 1, or 0 and 255, a mask that holds 0 and one of 1, 255 and 65535 alone is read whichever it is:
+    what is not 0 is the foreground (see `other_scale`).
 
     Args:
-        path: PNG, TIFF, BMP (a mask of 1 bit holds 0 and 255), or .nii, .nii.gz.
-        values: the value of each class in the file; the first one is the background's.
+        path: PNG, TIFF, BMP, or .nii, .nii.gz; see `read_labels`.
+        values: the value of each class in the file, at most 255 of them; the first one is the background's.
 
     Raises:
-        ImageError: it cannot be read, is in colour, or holds a value that is no class; says which, and the way out.
+        ImageError: it cannot be read, or holds a value that is no class; says which, and the way out.
+        UsageError: more than 255 classes, or a value twice.
     """
-    found = read_values(path)
-    classes = np.zeros(found.shape, np.uint8)
-    known = np.zeros(found.shape, bool)
-    for index, value in enumerate(values):
-        here = found == value
-        classes[here] = index
-        known |= here
-    if not known.all():
-        odd = dict(
-            zip(*(each.tolist() for each in np.unique(found[~known], return_counts=True)), strict=True)
+    if len(values) > 255 or len(set(values)) < len(values):
+        raise UsageError(
+            f"expected up to 255 different values of classes, found {len(values)}", where="read_mask"
         )
-        what, remedy = strangers(odd, values)
+    found = read_values(path)
+    there = np.unique(found)
+    scale = other_scale(there.tolist(), values)
+    classes = np.zeros(found.shape, np.uint8)
+    if scale:
+        classes[...] = np.where(found == 0, list(values).index(0), 1 - list(values).index(0))
+        return classes
+    for index, value in enumerate(values):
+        classes[found == value] = index
+    odd = [value for value in there.tolist() if value not in set(values)]
+    if odd:
+        counts = {value: int((found == value).sum()) for value in odd[:_COUNTED]}
+        what, remedy = strangers({value: counts.get(value, 1) for value in odd}, values)
         raise ImageError(f"it holds {what}", where=os.fsdecode(path), stage="content", remedy=remedy)
     return classes
 
 
-def read_values(path: str | os.PathLike[str]) -> NDArray[np.integer[Any]]:
-    """The whole numbers that a mask's file holds, shaped as by `read_mask`.
+def other_scale(found: Sequence[int], values: Sequence[int]) -> int:
+    """The foreground's value in a mask of two values that are not those of its two classes; 0 where this is not so.
 
-    Raises:
-        ImageError: it cannot be read, is in colour, or holds what is not a whole number.
+    Args:
+        found: the values that the mask holds. values: those of the classes; two, of which one is 0.
     """
-    where = os.fsdecode(path)
-    if volumes.is_volume(path):
-        return volumes.whole_numbers(volumes.read_volume(path).array, where)
-    from graftwork.common.images import read_image
-
-    pixels = read_image(path, constant="allow").pixels
-    if pixels.shape[2] == 3 and (pixels != pixels[..., :1]).any():
-        raise ImageError(
-            "it is in colour; a mask has one value a class",
-            where=where,
-            stage="content",
-            remedy="store it in grey, each class by its value, or name the mask instead of the picture",
-        )
-    return volumes.whole_numbers(pixels[..., 0], where)
+    if len(values) != 2 or 0 not in values or max(values) not in SCALES or set(found) <= set(values):
+        return 0
+    rest = set(found) - {0}
+    return next(iter(rest)) if len(rest) == 1 and rest <= set(SCALES) else 0
 
 
 def strangers(odd: dict[int, int], values: Sequence[int]) -> tuple[str, str]:
@@ -82,12 +136,8 @@ def strangers(odd: dict[int, int], values: Sequence[int]) -> tuple[str, str]:
     more = f" and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
     named = ", ".join(f"{value} ({odd[value]:,})" for value in shown)
     remedy = "correct the mask, or give the value a class of its own"
-    if set(odd) == {255} and tuple(values) == (0, 1):
-        remedy = "its foreground is 255, as in every mask of 1 bit: the values of the classes are then 0, 255"
-    elif set(odd) == {1} and tuple(values) == (0, 255):
-        remedy = "its foreground is 1: multiply the mask by 255, or the values of the classes are 0, 1"
-    elif len(odd) > _SHOWN:
-        remedy = "store it without loss (PNG, not JPEG) and without interpolation between the classes"
+    if len(odd) > _SHOWN:
+        remedy = "store it without interpolation between the classes, and not from a JPEG file"
     expected = ", ".join(map(str, values))
     return (
         f"values that are no class (with their pixels): {named}{more}; the classes are {expected}",
@@ -120,7 +170,11 @@ def write_mask(
         if like is None:
             raise UsageError("a NIfTI mask is written on the grid of its image", where=path)
         small = min(values) >= 0 and highest < 256
-        kind: Any = np.uint8 if small else np.int16 if -32769 < min(values) <= highest < 32768 else np.int32
+        kinds: tuple[Any, ...] = (np.int16, np.int32, np.int64)
+        fits = [each for each in kinds if np.iinfo(each).min <= min(values) <= highest <= np.iinfo(each).max]
+        if not fits:
+            raise UsageError(f"values pass 64 bits: {min(values)} to {highest}", where=path)
+        kind: Any = np.uint8 if small else fits[0]
         volumes.save(path, np.array(values, kind)[classes], like, description="graftwork: classes by value")
         return
     if not os.fsdecode(path).lower().endswith(".png"):
@@ -164,16 +218,25 @@ def measure(
     """What a true and a predicted mask of one unit have in common, for each foreground class.
 
     Args:
-        truth, predicted: the class of each pixel or voxel, [H, W] or [X, Y, Z] (or [slice, row, column]).
+        truth, predicted: the class of each pixel or voxel, integers, [H, W] or [X, Y, Z] (or [slice, row, column]); 255
+            where it is not known, which counts as no class.
         classes: their names; the first one is the background.
         spacing: mm along each axis; None where it is not known.
 
     Returns:
         `truth_<class>`, `predicted_<class>`, `both_<class>`: pixels or voxels; `hausdorff_95_<class>`: mm, NaN
         where the spacing is not known or one of the two is empty.
+
+    Raises:
+        UsageError: the shapes differ. TableError: a mask holds a value that is no class.
     """
     if truth.shape != predicted.shape:
         raise UsageError(f"masks of {truth.shape} and {predicted.shape} are not compared", where="measure")
+    for side, mask in (("truth", truth), ("predicted", predicted)):
+        odd = mask[(mask < 0) | (mask >= len(classes)) & (mask != _UNKNOWN)]
+        if odd.size or mask.dtype.kind not in "biu":
+            require_values(odd if odd.size else mask, (*range(len(classes)), _UNKNOWN), side)
+            raise TableError(f"classes are integers, not {mask.dtype}", where=side, remedy="convert them")
     found: dict[str, float | int] = {}
     for index, name in enumerate(classes):
         if index == 0:

@@ -84,6 +84,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("work", "segmenting"),
     ("work", "predicting/"),
     ("faces", "report/"),
+    ("faces", "mask_pairs"),
     ("faces", "mask_folders"),
     ("faces", "boxes"),
     ("faces", "submitted"),

@@ -19,7 +19,8 @@ from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.evaluating import evaluate
 from graftwork.common.evaluation.mask_rules import MaskRules, Region
 from graftwork.common.evaluation.submissions import TableTarget
-from graftwork.common.mask_folders import evaluate_folders, judge_masks, pairs_of
+from graftwork.common.mask_folders import evaluate_folders, judge_masks
+from graftwork.common.mask_pairs import pairs_of
 
 MM = np.diag([1.0, 1.0, 1.0, 1.0])
 ONE = MaskRules(regions=(Region("it", (1,)),), labels=(1,))
@@ -139,7 +140,7 @@ def test_everything_that_does_not_fit_is_said_at_once(folders: tuple[Path, Path]
     truth, predicted = folders
     array = golden()[0]
     write(truth / "c.nii.gz", array, MM)
-    with pytest.raises(TableError, match="1 cases have no prediction: c"):
+    with pytest.raises(TableError, match=r"1 case of .*truth has no prediction in .*: c"):
         pairs_of(truth, predicted)
     write(predicted / "c.nii.gz", array[:39], MM)
     write(predicted / "b.nii.gz", array, np.diag([1.0, 1.0, 2.0, 1.0]))
@@ -216,3 +217,169 @@ def test_a_protocol_says_which_distance_it_means() -> None:
     for name, text in said.items():
         if "hausdorff_95" in protocol(name).metrics:
             assert text.count(protocol(name).masks.hausdorff) >= 2  # type: ignore[union-attr]
+
+
+# every file is used, ignored by a rule that is said, or refused --------------------------------------------
+
+ISIC = "isic2018-task1-masks"
+
+
+def picture(path: Path, columns: int, full: int = 255, kind: type = np.uint8) -> Path:
+    """A mask of 20 x 20 pixels whose first columns are its foreground."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.zeros((20, 20), kind)
+    array[:, :columns] = full
+    Image.fromarray(array).save(path)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> tuple[Path, Path]:
+    """Three cases with Jaccard indices of 1, 0.5 and 0."""
+    for number, (true, said) in enumerate(((10, 10), (10, 5), (10, 0))):
+        picture(tmp_path / "t" / f"c{number}_segmentation.png", true)
+        picture(tmp_path / "p" / f"c{number}.png", said)
+    return tmp_path / "t", tmp_path / "p"
+
+
+def judged(folders: tuple[Path, Path]) -> tuple[dict[str, float], str]:
+    found, table = evaluate_folders(*folders, protocol(ISIC), bootstrap=20)
+    return dict(zip(table["case"], table["jaccard"], strict=True)), "\n".join(found.notes)
+
+
+def refusal(folders: tuple[Path, Path]) -> str:
+    with pytest.raises(TableError) as raised:
+        evaluate_folders(*folders, protocol(ISIC), bootstrap=20)
+    return str(raised.value)
+
+
+def test_disjoint_masks_of_0_and_1_are_disjoint(tmp_path: Path) -> None:
+    picture(tmp_path / "t" / "a.png", 10, 1)
+    turned = np.zeros((20, 20), np.uint8)
+    turned[:, 10:] = 1
+    (tmp_path / "p").mkdir()
+    Image.fromarray(turned).save(tmp_path / "p" / "a.png")
+    values, notes = judged((tmp_path / "t", tmp_path / "p"))
+    assert values == {"a": 0}
+    assert f"{tmp_path / 't'}: 1 mask holds 0 and 1: 1 is read as the foreground." in notes
+
+
+@pytest.mark.parametrize(
+    ("full", "kind"), [(1, np.uint8), (255, np.uint8), (65535, np.uint16), (1, np.uint16)]
+)
+def test_a_scale_of_its_own_in_either_folder_is_understood(
+    pictures: tuple[Path, Path], full: int, kind: type
+) -> None:
+    for number, columns in enumerate((10, 5, 0)):
+        picture(pictures[1] / f"c{number}.png", columns, full, kind)
+    assert judged(pictures)[0] == {"c0": 1, "c1": 0.5, "c2": 0}
+
+
+def test_both_scales_in_one_folder_are_read_file_by_file_unless_there_is_grey(
+    pictures: tuple[Path, Path],
+) -> None:
+    picture(pictures[1] / "c1.png", 5, 1)
+    values, notes = judged(pictures)
+    assert values == {"c0": 1, "c1": 0.5, "c2": 0}
+    assert "p: 1 mask holds 0 and 1" in notes
+    picture(pictures[1] / "c2.png", 5, 200)
+    said = refusal(pictures)
+    assert "1 masks hold 0 and 1 (c1.png) beside 1 of grey levels (c2.png)" in said
+
+
+def test_grey_levels_are_cut_at_the_stated_threshold_and_counted(pictures: tuple[Path, Path]) -> None:
+    array = np.zeros((20, 20), np.uint8)
+    array[:, :10], array[:, 10:12] = 129, 128
+    Image.fromarray(array).save(pictures[1] / "c2.png")
+    values, notes = judged(pictures)
+    assert values["c2"] == 1
+    assert (
+        "1 mask holds levels of grey (240 pixels are neither 0 nor full): what lies above 128 of 255" in notes
+    )
+    for number in range(3):
+        picture(pictures[1] / f"c{number}.png", 5, 100)
+    assert "hold values between 0 and the threshold alone (c0.png, c1.png, c2.png)" in refusal(pictures)
+
+
+def test_files_that_are_no_masks_are_named(pictures: tuple[Path, Path]) -> None:
+    for folder, suffix in zip(pictures, ("_segmentation", ""), strict=True):
+        Image.open(folder / f"c2{suffix}.png").save(folder / f"c2{suffix}.jpg")
+        (folder / f"c2{suffix}.png").unlink()
+    np.save(pictures[1] / "c9.npy", np.zeros(3))
+    (pictures[1] / "link.png").symlink_to(pictures[1] / "gone.png")
+    said = refusal(pictures)
+    assert "t: 1 file is in a format that changes values" in said and "c2_segmentation.jpg" in said
+    assert "p: 1 file is not a mask (expected .nii.gz" in said and "c9.npy" in said
+    assert "link.png is no regular file" in said
+
+
+def test_what_file_systems_and_publishers_leave_is_counted(pictures: tuple[Path, Path]) -> None:
+    for name in (".DS_Store", "._c0.png", "Thumbs.db"):
+        (pictures[0] / name).write_bytes(b"litter")
+    (pictures[1] / "__MACOSX").mkdir()
+    picture(pictures[1] / "__MACOSX" / "c7.png", 3)
+    (pictures[0] / "LICENSE.txt").write_text("free")
+    values, notes = judged(pictures)
+    assert len(values) == 3
+    assert "t: 3 entries of the file system ignored" in notes and "p: 1 entry of the file system" in notes
+    assert "t: 1 accompanying texts ignored: LICENSE.txt." in notes
+
+
+def test_masks_in_subfolders_are_judged_or_named(pictures: tuple[Path, Path]) -> None:
+    picture(pictures[0] / "more" / "c0_mask.png", 10)
+    assert "1 case of" in refusal(pictures) and "more/c0" in refusal(pictures)
+    picture(pictures[1] / "more" / "c0.PNG", 5)
+    values, notes = judged(pictures)
+    assert values == {"c0": 1, "c1": 0.5, "c2": 0, "more/c0": 0.5}
+    assert "1 of 4 cases lie in subfolders" in notes
+    (pictures[1] / "c1.png").rename(pictures[1] / "more" / "c1.png")
+    assert "these lie in different subfolders: c1 and more/c1" in refusal(pictures)
+
+
+def test_a_folder_without_masks_says_what_it_holds(pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "q" / "deep").mkdir(parents=True)
+    (tmp_path / "q" / "deep" / "a.gif").write_bytes(b"GIF")
+    said = refusal((pictures[0], tmp_path / "q"))
+    assert (
+        "it holds no mask" in said
+        and "nor do the folders in it; it holds files of other types (1 of type .gif)" in said
+    )
+
+
+def test_names_are_compared_in_their_normal_form(tmp_path: Path) -> None:
+    picture(tmp_path / "t" / "caf\u00e9_1.png", 10)
+    picture(tmp_path / "p" / "cafe\u0301_1_Mask.PNG", 5)
+    assert judged((tmp_path / "t", tmp_path / "p"))[0] == {"caf\u00e9_1": 0.5}
+    (tmp_path / "p" / "cafe\u0301_1_Mask.PNG").rename(tmp_path / "p" / "Caf\u00e9_01.png")
+    assert "these look alike but are different names: Caf\u00e9_01 and caf\u00e9_1" in refusal(
+        (tmp_path / "t", tmp_path / "p")
+    )
+
+
+def test_one_folder_is_not_judged_against_itself(pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "same").symlink_to(pictures[0])
+    with pytest.raises(UsageError, match="truth and of the prediction at once"):
+        pairs_of(pictures[0], tmp_path / "same")
+
+
+def test_labels_out_of_the_rules_are_refused_by_the_library_too() -> None:
+    with pytest.raises(TableError, match="truth: it must hold 0 and 1, it holds 2"):
+        judge_masks(np.full((2, 2), 2), np.ones((2, 2), int), None, ONE, ("dice",))
+    either = MaskRules(regions=(Region("it", (1,)),), above=128)
+    one = judge_masks(np.array([[0, 1]]), np.array([[1, 0]]), None, either, ("dice",))
+    assert one["it"]["dice"] == 0
+
+
+def test_an_odd_header_is_read_and_said(folders: tuple[Path, Path]) -> None:
+    truth = golden()[0]
+    write(folders[1] / "b.nii", truth, MM, pixdim=[1, 1, -1, 0, 1, 1, 1, 1])
+    (folders[1] / "b.nii.gz").unlink()
+    write(folders[0] / "b_seg.nii.gz", truth[..., None], MM)
+    found, table = evaluate_folders(*folders, protocol("brats2023-lesionwise"), bootstrap=20)
+    assert table[table["case"] == "b"]["dice"].tolist() == [1, 1, 1]
+    notes = "\n".join(found.notes)
+    assert (
+        "of 1 file, its voxel size (pixdim) is 1 x -1 x 0; that of its affine is used, 1 x 1 x 1 mm (b.nii)"
+        in notes
+    )
+    assert "it has 4 axes (40 x 40 x 40 x 1), all beyond the third of length 1: one volume is read" in notes

@@ -243,9 +243,9 @@ def test_what_does_not_fit_is_refused() -> None:
     for spacing in ((1, 1), (1, 1, 0), (1, 1, math.nan)):
         with pytest.raises(UsageError, match="one positive spacing an axis"):
             hausdorff(TRUTH, PREDICTED, spacing)
-    with pytest.raises(TableError, match="truth must hold 0 and 1, it holds 3"):
+    with pytest.raises(TableError, match="truth: it must hold 0 and 1, it holds 3"):
         hausdorff(TRUTH * 3, PREDICTED, SPACING)
-    with pytest.raises(TableError, match="predicted must hold 0 and 1, it holds nan"):
+    with pytest.raises(TableError, match="predicted: it must hold whole numbers, it holds nan"):
         volume_difference(TRUTH, np.where(PREDICTED, np.nan, 0))
     for tolerance in (-1, math.nan, math.inf):
         with pytest.raises(UsageError, match="a tolerance in mm"):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HASH_BITS", "LOOK_VERSION", "TIME_LIMIT", "Look", "look", "looks", "serve"]
 
-LOOK_VERSION = "2"  # another one whenever `look` answers otherwise; remembered answers are then forgotten
+LOOK_VERSION = "3"  # another one whenever `look` answers otherwise; remembered answers are then forgotten
 HASH_SIDE = 16
 HASH_BITS = HASH_SIDE**2
 _MOST_VALUES = 300  # of a mask that are kept, the commonest: all of 8 bits
@@ -47,6 +47,7 @@ class Look:
             volume, that of its middle slice.
         constant: whether it holds one single value. It then counts as unreadable, with this reason; whoever expects
             such pictures (slices at the end of a volume) passes over it.
+        remarks: what is unusual in the header of a volume and was passed over.
         values: of a mask, its values as text, each with the number of its pixels.
         lasting: whether the same content would be seen the same again (not so where a process died).
     """
@@ -62,6 +63,7 @@ class Look:
     constant: bool = False
     values: dict[str, int] = field(default_factory=dict)
     lasting: bool = True
+    remarks: Sequence[str] = ()
 
     @property
     def readable(self) -> bool:
@@ -104,7 +106,8 @@ def _look_at_picture(path: str) -> Look:
 def _look_at_volume(path: str) -> Look:
     from graftwork.common.volumes import read_volume
 
-    array = read_volume(path).array
+    volume = read_volume(path)
+    array, remarks = volume.array, volume.geometry.remarks
     low, high = float(array.min()), float(array.max())
     if low == high:
         return _constant("voxel", *array.shape)
@@ -112,17 +115,28 @@ def _look_at_volume(path: str) -> Look:
     height, width, depth = array.shape
     grey = (middle - low) * (255 / (high - low))
     # the place in the world is not asked: the same voxels under another header are the same volume
-    return Look(height=height, width=width, depth=depth, pixels=_hash(array), appearance=_appearance(grey))
+    return Look(
+        height=height,
+        width=width,
+        depth=depth,
+        pixels=_hash(array),
+        appearance=_appearance(grey),
+        remarks=remarks,
+    )
 
 
 def _look_at_mask(path: str) -> Look:
     import numpy as np
 
-    from graftwork.common.masks import read_values
+    from graftwork.common.masks import read_labels
 
-    found, counts = np.unique(read_values(path), return_counts=True)
+    labels = read_labels(path)
+    found, counts = np.unique(labels.values, return_counts=True)
     most = np.sort(np.argsort(-counts, kind="stable")[:_MOST_VALUES])
-    return Look(values={str(found[index]): int(counts[index]) for index in most})
+    return Look(
+        values={str(found[index]): int(counts[index]) for index in most},
+        remarks=() if labels.geometry is None else labels.geometry.remarks,
+    )
 
 
 def _constant(element: str, height: int, width: int, depth: int = 0) -> Look:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from graftwork.common.checks.inspection import Look
 from graftwork.common.checks.tables import small_classes
 from graftwork.common.errors import ImageError
 from graftwork.common.manifest import Manifest, Target
-from graftwork.common.masks import fit_faults, strangers
+from graftwork.common.masks import fit_faults, other_scale, strangers
 from graftwork.common.volumes import is_volume, regrid_remedy
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ def masks(
     paths = manifest.frame[target.columns[0]].tolist()
     readable = {row: look for row, look in seen.items() if look is not None and look.readable}
     yield from _off_the_grid(manifest, paths, pictures, readable)
+    yield from _remarks([str(path) for path in manifest.frame["path"]], pictures)
+    yield from _remarks(paths, readable)
+    scales = {row: other_scale(list(map(int, look.values)), target.values) for row, look in readable.items()}
+    yield from _other_scales(target, paths, scales)
+    readable |= {row: _rescaled(readable[row], scale, target) for row, scale in scales.items() if scale}
     yield from _strange_values(target, paths, readable)
     if not readable:
         return
@@ -60,6 +66,45 @@ def masks(
         )
         return
     yield from small_classes(manifest, target, of_class, parts)
+
+
+def _remarks(paths: list[str], seen: Mapping[int, Look | None]) -> Iterator[Finding]:
+    """What is unusual in the headers of volumes and was passed over, by what it is."""
+    of: dict[str, list[str]] = defaultdict(list)
+    for row, look in sorted(seen.items()):
+        for remark in () if look is None else look.remarks:
+            of[remark].append(paths[row])
+    for remark, files in of.items():
+        yield Finding(
+            "geometry",
+            "warning",
+            some(len(files), "file"),
+            remark,
+            "nothing, if this is right; other programs may read the file otherwise",
+            len(files),
+            tuple(files[:SHOWN]),
+        )
+
+
+def _other_scales(target: Target, paths: list[str], scales: Mapping[int, int]) -> Iterator[Finding]:
+    """Masks of two values that are not those of the two classes, which are read all the same."""
+    for scale in sorted({scale for scale in scales.values() if scale}):
+        files = [paths[row] for row, each in sorted(scales.items()) if each == scale]
+        yield Finding(
+            "mask-values",
+            "warning",
+            some(len(files), "mask"),
+            f"the values are 0 and {scale}, those of the classes {', '.join(map(str, target.values))}: {scale} is read "
+            "as the foreground",
+            "nothing, if this is right; else correct the masks",
+            len(files),
+            tuple(files[:SHOWN]),
+        )
+
+
+def _rescaled(look: Look, scale: int, target: Target) -> Look:
+    full = str(max(target.values))
+    return replace(look, values={full if each == str(scale) else each: n for each, n in look.values.items()})
 
 
 def _off_the_grid(

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects, label
 
-from graftwork.common.errors import TableError, UsageError
+from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.arrays import BoolArray
+from graftwork.common.evaluation.mask_values import binary_mask
 from graftwork.common.evaluation.surfaces import Surfaces
 
 __all__ = ["Lesion", "LesionWise", "SubRegion", "lesion_wise"]
@@ -297,17 +298,11 @@ def _as_masks(regions: Sequence[SubRegion]) -> list[tuple[BoolArray, BoolArray]]
         raise UsageError(f"masks must be [X, Y, Z], not of shape {shape}", where="lesions")
     masks = []
     for region in regions:
-        pair = (np.asarray(region.truth), np.asarray(region.predicted))
-        for mask in pair:
+        one, other = binary_mask(region.truth, "truth"), binary_mask(region.predicted, "predicted")
+        for mask in (one, other):
             if mask.shape != shape:
                 raise UsageError(f"masks of {shape} and {mask.shape} are not compared", where="lesions")
-            if mask.dtype != np.bool_ and ((mask != 0) & (mask != 1)).any():
-                raise TableError(
-                    "a mask must hold 0 and 1, it holds other values",
-                    where="lesions",
-                    remedy="give one region at a time",
-                )
-        masks.append((pair[0].astype(np.bool_, copy=False), pair[1].astype(np.bool_, copy=False)))
+        masks.append((one, other))
     return masks
 
 

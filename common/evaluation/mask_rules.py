@@ -46,8 +46,8 @@ class MaskRules:
     """How masks are read and judged.
 
     Attributes:
-        regions: what is judged, each by itself. labels: those a mask may hold; empty: a picture, of which what lies
-            above `above` is in the mask.
+        regions: what is judged, each by itself. labels: those a mask may hold; empty: the mask has two values, and one
+            of grey levels 0 to 255 is in the mask above `above` (see `mask_values.foreground`).
         hausdorff: the definition of the 95th percentile.
         empty_both: Dice and the like, and a distance, where neither mask holds the region; None: undefined.
         empty_one: the distance, mm, where one of them does; None: undefined. Dice is then 0.
@@ -93,10 +93,14 @@ class MaskRules:
 
     def sentences(self) -> str:
         """The rules as a methods section says them."""
+        two = (
+            "the value other than 0 of a mask of two values (0 and 1, 0 and 255), or what lies above "
+            f"{self.above:g} of 255 in a mask of grey levels"
+        )
         regions = "; ".join(
-            f"{each.name} is " + (f"label {', '.join(map(str, each.labels))}" if self.labels else f"what lies above "
-            f"{self.above:g}") for each in self.regions
-        )  # fmt: skip
+            f"{each.name} is {'label ' + ', '.join(map(str, each.labels)) if self.labels else two}"
+            for each in self.regions
+        )
         both = (
             "undefined"
             if self.empty_both is None

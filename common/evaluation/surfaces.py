@@ -25,8 +25,9 @@ import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
-from graftwork.common.errors import TableError, UsageError
+from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.arrays import BoolArray, FloatArray, IntArray
+from graftwork.common.evaluation.mask_values import binary_mask
 
 __all__ = [
     "AVERAGE_DISTANCES",
@@ -270,22 +271,10 @@ def volume_difference(truth: npt.ArrayLike, predicted: npt.ArrayLike, *, signed:
 
 
 def _as_masks(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[BoolArray, BoolArray]:
-    one, other = _as_mask(truth, "truth"), _as_mask(predicted, "predicted")
+    one, other = binary_mask(truth, "truth"), binary_mask(predicted, "predicted")
     if one.shape != other.shape:
         raise UsageError(f"masks of {one.shape} and {other.shape} are not compared", where="surfaces")
     return one, other
-
-
-def _as_mask(mask: npt.ArrayLike, name: str) -> BoolArray:
-    found = np.asarray(mask)
-    if found.dtype == np.bool_:
-        return found
-    odd = found[(found != 0) & (found != 1)]
-    if odd.size:
-        values = ", ".join(map(str, np.unique(odd)[:5]))
-        remedy = "compare one label at a time"
-        raise TableError(f"{name} must hold 0 and 1, it holds {values}", where=name, remedy=remedy)
-    return found.astype(np.bool_)
 
 
 def _known(definition: str, known: tuple[str, ...]) -> None:

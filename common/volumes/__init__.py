@@ -21,6 +21,7 @@ import numpy as np
 from graftwork.common.errors import DatasetError, ImageError, UsageError
 from graftwork.common.files import write_bytes
 from graftwork.common.volumes import nifti
+from graftwork.common.volumes.labels import whole_numbers
 from graftwork.common.volumes.nifti import Geometry, by
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
     "is_volume",
     "mismatch_error",
     "read_geometry",
+    "read_labels",
     "read_volume",
     "regrid",
     "regrid_remedy",
@@ -84,12 +86,14 @@ class Regridded:
         faults: how the grids differed.
         counts: voxels of each value before and after, background too.
         outside: voxels of the image that the mask does not cover; they became 0.
+        remarks: what is unusual in the header of either file, with its name.
     """
 
     file: Path
     faults: tuple[str, ...]
     counts: dict[int, tuple[int, int]]
     outside: int
+    remarks: tuple[str, ...] = ()
 
 
 def is_volume(path: str | os.PathLike[str]) -> bool:
@@ -116,7 +120,7 @@ def read_volume(
     """Read a NIfTI-1 or NIfTI-2 file (.nii, .nii.gz) of three axes; further ones of length 1 are left out.
 
     The affine is the sform where its code says so, else the qform, else the voxel size (as nibabel). Voxel sizes
-    come from the affine: where `pixdim` says otherwise, it is not asked.
+    come from the affine: where `pixdim` says otherwise (also 0 or -1 beside an sform), `Geometry.remarks` tells.
 
     Args:
         path: the file. Its first bytes say what it is.
@@ -142,6 +146,25 @@ def read_volume(
     array[bad] = 0
     turned = nifti.turned(array, nifti.orientation(geometry.affine), _UPRIGHT)
     return Volume(np.ascontiguousarray(turned), geometry, _canonical_spacing(geometry), replaced)
+
+
+def read_labels(
+    path: str | os.PathLike[str], voxel_budget: int = VOXEL_BUDGET
+) -> tuple[NDArray[np.integer[Any]], Geometry]:
+    """The whole numbers of a NIfTI mask, [X, Y, Z] in canonical order, and its geometry; files as of `read_volume`.
+
+    Integers stay integers, up to 64 bits; floating point numbers and scaled ones are allowed where they are whole.
+
+    Raises:
+        ImageError: the file cannot be read, or holds values that are no whole numbers.
+    """
+    with nifti.reading(path) as (stream, where, size):
+        header = nifti.read_header(stream, where)
+        geometry = nifti.geometry_of(header, where)
+        stored, *scale = nifti.stored_voxels(stream, header, geometry.shape, where, size, voxel_budget)
+        values = whole_numbers(stored, where, *scale)
+    turned = nifti.turned(values, nifti.orientation(geometry.affine), _UPRIGHT)
+    return np.ascontiguousarray(turned), geometry
 
 
 def from_canonical(array: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
@@ -186,6 +209,10 @@ def save(
     for name in _PLACE:
         header[name] = old[name]
     header["pixdim"][:4] = old["pixdim"][:4]
+    if not (
+        np.isfinite(old["pixdim"][1:4]) & (old["pixdim"][1:4] > 0)
+    ).all():  # programs refuse such a voxel size
+        header["pixdim"][1:4] = np.asarray(geometry.spacing) / nifti.unit_of(old)
     header["descrip"] = description.encode("ascii", "replace")[:79]
     header.set_slope_inter(1, 0)
     kind = "Nifti2Image" if len(geometry.header) == 540 else "Nifti1Image"
@@ -259,10 +286,9 @@ def regrid(
     for path in (mask_path, like_path):
         if os.path.realpath(path) == os.path.realpath(out):
             raise UsageError("is one of the two files that are read", where=out, remedy="name another file")
-    mask, like = read_volume(mask_path), read_geometry(like_path)
-    values = whole_numbers(mask.array, os.fsdecode(mask_path))
+    (values, own), like = read_labels(mask_path), read_geometry(like_path)
     shape, grid = _canonical(like)
-    _, source = _canonical(mask.geometry)
+    _, source = _canonical(own)
     result = np.zeros(shape, values.dtype)
     step = np.linalg.inv(source) @ grid  # index in the image to index in the mask
     first, second = np.arange(shape[0])[:, None], np.arange(shape[1])[None, :]
@@ -279,36 +305,16 @@ def regrid(
         one, two, three = (each[inside] for each in index)
         result[..., third][inside] = values[one, two, three]
         outside += int((~inside).sum())
-    was = f"{by(mask.geometry.shape)} {mask.geometry.orientation}"
+    was = f"{by(own.shape)} {own.orientation}"
     save(out, result, like, description=f"graftwork regrid: nearest voxel, from {was}".replace(" x ", "x"))
     before, after = (dict(zip(*_counted(each), strict=True)) for each in (values, result))
     counts = {value: (before.get(value, 0), after.get(value, 0)) for value in sorted({*before, *after})}
-    return Regridded(Path(out), tuple(geometry_faults(like, mask.geometry)), counts, outside)
-
-
-def whole_numbers(array: NDArray[np.generic], where: str) -> NDArray[np.integer[Any]]:
-    """The values of a mask as the smallest integers that hold them.
-
-    Raises:
-        ImageError: some are no whole numbers: the mask was interpolated, or is none.
-    """
-    if array.dtype.kind in "iu":
-        return array  # type: ignore[return-value]
-    values = array.astype(np.float32, copy=False)
-    whole = np.rint(values)
-    odd = np.abs(values - whole) > 1e-3
-    if odd.any():
-        raise ImageError(
-            f"{int(odd.sum()):,} of {values.size:,} values are no whole numbers, such as {values[odd][0]:.4g}; "
-            "a mask has one value a class",
-            where=where,
-            stage="content",
-            remedy="make it again with nearest-neighbour interpolation, or name the mask instead of a picture",
-        )
-    for kind in (np.uint8, np.int16, np.int32):
-        if whole.min() >= np.iinfo(kind).min and whole.max() <= np.iinfo(kind).max:
-            return whole.astype(kind)
-    raise ImageError("a value passes 32 bits; a mask has one value a class", where=where, stage="content")
+    remarks = tuple(
+        f"{os.fsdecode(path)}: {remark}"
+        for path, each in ((mask_path, own), (like_path, like))
+        for remark in each.remarks
+    )
+    return Regridded(Path(out), tuple(geometry_faults(like, own)), counts, outside, remarks)
 
 
 def _counted(values: NDArray[np.integer[Any]]) -> tuple[list[int], list[int]]:

@@ -34,11 +34,14 @@ __all__ = [
     "read_header",
     "read_voxels",
     "reading",
+    "stored_voxels",
     "turned",
+    "unit_of",
 ]
 
 _DAMAGED = "restore the file from its source"
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # NIfTI-1's xyzt_units: metres, micrometres; else millimetres
+_ROUNDING = 0.01  # of a side of a voxel, by which pixdim and the affine may differ without a remark
 _ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 _DEFLATE_MOST = 1032  # no byte of deflate holds more than this many (RFC 1951: 258 bytes by two bits)
 
@@ -53,6 +56,7 @@ class Geometry:
         spacing: mm between voxels along the file's own axes, from the affine.
         orientation: to which side each of the file's own axes runs, the closest one: "RAS", "LPI".
         header: the file's NIfTI header, of which `save` takes what says the geometry and nothing else.
+        remarks: what in the header is unusual and was passed over, a phrase each.
     """
 
     shape: tuple[int, int, int]
@@ -60,6 +64,7 @@ class Geometry:
     spacing: tuple[float, float, float]
     orientation: str
     header: bytes = field(repr=False)
+    remarks: tuple[str, ...] = ()
 
 
 def library() -> Any:
@@ -152,6 +157,11 @@ def read_header(stream: IO[bytes], where: str) -> Any:
     return parsed(block)
 
 
+def unit_of(header: Any) -> float:
+    """mm of a unit of length in a header."""
+    return _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+
+
 def geometry_of(header: Any, where: str) -> Geometry:
     """Where the voxels of a file lie, by its header.
 
@@ -174,8 +184,12 @@ def geometry_of(header: Any, where: str) -> Geometry:
             "save each volume of a series to a file of its own" if len(dims) > 3 else "stack its slices",
         )
     sizes = [float(side) for side in header["pixdim"][1:4]]
-    if not all(math.isfinite(side) and side > 0 for side in sizes):
-        raise refuse(f"its header claims a voxel of {by(sizes)} mm", "correct the voxel size in its header")
+    sound = all(math.isfinite(side) and side > 0 for side in sizes)
+    if not sound and int(header["sform_code"]) <= 0:  # the affine is then made of pixdim
+        raise refuse(
+            f"its voxel size (pixdim) is {by(sizes)} mm, and it has no sform to take it from",
+            "correct the voxel size in its header",
+        )
     try:
         raw = np.asarray(header.get_best_affine(), np.float64)
     except (
@@ -183,7 +197,7 @@ def geometry_of(header: Any, where: str) -> Geometry:
     ) as error:  # nibabel: a quaternion longer than 1, and whatever else a damaged header leads to
         raise refuse(f"its affine cannot be computed ({error})", "correct the forms in its header") from error
     affine = raw.copy()
-    affine[:3] *= _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+    affine[:3] *= unit_of(header)
     spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     # the volume of a voxel against that of a box with its sides: near 0 where the axes lie in one plane
     if not np.isfinite(affine).all() or not (spacing > 0).all():
@@ -194,12 +208,23 @@ def geometry_of(header: Any, where: str) -> Geometry:
         raise refuse(
             "its affine squeezes the volume flat, or is not finite", "correct the forms in its header"
         )
+    remarks = []
+    if len(dims) > 3:
+        remarks.append(
+            f"it has {len(dims)} axes ({by(dims)}), all beyond the third of length 1: one volume is read"
+        )
+    # of a quaternion or without a form, the affine is made of pixdim
+    if not sound or (np.abs(np.array(sizes) * unit_of(header) - spacing) > _ROUNDING * spacing).any():
+        remarks.append(
+            f"its voxel size (pixdim) is {by(sizes)}; that of its affine is used, {by(np.round(spacing, 6))} mm"
+        )
     return Geometry(
         shape=(dims[0], dims[1], dims[2]),
         affine=affine,
         spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
         orientation="".join(library().orientations.aff2axcodes(affine)),
         header=bytes(header.binaryblock),
+        remarks=tuple(remarks),
     )
 
 
@@ -207,6 +232,22 @@ def read_voxels(
     stream: IO[bytes], header: Any, shape: tuple[int, int, int], where: str, size: int, budget: int
 ) -> NDArray[np.float32]:
     """The scaled voxels in the file's own order. `size`: the bytes that the file can hold at most."""
+    stored, slope, intercept = stored_voxels(stream, header, shape, where, size, budget)
+    array = np.empty(shape, np.float32, order="F")
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is counted by the caller
+        for third in range(shape[2]):  # slice by slice: float64 of the whole would be twice the result
+            values = stored[..., third]
+            if (slope, intercept) != (1.0, 0.0):
+                values = values.astype(np.float64) * slope + intercept
+            array[..., third] = values
+    return array
+
+
+def stored_voxels(
+    stream: IO[bytes], header: Any, shape: tuple[int, int, int], where: str, size: int, budget: int
+) -> tuple[NDArray[Any], float, float]:
+    """The voxels as they are stored, in the file's own order and type, and the slope and intercept of the header (1 and
+    0 where it has none)."""
     voxels = math.prod(shape)
     if voxels > budget:
         raise ImageError(
@@ -242,11 +283,4 @@ def read_voxels(
         done += len(piece)
     stream.read(1 << 20)  # to the end, where a packed file has its checksum
     stored = raw.view(dtype).reshape(shape, order="F")
-    array = np.empty(shape, np.float32, order="F")
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is counted by the caller
-        for third in range(shape[2]):  # slice by slice: float64 of the whole would be twice the result
-            values = stored[..., third]
-            if slope is not None and (slope, intercept) != (1.0, 0.0):
-                values = values.astype(np.float64) * slope + intercept
-            array[..., third] = values
-    return array
+    return (stored, 1.0, 0.0) if slope is None else (stored, float(slope), float(intercept))

@@ -1000,7 +1000,7 @@ def regrid(
     say_table(("value", "voxels before", "voxels after"), rows)
     if done.outside:
         complain(f"{done.outside:,} voxels of {like} lie outside {mask}; they are 0")
-    for each in done.faults or ("the grids were the same",):
+    for each in (*done.remarks, *(done.faults or ("the grids were the same",))):
         complain(each)
     return say(str(done.file))
 
