@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from graftwork.common.errors import UsageError
+from graftwork.common.errors import TableError, UsageError
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.paired import Comparison
@@ -304,6 +304,13 @@ def compare(
     one, other = (
         _read(each, convention, truth, group, only_predicted, uncertain, blank) for each in (first, second)
     )
+    if one.target.classes != other.target.classes:
+        both = (", ".join(each.target.classes) for each in (one, other))
+        raise TableError(
+            "its classes are {1}, those of {2} are {0}".format(*both, first),
+            where=str(second),
+            remedy="give two tables with scores of the same classes",
+        )
     found = pair(
         one.table, other.table, one.target, convention,
         part=part, threshold=threshold, bootstrap=bootstrap, seed=seed,

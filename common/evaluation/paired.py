@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from graftwork.common.evaluation.intervals import replicate, too_few
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE
 from graftwork.common.evaluation.operating_points import mean_of_defined
 from graftwork.common.evaluation.predictions import Cases, Question, TargetLike, read_cases
-from graftwork.common.evaluation.tables import shown
+from graftwork.common.evaluation.tables import has_groups, numbers, shown, text_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ class Comparison:
         evaluations: of each alone. compared: in the protocol's order.
         only_first, only_second, mcnemar_p: cases that only one decided rightly, and McNemar's exact p, which takes
             cases as independent; of labels that do not exclude each other there is none (NaN).
-        method: in words.
+        method: in words. notes: what a reader must know of the pair, a sentence each.
     """
 
     evaluations: tuple[Evaluation, Evaluation]
@@ -69,6 +69,17 @@ class Comparison:
     only_second: int
     mcnemar_p: float
     method: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """Those of the pair and of each evaluation; what is of one model alone says of which."""
+        one, other = (each.notes for each in self.evaluations)
+        return (
+            *self.notes,
+            *(note if note in other else f"A: {note}" for note in one),
+            *(f"B: {note}" for note in other if note not in one),
+        )
 
 
 def compare(
@@ -98,6 +109,7 @@ def compare(
     options = {
         "part": part, "threshold": threshold, "bootstrap": bootstrap, "seed": seed, "confidence": confidence,
     }  # fmt: skip
+    said = _same_tables(first, second)
     alone = (
         evaluate(first, target, protocol, **options),  # type: ignore[arg-type]
         evaluate(second, target, protocol, **options),  # type: ignore[arg-type]
@@ -110,6 +122,9 @@ def compare(
     for metric in protocol.metrics:
         cells = [cells_of(metric, each, questions) for each, questions in zip(cases, asked, strict=True)]
         compared += _metric(metric, cells, alone, asked, count, len(cases[0]))
+    equal = int((cases[0].scores == cases[1].scores).all(axis=1).sum())
+    if len(cases[0]) and equal == len(cases[0]):
+        said.append(f"A and B hold the same scores in all {equal:,} cases: is it twice the same model?")
     right, other = (_right(each, questions) for each, questions in zip(cases, asked, strict=True))
     test = mcnemar(right, other) if right is not None and other is not None else None
     method = (
@@ -123,7 +138,59 @@ def compare(
         test.only_second if test else 0,
         test.p if test else math.nan,
         method,
+        tuple(said),
     )
+
+
+def _same_tables(first: pd.DataFrame, second: pd.DataFrame) -> list[str]:
+    """Refuse tables that put a case into different parts, or of which only one names groups.
+
+    Returns:
+        notes on columns that neither model's numbers rest on and in which the two differ.
+    """
+    both = (first, second)
+    if not all({"case", "part"} <= set(each.columns) for each in both):
+        return []  # `evaluate` says what is missing
+    at = [{str(name): row for row, name in enumerate(text_of(each["case"]))} for each in both]
+    shared = [name for name in at[0] if name in at[1]]
+    rows = [np.array([place[name] for name in shared], dtype=np.intp) for place in at]
+
+    def differing(column: str) -> list[str]:
+        values = [text_of(each[column])[row] for each, row in zip(both, rows, strict=True)]
+        pairs = zip(shared, *values, strict=True)
+        return [
+            f"{name} ({here or 'empty'}, {there or 'empty'})" for name, here, there in pairs if here != there
+        ]
+
+    faults = []
+    if odd := differing("part"):
+        bare = [name for name, each in zip(("the first table", "it"), both, strict=True)
+                if each.attrs.get("parts") is False]  # fmt: skip
+        why = (
+            f"; {bare[0]} names no parts, so that each of its cases counts as test" if len(bare) == 1 else ""
+        )
+        faults.append(f"the part differs in {len(odd):,} of {len(shared):,} cases: {shown(odd)}{why}")
+    named = [has_groups(each, "group") for each in both]
+    if named[0] != named[1]:
+        one, other = ("it", "the first table") if named[1] else ("the first table", "it")
+        faults.append(f"{one} names groups, {other} does not")
+    _refuse(faults, str(second.attrs.get("source", "the second table")))
+    notes = []
+    for column in map(str, first.columns):
+        own = column in ("case", "part", "group", "target") or column.startswith(("target_", "score_"))
+        if column in second and not own and not _measured(first[column]) and (odd := differing(column)):
+            notes.append(
+                f"The column {column}, which was not used, differs between A and B in {len(odd):,} of {len(shared):,} "
+                f"cases: {shown(odd)}."
+            )
+    return notes
+
+
+def _measured(column: pd.Series[Any]) -> bool:
+    """Whether a column holds numbers that are not whole, such as scores under the name of another program."""
+    values, odd = numbers(column)
+    known = values[~np.isnan(values)]
+    return not odd.any() and bool((known != np.round(known)).any())
 
 
 def _same(one: Cases, other: Cases, where: str) -> None:
@@ -132,20 +199,36 @@ def _same(one: Cases, other: Cases, where: str) -> None:
     for here, there, what in ((a, b, "lacks"), (b, a, "alone has")):
         odd = here[~np.isin(here, there)]
         if len(odd):
-            faults.append(f"it {what} {len(odd):,} cases with a known truth: {shown(odd)}")
+            faults.append(f"it {what} {len(odd):,} of {len(here):,} cases with a known truth: {shown(odd)}")
     if not faults:
         truth = one.truth != other.truth
         if one.truth.ndim == 2:
             truth = (truth & ~(np.isnan(one.truth) & np.isnan(other.truth))).any(axis=1)
-        for odd, what in ((a[truth], "truth"), (a[one.groups != other.groups], "group")):
-            if len(odd):
-                faults.append(f"the {what} differs in {len(odd):,} cases: {shown(odd)}")
+        for odd, what, values in (
+            (truth, "truth", [_truths(one), _truths(other)]),
+            (one.groups != other.groups, "group", [one.groups, other.groups]),
+        ):
+            if odd.any():
+                told = [f"{a[row]} ({values[0][row]}, {values[1][row]})" for row in np.flatnonzero(odd)]
+                faults.append(f"the {what} differs in {len(told):,} of {len(a):,} cases: {shown(told)}")
+    _refuse(faults, where)
+
+
+def _truths(cases: Cases) -> list[str]:
+    """The truth of each case, for a message."""
+    if cases.truth.ndim == 1:
+        return [cases.classes[int(row)] for row in cases.truth]
+    names = np.array(cases.classes, dtype=object)
+    return [" and ".join(names[row == 1]) or "none" for row in cases.truth]
+
+
+def _refuse(faults: Sequence[str], where: str) -> None:
     if faults:
         listing = "".join(f"\n  - {fault}" for fault in faults)
         raise TableError(
             f"it is not of the cases of the first table, so nothing is paired:{listing}",
             where=where,
-            remedy="give two tables of the same cases, truth and groups",
+            remedy="give two tables of the same cases, truth, groups and parts",
         )
 
 

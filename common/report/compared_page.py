@@ -116,11 +116,7 @@ class ComparedPage:
     @property
     def notes(self) -> list[str]:
         """What a reader must know; what is of one model alone says of which."""
-        one, other = (each.notes for each in self.comparison.evaluations)
-        return [
-            *(sentence(note) if note in other else f"A: {sentence(note)}" for note in one),
-            *(f"B: {sentence(note)}" for note in other if note not in one),
-        ]
+        return [sentence(note) for note in self.comparison.all_notes]
 
     def title_of(self, metric: str) -> str:
         """A metric for people, with its unit where it has one."""

@@ -835,6 +835,8 @@ def compare(
             f"right in A alone {found.only_first:,}, in B alone {found.only_second:,}: McNemar's exact "
             f"p {_p(found.mcnemar_p)}, cases taken as independent"
         )
+    for note in found.all_notes:
+        say(note)
     return say(f"report: {report}") if report else None
 
 
