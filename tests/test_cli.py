@@ -371,7 +371,7 @@ def test_run_prints_numbers_and_last_the_path_of_the_report(
     assert "test: 1,234 cases, 300 groups, by protocol plants/leaves\n" in said.out
     assert "threshold: 0.432, youden on validation\n" in said.out
     assert "95 % interval" in said.out
-    assert ["auroc", "0.988", "0.980", "to", "0.990", "1234"] in [
+    assert ["auroc", "0.988", "0.980", "to", "0.990", "1234", "600"] in [
         line.split() for line in said.out.splitlines()
     ]
     assert "undefined" in said.out and "no positive case" in said.out

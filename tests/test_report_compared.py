@@ -106,10 +106,13 @@ def test_values_and_counts_are_those_of_the_tables(
         assert evaluation.threshold is not None
         right.append((score >= evaluation.threshold.value) == ill)
     rows = {row[0]: row[1:] for row in page.rows("All metrics")}
-    assert rows["AUROC"][0].startswith(f"{areas[0]:.3f} (") and rows["AUROC"][1].startswith(
+    assert rows["AUROC"][2].startswith(f"{areas[0]:.3f} (") and rows["AUROC"][3].startswith(
         f"{areas[1]:.3f} ("
     )
-    assert rows["AUROC"][2] == f"+{areas[0] - areas[1]:.3f}"
+    assert rows["AUROC"][4] == f"+{areas[0] - areas[1]:.3f}"
+    assert rows["AUROC"][:2] == [str(len(ill)), str(ill.sum())]
+    assert rows["Sensitivity"][:2] == [str(ill.sum()), str(ill.sum())]
+    assert rows["Specificity"][:2] == [str((~ill).sum()), str(ill.sum())]
     cases = {row[0]: row[1] for row in page.rows("Decisions on")}
     alone = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
     assert [cases[f"decided rightly by {side} alone"] for side in "AB"] == [str(n) for n in alone]
@@ -123,7 +126,7 @@ def test_the_headline_says_difference_interval_and_p(page: Page, binary: Compari
     assert said in page.text and found.low > 0
     assert "does not hold 0: by this metric A is the better one" in page.text
     heads = page.rows("All metrics")[0]
-    assert heads == ["metric", "A", "B", "A − B", "95 % interval", "p", "p, DeLong"]
+    assert heads == ["metric", "images", "positive", "A", "B", "A − B", "95 % interval", "p", "p, DeLong"]
 
 
 def changed(found: Comparison, **changes: Any) -> Comparison:
@@ -164,7 +167,7 @@ def test_a_number_without_an_interval_is_not_shown(binary: Comparison, tmp_path:
     assert "0.322" not in page.html and "0.765" not in page.html
     assert "AUROC: no difference is told, 1 patient only: nothing to resample." in page.text
     row = next(row for row in page.rows("All metrics") if row[0] == "AUROC")
-    assert row[1] == "n/a: 1 patient only" and row[3:5] == ["n/a", "n/a: 1 patient only: nothing to resample"]
+    assert row[3] == "n/a: 1 patient only" and row[5:7] == ["n/a", "n/a: 1 patient only: nothing to resample"]
     assert "AUROC, A minus B: 1 patient only: nothing to resample." in page.text
     assert "AUROC, A alone: 1 patient only." in page.text
 

@@ -242,7 +242,8 @@ def _decide(question: Question, threshold: Threshold) -> Question:
 
 
 def cells_of(name: str, cases: Cases, questions: Sequence[Question], confidence: float = 0.95) -> list[Cell]:
-    """A metric of cases as cells: one of the whole, or one a class. `confidence`: of the intervals of single cases."""
+    """A metric of cases as cells: one of the whole, or one a class, each with the cases it rests on (a sensitivity: the
+    positive ones). `confidence`: of the intervals of single cases."""
     found = measure(name)
     if cases.kind in EXCLUSIVE and found.whole is not None:
         n, groups = len(cases), cases.units[1]
@@ -256,13 +257,14 @@ def cells_of(name: str, cases: Cases, questions: Sequence[Question], confidence:
     cells = []
     for each in questions:
         reason = lack(found.needs, each)
+        rests = {"positive": each.truth, "negative": ~each.truth}.get(found.among, np.ones_like(each.truth))
         cells.append(
             Cell(
                 name,
                 each.label,
-                len(each.truth),
+                int(rests.sum()),
                 int(each.truth.sum()),
-                len(np.unique(each.units)),
+                len(np.unique(each.units[rests])),
                 None if reason else asked(found, each),
                 reason,
                 alone=None if reason else case_interval(name, each, confidence),

@@ -43,6 +43,7 @@ class Measure:
         needs: "positive", "negative": cases without which it is undefined; "decision": a threshold.
         whole: makes the estimator for exclusive classes together, where that is not the mean over classes.
         over_present: `whole` is a mean over the classes that are present in the truth.
+        among: "positive" or "negative": the cases that it is a share of, where these are not all.
         together: makes the estimator for labels that do not exclude each other, all of a case at once.
     """
 
@@ -51,6 +52,7 @@ class Measure:
     whole: Callable[[Cases], Estimator] | None = None
     over_present: bool = False
     together: Callable[[Cases, Sequence[Question]], Estimator] | None = None
+    among: str = ""
 
 
 def _ranking(question: Question) -> Ranking:
@@ -81,10 +83,12 @@ MEASURES = {
     "sensitivity": Measure(
         lambda q: rate(_decided(q), q.truth, q.units, q.count),
         ("positive", "decision"),
+        among="positive",
     ),
     "specificity": Measure(
         lambda q: rate(~_decided(q), ~q.truth, q.units, q.count),
         ("negative", "decision"),
+        among="negative",
     ),
     "accuracy": Measure(
         lambda q: agreement(_decided(q), q.truth, q.units, q.count),

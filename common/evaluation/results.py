@@ -23,8 +23,9 @@ class Result:
     Attributes:
         metric: its name. label: the class it is of; empty for the whole (a binary target, or all classes).
         value, low, high: NaN where undefined; then `reason` is not empty.
-        n, groups: cases and groups it rests on: of masks the units for which it is defined. positives: positive
-            cases (of masks, units whose truth holds the class), None where there is no such class.
+        n, groups: cases and groups it rests on: of a sensitivity the positive cases, of a specificity the negative
+            ones, of masks the units for which it is defined. positives: positive cases (of masks, units whose truth
+            holds the class; of boxes, images with a true box of it), None where there is no such class.
         method: of the interval, in words. undefined: replicates in which it was undefined, dropped.
         classes: for a mean over classes, over how many of how many it was defined.
         case_low, case_high, case_method: the interval that takes every case as independent ("DeLong", "Wilson"), where
@@ -111,6 +112,20 @@ class Evaluation:
         have = ", ".join(dict.fromkeys(each.metric for each in self.results))
         of = f" of class {label!r}" if label else ""
         raise UsageError(f"there is no {metric!r}{of}; there are {have}", where=f"protocol {self.protocol!r}")
+
+    def positives(self, result: Result) -> tuple[int, int] | None:
+        """The fewest and the most positive cases beside a result: its own, or of a mean those of the classes.
+
+        None where there is no positive class, as for accuracy over exclusive classes.
+        """
+        own = [result.positives] if result.positives is not None else []
+        if not result.label and not own:
+            own = [
+                each.positives
+                for each in self.results
+                if each.metric == result.metric and each.label and each.positives is not None
+            ]
+        return (min(own), max(own)) if own else None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; NaN becomes null, beside which the reason stands."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from graftwork.common.report.difference_figures import signed
 from graftwork.common.report.metric_heads import direction, title_of
+from graftwork.common.report.metrics_table import positives_cell
 from graftwork.common.report.tables import Column, Row, Table
 from graftwork.common.report.wording import (
     NOT_AVAILABLE,
@@ -55,13 +56,21 @@ class ComparedTables:
             if result.classes is not None:
                 head += f", mean over {result.classes[0]} of {result.classes[1]} classes"
             head += direction(each.metric)
-            rows.append(Row(head, self._cells(each, found), strong=each.metric == self.protocol.primary))
+            counts = (number(result.n), positives_cell(one, result))
+            rows.append(
+                Row(head, (*counts, *self._cells(each, found)), strong=each.metric == self.protocol.primary)
+            )
         notes = (
             f"A: {self.names[0]}. B: {self.names[1]}. In parentheses: the interval of each alone.",
             f"The smallest p that {one.bootstrap:,} replicates can tell is {1 / one.bootstrap:.2g}. p is not corrected "
             "over metrics.",
         )
-        columns = (Column("metric"), *self._columns(found))
+        columns = (
+            Column("metric"),
+            Column(plural(one.unit), numeric=True),
+            Column("positive", numeric=True),
+            *self._columns(found),
+        )
         return Table("All metrics", columns, tuple(rows), stacks=True, notes=notes, spans=True)
 
     @cached_property

@@ -17,7 +17,7 @@ from graftwork.common.report.wording import (
 )
 
 if TYPE_CHECKING:
-    from graftwork.common.evaluation import Result
+    from graftwork.common.evaluation import Evaluation, Result
     from graftwork.common.report.facts import Facts
 
 __all__ = ["metrics_table"]
@@ -27,6 +27,12 @@ def interval_cell(result: Result) -> str:
     """The interval, or the reason why there is none: one of the two always stands there."""
     found = interval(result.low, result.high)
     return found or f"{NOT_AVAILABLE}: {result.reason or 'the evaluation gave no interval and no reason'}"
+
+
+def positives_cell(evaluation: Evaluation, result: Result) -> str:
+    """How many cases are positive; of a mean over classes, the fewest and the most."""
+    found = evaluation.positives(result)
+    return "–" if found is None else " to ".join(dict.fromkeys(map(number, found)))
 
 
 def metrics_table(facts: Facts) -> Table:
@@ -55,7 +61,7 @@ def metrics_table(facts: Facts) -> Table:
         cells += [score(result.value), interval_cell(result)]
         cells.append(number(result.n))
         if counted:
-            cells.append(number(result.positives) if result.positives is not None else "–")
+            cells.append(positives_cell(evaluation, result))
         cells += [number(result.groups)] if apart else []
         if published:
             beside = [

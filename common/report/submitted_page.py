@@ -18,7 +18,7 @@ from graftwork.common.report.decided import Decided, decided_of
 from graftwork.common.report.figures import ForestRow, forest
 from graftwork.common.report.independent import independent_table
 from graftwork.common.report.methods_text import Block, methods_of
-from graftwork.common.report.metrics_table import interval_cell
+from graftwork.common.report.metrics_table import interval_cell, positives_cell
 from graftwork.common.report.outcomes import Outcomes, outcomes_of
 from graftwork.common.report.run_page import Link
 from graftwork.common.report.tables import Column, Row, Table
@@ -177,7 +177,7 @@ class SubmittedPage:
         for each in results:
             cells = [shortened(each.label or "–", 40)] if labelled else []
             cells += [score(each.value), interval_cell(each), number(each.n)]
-            cells.append("–" if each.positives is None else number(each.positives))
+            cells.append(positives_cell(self.evaluation, each))
             if published:
                 beside = [
                     score(other.value)
@@ -225,8 +225,8 @@ class SubmittedPage:
                     if one.label:
                         continue
                     cells = (
-                        shortened(each.value, 40), score(one.value), interval_cell(one), number(each.n),
-                        number(each.groups),
+                        shortened(each.value, 40), score(one.value), interval_cell(one), number(one.n),
+                        "–" if one.positives is None else number(one.positives), number(one.groups),
                     )  # fmt: skip
                     rows.append(Row(self._title(one.metric), cells))
             rows.sort(key=lambda row: [self._title(name) for name in self.protocol.metrics].index(row.head))
@@ -245,7 +245,7 @@ class SubmittedPage:
             columns = (
                 Column("metric"), Column(covariate.covariate), Column("value", numeric=True),
                 Column("95 % interval", numeric=True), Column(plural(self.unit), numeric=True),
-                Column(plural(self.group), numeric=True),
+                Column("positive", numeric=True), Column(plural(self.group), numeric=True),
             )  # fmt: skip
             found.append(
                 Table(f"By {covariate.covariate}", columns, tuple(rows), stacks=True, notes=tuple(notes))

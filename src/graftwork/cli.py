@@ -716,12 +716,14 @@ def _say_alone(found: Evaluation, as_json: bool) -> None:
 def _say_subgroups(found: Subgroups) -> None:
     rows = [
         (found.covariate, each.value, _metric(one.metric), one.label, _number(one.value), _interval(one), one.n,
-         one.groups, one.reason)
+         "" if one.positives is None else one.positives, one.groups, one.reason)
         for each in found.subgroups
         for one in each.results
         if not one.label or len(each.results) <= 8
     ]  # fmt: skip
-    columns = ("covariate", "value", "metric", "class", "value", "interval", "n", "groups", "why undefined")
+    columns = (
+        "covariate", "value", "metric", "class", "value", "interval", "n", "positive", "groups", "why undefined",
+    )  # fmt: skip
     say_table(columns, rows)
     for gap in found.gaps:
         apart = gap.difference
@@ -811,14 +813,17 @@ def compare(
     one = found.evaluations[0]
     say(f"{one.part}: {one.n:,} cases, {one.groups:,} groups, by protocol {one.protocol}; A minus B")
     rows = [
-        (_metric(each.metric), each.label, _number(each.first), _number(each.second),
+        (_metric(each.metric), each.label, alone.n, _positives(one, alone), _number(each.first), _number(each.second),
          _number(each.difference.value), f"{_number(each.difference.low)} to {_number(each.difference.high)}",
          _p(each.difference.p), _p(each.adjusted), _p(each.delong_p), each.reason)
         for each in found.compared
+        for alone in [one.result(each.metric, each.label)]
     ]  # fmt: skip
     columns = (
         "metric",
         "class",
+        "n",
+        "positive",
         "A",
         "B",
         "difference",
@@ -846,11 +851,15 @@ def _p(value: float) -> str:
 
 def _say_evaluation(found: Evaluation) -> None:
     rows = [
-        (_metric(each.metric), each.label, _number(each.value), _interval(each), each.n, each.reason)
+        (_metric(each.metric), each.label, _number(each.value), _interval(each), each.n, _positives(found, each),
+         each.reason)
         for each in found.results
-    ]
-    keep = [0, *(column for column in range(1, 6) if any(row[column] != "" for row in rows))]
-    columns = ("metric", "class", "value", f"{100 * found.confidence:g} % interval", "n", "why undefined")
+    ]  # fmt: skip
+    keep = [0, *(column for column in range(1, 7) if any(row[column] != "" for row in rows))]
+    columns = (
+        "metric", "class", "value", f"{100 * found.confidence:g} % interval", "n",
+        "with the class" if found.kind in ("segmentation", "boxes") else "positive", "why undefined",
+    )  # fmt: skip
     say(f"{found.part}: {found.n:,} cases, {found.groups:,} groups, by protocol {found.protocol}")
     of = f"; the target is {found.target}" if found.target else ""
     say(f"a case is one {found.unit}, a group one {found.group}{of}")
@@ -858,6 +867,11 @@ def _say_evaluation(found: Evaluation) -> None:
         chosen = f" on {found.threshold.chosen_on}" if found.threshold.chosen_on else ""
         say(f"threshold: {_number(found.threshold.value)}, {found.threshold.rule}{chosen}")
     say_table([columns[column] for column in keep], [[row[column] for column in keep] for row in rows])
+
+
+def _positives(found: Evaluation, result: Result) -> str:
+    there = found.positives(result)
+    return "" if there is None else _span(there)
 
 
 def _metric(name: str) -> str:
