@@ -43,7 +43,7 @@ from written_pictures import dicom, lossless_jpeg, png, table, tiff
 from graftwork.common.errors import ImageError
 from graftwork.common.images import read_image
 
-__all__ = ["Outcome", "fuzz", "write_sources"]
+__all__ = ["Outcome", "fuzz", "rle_frame", "write_sources"]
 
 MEMORY = 6 * 2**30
 INTERESTING = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1)
@@ -151,8 +151,8 @@ def _write_dicoms(folder: Path, grey: np.ndarray, colour: np.ndarray, deep: np.n
     item.WindowCenter, item.WindowWidth = "60", "100"
     group.FrameVOILUTSequence = Sequence([item])
     write("frames", np.stack([grey, grey]), SharedFunctionalGroupsSequence=Sequence([group]))
-    write("rle", deep, RLELossless, *(_rle(deep),), bits=12)
-    write("rle_rgb", colour, RLELossless, _rle(colour))
+    write("rle", deep, RLELossless, *(rle_frame(deep),), bits=12)
+    write("rle_rgb", colour, RLELossless, rle_frame(colour))
     write("baseline", grey, JPEGBaseline8Bit, jpeg(grey))
     write("baseline_rgb", colour, JPEGBaseline8Bit, jpeg(colour), PhotometricInterpretation="YBR_FULL_422")
     twelve = bytes(imagecodecs.jpeg8_encode(deep, level=90, bitspersample=12))
@@ -171,7 +171,7 @@ def _write_dicoms(folder: Path, grey: np.ndarray, colour: np.ndarray, deep: np.n
     write("htj2k", grey, HTJ2KLossless, bytes(imagecodecs.htj2k_encode(grey, reversible=True)))
 
 
-def _rle(stored: np.ndarray) -> bytes:
+def rle_frame(stored: np.ndarray) -> bytes:
     """DICOM RLE (PS3.5, annex G): each byte plane packed, the high byte first."""
     planes = stored[..., None] if stored.ndim == 2 else stored
     parts = []

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 # Changes whenever the arrays read from some file may change; caches of what was read are kept by it.
-READER_VERSION = f"1-pillow-{PIL.__version__}"
+READER_VERSION = f"2-pillow-{PIL.__version__}"
 # The ends of names, in small letters, under which pictures are looked for. DICOM files often have none.
 SUFFIXES = (".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 # Rows times columns. Pillow's own limit for an error, and four times the largest radiographs.

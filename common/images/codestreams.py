@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 from pydicom import uid
 from pydicom.pixels.decoders.base import get_decoder
 
+from graftwork.common.images.jpeg import jpeg_damage
+
 if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import DecodeRunner
 
@@ -109,7 +111,24 @@ def checked(frame: bytes, syntax: uid.UID, expected: Expected) -> bytes:
         size = expected.rows * expected.columns * expected.samples * max(1, expected.allocated // 8)
         if len(frame) > 2 * size + 4096:
             raise Refused(f"the RLE frame has {len(frame)} bytes for a picture of {size}")
+        _check_rle(frame, expected.rows * expected.columns)
     return frame
+
+
+def _check_rle(frame: bytes, size: int) -> None:
+    """Refuse a frame whose byte planes do not unpack to `size` bytes each; pydicom cuts off what is too long."""
+    import imagecodecs
+
+    count, *offsets = struct.unpack_from("<16I", frame.ljust(64, b"\x00"))
+    if not 1 <= count <= 15 or any(not 64 <= place <= len(frame) for place in offsets[:count]):
+        raise Refused("the header of the RLE frame is damaged")
+    ends = [*offsets[1:count], len(frame)]
+    for number, (start, end) in enumerate(zip(offsets, ends, strict=False), 1):
+        unpacked = len(imagecodecs.packbits_decode(frame[start:end])) if start < end else 0
+        if not size <= unpacked <= size + 2:  # a plane of odd length is padded
+            raise Refused(
+                f"byte plane {number} of the RLE frame unpacks to {unpacked} bytes, {size} belong there"
+            )
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -166,6 +185,8 @@ def _check_jpeg(data: bytes, expected: Expected) -> None:
                 raise Refused("the scan header of the compressed frame is broken (spectral selection)")
     if process == 2 and data.count(b"\xff\xda") * expected.rows * expected.columns > _MOST_SCANNED_PIXELS:
         raise Refused("the progressive JPEG has too many scans")
+    if damage := jpeg_damage(data):
+        raise Refused(f"the compressed frame is {damage}")
 
 
 def _check_jpeg_ls(data: bytes, expected: Expected) -> None:

@@ -7,6 +7,7 @@ import ctypes
 import functools
 import io
 import sys
+import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from graftwork.common.errors import ImageError
+from graftwork.common.images.jpeg import jpeg_damage
+from graftwork.common.images.tiff import check_tiff, stack_of
 
 __all__ = ["SIGNATURES", "raster_picture", "raster_size"]
 
@@ -83,14 +86,17 @@ def raster_picture(
         image = _page(_opened(file, kind, where), where, frame)
         _keep_to(image, where, pixel_budget)
         _check_tiff(image, where)
+        check_tiff(cast(TiffImagePlugin.TiffImageFile, image).tag_v2, file.getvalue(), where)
     elif frame:
         raise ImageError(f"frame {frame} was asked for, it holds one", where=where, stage="header")
     full_size = None
     if kind == "JPEG":
         full_size = _upright_size(image)
-        _check_scans(image, file, where)
+        _check_jpeg(image, file, where)
         if cover > 0:
             _reduce(image, cover)
+    elif kind == "PNG":
+        _check_png(file, where)
     # read before loading: Pillow forgets the tiles then
     raw = _raw_mode(image)
     if ";16" in raw and image.mode in ("RGB", "RGBA"):
@@ -112,7 +118,9 @@ def _opened(file: BinaryIO, kind: str, where: str) -> Image.Image:
         raise
     except Exception as error:
         said = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:200]})"
-        what = f"it begins as a {kind} file does, but its header is damaged{said}"
+        what = (
+            f"it begins as a {kind} file does, but its header is damaged or of a kind that is not read{said}"
+        )
         raise ImageError(what, where=where, stage="header", remedy=DAMAGED) from error
 
 
@@ -153,6 +161,13 @@ def _keep_to(image: Image.Image, where: str, pixel_budget: int) -> None:
 
 def _page(image: Image.Image, where: str, frame: int | None) -> Image.Image:
     pages = getattr(image, "n_frames", 1) if isinstance(image, TiffImagePlugin.TiffImageFile) else 1
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (stack := stack_of(image)):
+        raise ImageError(
+            f"it holds {stack}, where one image is expected",
+            where=where,
+            stage="header",
+            remedy="save it as one file an image (ImageJ: File, Save As, Image Sequence)",
+        )
     if pages > 1 and frame is None:
         raise ImageError(
             f"it holds {pages} pages, where one picture is expected",
@@ -207,16 +222,43 @@ def _check_tiff(image: Image.Image, where: str) -> None:
         )
 
 
-def _check_scans(image: Image.Image, file: BinaryIO, where: str) -> None:
-    if not image.info.get("progressive"):
-        return
+def _check_jpeg(image: Image.Image, file: BinaryIO, where: str) -> None:
+    """Refuse a progressive JPEG that would take minutes, and one of which a part is missing or damaged."""
     place = file.tell()
     file.seek(0)
-    scans = file.read().count(b"\xff\xda")
+    data = file.read()
     file.seek(place)
+    scans = data.count(b"\xff\xda") if image.info.get("progressive") else 1
     if scans * image.size[0] * image.size[1] > _MOST_SCANNED_PIXELS:
         what = f"a progressive JPEG of this size with {scans:,} scans would take minutes"
         raise ImageError(what, where=where, stage="budget", remedy=DAMAGED)
+    if damage := jpeg_damage(data):
+        raise ImageError(f"it is {damage}", where=where, stage="decode", remedy=DAMAGED)
+
+
+def _check_png(file: BinaryIO, where: str) -> None:
+    """Refuse a PNG of which a chunk that the pixels depend on is cut short or fails its checksum.
+
+    Pillow checks no chunk of pixels: it ends once it has all rows, before the checksum of the compressed data.
+    """
+    begin = file.tell()
+    place = 8
+    while True:
+        file.seek(place)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IEND":
+            break
+        length, name = int.from_bytes(head[:4], "big"), head[4:]
+        if name in (b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"eXIf"):
+            body, stated = file.read(length), file.read(4)
+            if len(body) < length or len(stated) < 4:
+                what = f"it is truncated: {len(body):,} of the {length:,} bytes of its chunk {name.decode()} are there"
+                raise ImageError(what, where=where, stage="decode", remedy=DAMAGED)
+            if zlib.crc32(body, zlib.crc32(name)) != int.from_bytes(stated, "big"):
+                what = f"it is damaged: its chunk {name.decode()} at byte {place:,} fails its checksum"
+                raise ImageError(what, where=where, stage="decode", remedy=DAMAGED)
+        place += 12 + length
+    file.seek(begin)
 
 
 def _reduce(image: Image.Image, cover: int) -> None:
