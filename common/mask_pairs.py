@@ -12,7 +12,7 @@ from graftwork.common.errors import TableError, UsageError
 from graftwork.common.layouts import hidden
 from graftwork.common.names import clean_name, look_alikes
 
-__all__ = ["MASK_ENDINGS", "Pairs", "pairs_of", "refuse_faults", "some_of"]
+__all__ = ["MASK_ENDINGS", "Pairs", "case_of", "pairs_of", "refuse_faults", "some_of"]
 
 MASK_ENDINGS = (".nii.gz", ".nii", ".png", ".tif", ".tiff", ".bmp")
 _MARKS = ("_segmentation", "_seg", "-seg", "_mask")
@@ -110,7 +110,7 @@ def _listed(place: Path, what: str) -> _Folder:
     others: list[str] = []
     for name in _walk(place, folder):
         base = name.rpartition("/")[2].lower()
-        case = _case_of(name)
+        case = case_of(name)
         file = place / name
         if not file.is_file():
             folder.faults.append(
@@ -177,8 +177,8 @@ def _walk(place: Path, folder: _Folder) -> Iterator[str]:
                 yield name if relative == "." else f"{relative}/{name}"
 
 
-def _case_of(name: str) -> str | None:
-    """The case that the path of a file names; None where it is no mask by its ending."""
+def case_of(name: str) -> str | None:
+    """The case that the path of a file names: without its ending and `_seg` and the like; None where it is no mask."""
     for ending in MASK_ENDINGS:
         if name.lower().endswith(ending):
             stem = name[: -len(ending)]

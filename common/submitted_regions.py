@@ -1,14 +1,15 @@
-"""Masks and boxes of any program, judged by a protocol against those of the truth, and reported."""
+"""Evaluate masks and boxes of any program against the truth by a protocol, and report them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.errors import UsageError
+from graftwork.common.errors import TableError, UsageError
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.results import Evaluation
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_boxes", "evaluate_masks"]
 
 Words = str | os.PathLike[str]
+_LISTED = 20
 
 
 def evaluate_masks(
@@ -30,11 +32,12 @@ def evaluate_masks(
     report: Words | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
-    """Judge a folder of predicted masks against one of true masks, by a protocol.
+    """Evaluate a folder of predicted masks against one of true masks by a protocol.
 
     Args:
-        truth, predicted: folders of .nii, .nii.gz or pictures; a case is told by the name of its file.
-        protocol: its name. groups: a table with the columns `case` and `group`; None: each case is its own group.
+        truth, predicted: folders of NIfTI, PNG, TIFF or BMP masks; both name a case alike (see `mask_pairs.pairs_of`).
+        protocol: its name. groups: a table with the columns `case` (a case, or the file of its mask) and `group`; None:
+            each case is its own group.
         out: a .csv file for all values, one row a case and region. report: an .html file to write the report to.
         bootstrap, seed: of the intervals. progress: is told what, how many of how many.
 
@@ -45,19 +48,24 @@ def evaluate_masks(
     from graftwork.common import domain
     from graftwork.common.files import write_text
     from graftwork.common.mask_folders import evaluate_folders
+    from graftwork.common.mask_pairs import pairs_of
     from graftwork.common.submitted import page_file
 
     page = page_file(report)
     convention = domain.protocol(protocol)
+    known = _groups_of(groups)
+    if known is not None and groups is not None:
+        known = _of_cases(known, list(pairs_of(Path(truth), Path(predicted)).files), groups)
     found, table = evaluate_folders(
         truth,
         predicted,
         convention,
-        groups=_groups_of(groups),
+        groups=None if known is None else known.of,
         bootstrap=bootstrap,
         seed=seed,
         progress=progress,
     )
+    found = _with_notes(found, known)
     if out is not None:
         write_text(Path(out), table.to_csv(index=False))
     if page is not None:
@@ -90,15 +98,21 @@ def evaluate_boxes(
     """
     from graftwork.common import boxes, domain
 
-    return boxes.evaluate_boxes(
+    known = _groups_of(groups)
+    found = boxes.evaluate_boxes(
         truth,
         predicted,
         domain.protocol(protocol),
-        groups=_groups_of(groups),
+        groups=None if known is None else known.of,
         bootstrap=bootstrap,
         seed=seed,
         read=_reader(os.fspath(predicted)),
     )
+    return _with_notes(found, known)
+
+
+def _with_notes(found: Evaluation, groups: _Groups | None) -> Evaluation:
+    return found if groups is None else replace(found, notes=(*found.notes, *groups.notes))
 
 
 def _reader(file: str) -> Callable[[Words], Any] | None:
@@ -113,15 +127,84 @@ def _reader(file: str) -> Callable[[Words], Any] | None:
     return None
 
 
-def _groups_of(table: Words | None) -> dict[str, str] | None:
-    """Case to group, of a table that says so."""
+@dataclass(frozen=True)
+class _Groups:
+    """The group of each case, as a table has it, and what was left out of it."""
+
+    of: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def _groups_of(table: Words | None) -> _Groups | None:
+    """Case to group, of a table that says so.
+
+    Raises:
+        UsageError: it has no such columns. TableError: a row without a case or group, or a case in two groups.
+    """
     if table is None:
         return None
-    from graftwork.common.evaluation.table_files import read_predictions
-    from graftwork.common.evaluation.tables import text_of
+    from graftwork.common.names import clean_names, look_alikes
+    from graftwork.common.tables import read_table
 
-    frame = read_predictions(table)
+    read = read_table(table)
+    frame, notes = read.frame, [f"{table}: {note}" for note in read.notes]
     missing = [name for name in ("case", "group") if name not in frame]
     if missing:
-        raise UsageError(f"the table of groups has no column {', '.join(missing)}", where=str(table))
-    return dict(zip(text_of(frame["case"]), text_of(frame["group"]), strict=True))
+        raise UsageError(
+            f"the table of groups has no column {', '.join(missing)} (found {', '.join(read.columns)})",
+            where=str(table),
+            remedy="name its columns case and group",
+        )
+    faults: list[str] = []
+    of: dict[str, str] = {}
+    cases, _ = clean_names(frame["case"])
+    groups, _ = clean_names(frame["group"])
+    for line, case, group in zip(read.lines, cases, groups, strict=True):
+        if case is None or group is None:
+            faults.append(
+                f"line {line}: no {'case' if case is None else 'group'} (case {case}, group {group})"
+            )
+        elif of.setdefault(case, group) != group:
+            faults.append(f"line {line}: the case {case} is in the group {group}, and above in {of[case]}")
+    if faults:
+        more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
+        listing = "".join(f"\n  - {fault}" for fault in [*faults[:_LISTED], *more])
+        raise TableError(
+            f"the table of groups has {len(faults)} faulty rows:{listing}",
+            where=str(table),
+            remedy="give each case one group",
+        )
+    unused = [name for name in read.columns if name not in ("case", "group")]
+    if unused:
+        notes.append(f"{table}: {len(unused)} columns were not used: {', '.join(unused)}.")
+    alike = look_alikes(set(of.values()))
+    if alike:
+        shown = "; ".join(" and ".join(each) for each in alike[:5])
+        notes.append(
+            f"{table}: {len(alike)} sets of groups look alike, and count as different groups: {shown}."
+        )
+    return _Groups(of, tuple(notes))
+
+
+def _of_cases(groups: _Groups, cases: list[str], table: Words) -> _Groups:
+    """The groups by the cases of folders of masks, which the table may name by their files."""
+    from graftwork.common.mask_pairs import case_of
+
+    of, notes, used = dict(groups.of), list(groups.notes), set(cases) & set(groups.of)
+    known: dict[str, list[str]] = {}
+    for name in groups.of:
+        known.setdefault(case_of(name) or name, []).append(name)
+    joined = 0
+    for case in cases:
+        if case not in of and len(known.get(case, [])) == 1:
+            of[case] = groups.of[known[case][0]]
+            used.add(known[case][0])
+            joined += 1
+    if joined:
+        notes.append(f"{table}: {joined:,} cases are named there by the file of their mask.")
+    spare = len(groups.of) - len(used)
+    if spare:
+        notes.append(
+            f"{table}: {spare:,} of its {len(groups.of):,} cases have no mask here and were not used."
+        )
+    return _Groups(of, tuple(notes))

@@ -21,6 +21,7 @@ from graftwork.common.evaluation.mask_rules import MaskRules, Region
 from graftwork.common.evaluation.submissions import TableTarget
 from graftwork.common.mask_folders import evaluate_folders, judge_masks
 from graftwork.common.mask_pairs import pairs_of
+from graftwork.common.submitted_regions import evaluate_masks
 
 MM = np.diag([1.0, 1.0, 1.0, 1.0])
 ONE = MaskRules(regions=(Region("it", (1,)),), labels=(1,))
@@ -383,3 +384,24 @@ def test_an_odd_header_is_read_and_said(folders: tuple[Path, Path]) -> None:
         in notes
     )
     assert "it has 4 axes (40 x 40 x 40 x 1), all beyond the third of length 1: one volume is read" in notes
+
+
+def test_a_table_of_groups_is_read_whole(pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    table = tmp_path / "groups.csv"
+
+    def notes(text: str) -> tuple[int, str]:
+        table.write_text(text, encoding="utf-8")
+        found = evaluate_masks(*pictures, ISIC, groups=table, bootstrap=20)
+        return found.groups, "\n".join(found.notes)
+
+    groups, said = notes("case,group,site\nc0, p1 ,x\nc1_segmentation.png,p1,x\nc2,P01,y\nc9,p4,y\n")
+    assert groups == 2
+    assert "1 columns were not used: site" in said and "1 of its 4 cases have no mask here" in said
+    assert "1 sets of groups look alike, and count as different groups: P01 and p1" in said
+    assert "1 cases are named there by the file of their mask" in said
+    with pytest.raises(TableError, match="line 4: the case c0 is in the group p2, and above in p1"):
+        notes("case,group\nc0,p1\nc1,p1\nc0 ,p2\nc2,p2\n")
+    with pytest.raises(TableError, match=r"line 3: no group \(case c1, group None\)"):
+        notes("case,group\nc0,p1\nc1,\nc2,p2\n")
+    with pytest.raises(UsageError, match=r"no column group \(found case, patient\)"):
+        notes("case,patient\nc0,p1\n")
