@@ -227,7 +227,7 @@ def test_all_names_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
 
 def test_an_age_that_is_no_number_is_named(tmp_path: Path) -> None:
     lay(tmp_path, table=TABLE + "TCGA_CS_4942,1,2,1,old,2\n")
-    with pytest.raises(DatasetError, match=r"TCGA_CS_4942: 'old'"):
+    with pytest.raises(DatasetError, match=r"TCGA_CS_4942: 'old' is no age from 0 to 120 years"):
         lgg.read(tmp_path)
 
 
@@ -282,3 +282,76 @@ def test_a_blob_of_the_twin_is_seen_in_flair_alone(tmp_path: Path) -> None:
     pre, flair, post = np.mean(inside, axis=0) - np.mean(around, axis=0)
     assert flair > 35
     assert abs(pre) < flair / 2 and abs(post) < flair / 2
+
+
+# What the tables say is used, said or refused
+
+
+def test_patients_are_joined_by_their_normal_form(tmp_path: Path) -> None:
+    lay(
+        tmp_path, table=TABLE + "\u00a0TCGA_CS_4942 ,1,2,1,44,2\nTCGA_HT_A61B,,,,,\nTCGA_XX_0000,1,1,1,30,1\n"
+    )
+    manifest = lgg.read(tmp_path)
+    assert manifest.frame.groupby("volume")["age"].first()[FIRST] == 44
+    notes = "\n".join(manifest.notes)
+    assert "data.csv: 1 columns are not used (race)" in notes
+    assert "data.csv: 1 of 3 patients have no folder here" in notes
+
+
+def test_names_that_only_look_alike_are_found_and_not_joined(tmp_path: Path) -> None:
+    lay(tmp_path, table=TABLE + "tcga_cs_4942,1.0,2,1,44,2\nTCGA_HT_A61B,1,,,,\n")
+    manifest = lgg.read(tmp_path)
+    assert manifest.frame.loc[manifest.frame["volume"] == FIRST, "age"].isna().all()
+    kind, count, examples = found(tmp_path)["names look alike and count as different"]
+    assert (kind, count) == ("contradiction", 2)
+    assert examples == (
+        "tcga_cs_4942 (data.csv) and TCGA_CS_4942 (folder)",
+        "1 and 1.0 (histological_type)",
+    )
+
+
+def test_rows_of_patients_that_cannot_be_used_are_listed(tmp_path: Path) -> None:
+    rows = "TCGA_CS_4942,1,2,1,nan years,2\nTCGA_CS_4942,1,3,1,44,2\n,1,1,1,30,1\nTCGA_HT_A61B,1,1,1,150,1\n"
+    lay(tmp_path, table=TABLE + rows + "TCGA_HT_A61B,1,1,1,inf,1\n")
+    with pytest.raises(DatasetError) as caught:
+        lgg.read(tmp_path)
+    said = str(caught.value)
+    for part in (
+        "line 2: TCGA_CS_4942: 'nan years'",
+        "line 3: TCGA_CS_4942 is there twice, with other values",
+        "line 4: it names no patient",
+        "line 5: TCGA_HT_A61B: '150' is no age",
+        "'inf' is no age",
+    ):
+        assert part in said
+    lay(tmp_path, table=TABLE + ROWS + ROWS)
+    assert "data.csv: 2 rows repeat a patient with the same values" in "\n".join(lgg.read(tmp_path).notes)
+
+
+def test_spacings_that_disagree_are_refused(tmp_path: Path) -> None:
+    head = "patient,slice_mm,row_mm,column_mm\n"
+    lay(tmp_path / "kaggle_3m")
+    table = tmp_path / "kaggle_3m" / "spacing.csv"
+    table.write_text(f"{head}TCGA_CS_4942,5,1,1\n{FIRST},6,1,1\n{SECOND},4,1,1\n{SECOND},4,1,2\n")
+    with pytest.raises(DatasetError) as caught:
+        lgg.read(tmp_path)
+    assert f"{FIRST} has 6 1 1, its patient TCGA_CS_4942 5 1 1" in str(caught.value)
+    assert f"line 5: {SECOND} is there twice, with 4 1 1 and 4 1 2" in str(caught.value)
+    table.write_text(f"{head}TCGA_CS_4942 ,5,1,1\n")
+    (tmp_path / "spacing.csv").write_text(f"{head}TCGA_CS_4942,7,1,1\n")
+    with pytest.raises(DatasetError, match="differs from"):
+        lgg.read(tmp_path)
+
+
+def test_folders_and_files_that_are_no_slices_are_named(tmp_path: Path) -> None:
+    lay(tmp_path)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / FIRST / "preview.png").write_bytes(b"")
+    (tmp_path / FIRST / "more").mkdir()
+    notes = "\n".join(lgg.read(tmp_path).notes)
+    assert (
+        f"left out: 3 files and folders that are no slice (notes, {FIRST}/more, {FIRST}/preview.png)" in notes
+    )
+    (tmp_path / "tcga_CS_4944_20010208").mkdir()
+    with pytest.raises(DatasetError, match="tcga_CS_4944_20010208: a folder is"):
+        lgg.read(tmp_path)

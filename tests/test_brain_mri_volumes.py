@@ -163,3 +163,54 @@ def test_the_twin_has_the_quirks_of_the_set(tmp_path: Path) -> None:
     assert min(tops) < 256 and max(tops) > 100_000
     assert set(offsets) == {(0.0, 0.0, 0.0), (1.0, 1.0, 1.0)}
     assert not list(hippocampus_msd.findings(tmp_path / "twin"))
+
+
+# what dataset.json and the folders say -------------------------------------------------------------------------
+
+
+def rewrite(root: Path, **changes: Any) -> Path:
+    path = root / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return root
+
+
+def test_a_pair_of_two_volumes_and_a_pair_twice_are_refused(tmp_path: Path) -> None:
+    pair = {"image": "./imagesTr/hippocampus_001.nii.gz", "label": "./labelsTr/hippocampus_003.nii.gz"}
+    rewrite(lay(tmp_path), training=[pair, {**pair, "label": pair["image"].replace("images", "labels")}])
+    with pytest.raises(DatasetError) as caught:
+        hippocampus_msd.read(tmp_path)
+    said = str(caught.value)
+    assert "imagesTr/hippocampus_001.nii.gz has the label ./labelsTr/hippocampus_003.nii.gz" in said
+    assert "hippocampus_001 is listed twice" in said
+
+
+def test_a_key_twice_is_refused_and_what_is_not_used_is_said(tmp_path: Path) -> None:
+    rewrite(
+        lay(tmp_path),
+        numTraining=5,
+        weights=[1],
+        labels={"0": "background ", "1": "ANTERIOR", "2": "Posterior"},
+    )
+    (tmp_path / "labelsTr" / "README.txt").write_text("hello")
+    notes = "\n".join(hippocampus_msd.read(tmp_path).notes)
+    assert "dataset.json: 1 keys are not known and not used (weights)" in notes
+    assert "numTraining is 5, and it lists 3 pairs" in notes
+    assert "left out: 1 files of another type (labelsTr/README.txt)" in notes
+    (tmp_path / "dataset.json").write_text(
+        '{"labels": {"1": "Anterior", "1": "Posterior", "0": "background"}}'
+    )
+    with pytest.raises(DatasetError, match="the key '1' is there twice"):
+        hippocampus_msd.read(tmp_path)
+    (tmp_path / "dataset.json").write_text("[" * 100_000)
+    with pytest.raises(DatasetError, match="not a readable dataset"):
+        hippocampus_msd.read(tmp_path)
+
+
+def test_names_of_volumes_that_look_alike_are_found(tmp_path: Path) -> None:
+    lay(tmp_path, listed=None)
+    for kind in ("imagesTr", "labelsTr"):
+        (tmp_path / kind / "hippocampus_01.nii.gz").write_bytes(b"")
+    assert found(tmp_path) == {
+        "names of volumes look alike and count as different": ("hippocampus_001 and hippocampus_01",)
+    }
+    assert "names that look alike count as different" in "\n".join(hippocampus_msd.read(tmp_path).notes)

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from graftwork.common.domain import Dataset
 from graftwork.common.errors import DatasetError
-from graftwork.common.layouts import find_folder, hidden, walk
+from graftwork.common.layouts import find_folder, walk
 from graftwork.common.manifest import Manifest, Target
+from graftwork.common.names import look_alikes
 from graftwork.common.synthetic import NOTE, begin, generator, is_synthetic
+from graftwork.domains.brain_mri.decathlon import NAMES, PairList, read_list
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,8 +47,6 @@ DATASET = Dataset(
 
 _FOLDERS = ("imagesTr", "labelsTr")
 _SUFFIXES = (".nii", ".nii.gz")
-# nnU-Net, which many people convert the set for, adds the number of the channel to the name of an image
-_NAMES = (re.compile(r"(hippocampus_[0-9]+)(?:_0000)?"), re.compile(r"(hippocampus_[0-9]+)"))
 _LISTED = 500
 
 
@@ -57,8 +57,9 @@ class _Files:
     place: Path
     images: dict[str, str]
     labels: dict[str, str]
-    listed: set[str] | None = None  # None: there is no list
+    about: PairList
     faults: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)  # files of another type
 
     @property
     def pairs(self) -> list[str]:
@@ -79,12 +80,20 @@ class _Files:
     @property
     def unlisted(self) -> dict[str, list[str]]:
         """The same of pairs in the folders and in `dataset.json`."""
-        if self.listed is None:
+        if self.about.cases is None:
             return {}
         return {
-            "pairs of dataset.json that are not here": sorted(self.listed - set(self.pairs)),
-            "pairs that dataset.json does not list": sorted(set(self.pairs) - self.listed),
+            "pairs of dataset.json that are not here": sorted(self.about.cases - set(self.pairs)),
+            "pairs that dataset.json does not list": sorted(set(self.pairs) - self.about.cases),
         }
+
+    @property
+    def alike(self) -> list[str]:
+        """Names of cases that differ in case, leading zeros or punctuation alone, in folders and list together."""
+        return [
+            " and ".join(each)
+            for each in look_alikes([*self.images, *self.labels, *sorted(self.about.cases or ())])
+        ]
 
 
 def read(root: str | os.PathLike[str]) -> Manifest:
@@ -150,7 +159,12 @@ def _notes(root: Path, files: _Files) -> Iterator[str]:
     for what, names in files.unlisted.items():
         if names:
             yield f"{len(names)} {what} ({', '.join(names[:5])}): the folders decide"
-    if files.listed is None:
+    if files.others:
+        yield f"left out: {len(files.others)} files of another type ({', '.join(files.others[:5])})"
+    if files.alike:
+        yield f"names that look alike count as different: {'; '.join(files.alike[:5])}"
+    yield from files.about.notes
+    if files.about.cases is None:
         yield "there is no list of pairs (dataset.json): those in the folders are taken"
     if (files.place / "imagesTs").is_dir():
         yield "imagesTs is left alone: its labels are not published"
@@ -164,16 +178,24 @@ def _files(root: Path) -> _Files:
         "unpack the archive again (Task04_Hippocampus)",
     )
     faults: list[str] = []
+    others: list[str] = []
     images, labels = (
-        _cases(place, folder, form, faults) for folder, form in zip(_FOLDERS, _NAMES, strict=True)
+        _cases(place, folder, form, faults, others) for folder, form in zip(_FOLDERS, NAMES, strict=True)
     )
-    return _Files(place, images, labels, _listed(place / "dataset.json"), faults)
+    return _Files(
+        place, images, labels, read_list(place / "dataset.json", DATASET.target.classes), faults, others
+    )
 
 
-def _cases(place: Path, folder: str, form: re.Pattern[str], faults: list[str]) -> dict[str, str]:
-    """The files of a folder by case, as paths; to `faults` goes what has a name that cannot be read."""
+def _cases(
+    place: Path, folder: str, form: re.Pattern[str], faults: list[str], others: list[str]
+) -> dict[str, str]:
+    """The files of a folder by case, as paths; to `faults` go names that cannot be read, to `others` other files."""
     paths: dict[str, str] = {}
-    for name in walk(place / folder, _SUFFIXES):
+    for name in walk(place / folder, ("",)):
+        if not name.lower().endswith(_SUFFIXES):
+            others.append(f"{folder}/{name}".encode(errors="backslashreplace").decode())
+            continue
         match = form.fullmatch(re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE))
         shown = f"{folder}/{name}".encode(errors="backslashreplace").decode()  # a name need not be Unicode
         if match is None:
@@ -183,46 +205,6 @@ def _cases(place: Path, folder: str, form: re.Pattern[str], faults: list[str]) -
         else:
             paths[match[1]] = f"{folder}/{name}"
     return paths
-
-
-def _listed(path: Path) -> set[str] | None:
-    """The cases that dataset.json lists; None where there is no list.
-
-    Raises:
-        DatasetError: it is damaged, or its labels are those of another task.
-    """
-    if not path.is_file():
-        return None
-    try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
-        labels = {str(value).lower(): str(name).lower() for value, name in about["labels"].items()}
-        entries = about.get("training")
-        names = None if entries is None else [Path(entry["image"]).name for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(
-            f"not a readable dataset.json of the Decathlon ({type(error).__name__}: {error})",
-            where=path,
-            remedy="unpack it again, or take it away: then the pairs in the folders are taken",
-        ) from error
-    wanted = dict(enumerate(DATASET.target.classes))
-    # the Decathlon has {"1": "Anterior"}, nnU-Net {"Anterior": 1}
-    if labels not in (
-        {str(v): name for v, name in wanted.items()},
-        {name: str(v) for v, name in wanted.items()},
-    ):
-        said = ", ".join(f"{value} {name}" for value, name in labels.items())
-        looked = ", ".join(f"{value} {name}" for value, name in wanted.items())
-        raise DatasetError(
-            f"the labels are {said}; looked for {looked}", where=path, remedy="is it another task?"
-        )
-    if names is None:
-        return None
-    matches = [
-        _NAMES[0].fullmatch(name.removesuffix(".gz").removesuffix(".nii"))
-        for name in names
-        if not hidden(name)
-    ]
-    return {match[1] if match else name for match, name in zip(matches, names, strict=False)}
 
 
 def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
@@ -241,6 +223,16 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
     for what, names in files.unpaired.items():
         if names:
             yield Finding("missing", "warning", str(files.place), what, remedy, len(names), tuple(names[:5]))
+    if files.alike:
+        yield Finding(
+            "contradiction",
+            "error",
+            str(files.place),
+            "names of volumes look alike and count as different",
+            "give each volume one name, as the published set has it",
+            len(files.alike),
+            tuple(files.alike[:5]),
+        )
     remedy = "the pairs in the folders are taken; unpack the archive again if they should be others"
     for what, names in files.unlisted.items():
         if names:

@@ -6,7 +6,6 @@ The layout is that of the public archive, `kaggle_3m/TCGA_CS_4942_19970222/TCGA_
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from graftwork.common.errors import DatasetError
 from graftwork.common.layouts import find_folder
 from graftwork.common.manifest import Manifest, Target
 from graftwork.common.synthetic import NOTE, begin, generator, is_synthetic
+from graftwork.domains.brain_mri.patients import SPACING, TABLE, read_patients, read_spacings
 from graftwork.domains.brain_mri.stacks import (
     LOOKED_FOR,
     SUFFIXES,
@@ -24,6 +24,7 @@ from graftwork.domains.brain_mri.stacks import (
     complain,
     copies,
     holds_volumes,
+    left_out,
     volumes_in,
 )
 
@@ -49,15 +50,7 @@ DATASET = Dataset(
     known_as=("LGG Segmentation Dataset", "kaggle_3m", "TCGA-LGG", "BraTS"),
 )
 
-# covariate: column of data.csv. The publisher explains none of its codes, so they stay as they are
-_TABLE = {
-    "histology": "histological_type",
-    "grade": "neoplasm_histologic_grade",
-    "gender": "gender",
-    "age": "age_at_initial_pathologic",
-}
-_COVARIATES = ("volume", "slice", "spacing", "institution", *_TABLE)
-_SPACING = "spacing.csv"
+_COVARIATES = ("volume", "slice", "spacing", "institution", *TABLE)
 _SEQUENCES = {0: "pre-contrast", 2: "post-contrast"}  # channel 1 is FLAIR
 
 
@@ -89,11 +82,12 @@ def read(root: str | os.PathLike[str]) -> Manifest:
 def _manifest(root: Path, place: Path, volumes: list[Volume]) -> Manifest:
     import pandas as pd
 
-    patients, spacings = _patients(place), _spacings(root, place, volumes)
+    patients = read_patients(place, {volume.group for volume in volumes})
+    spacings, remarks = read_spacings(root, place, volumes)
     rows: list[dict[str, Any]] = []
     for volume in volumes:
         for number in sorted(volume.images):
-            told = patients.get(volume.group, {})
+            told = patients.told.get(volume.group, {})
             mask = volume.masks.get(number)
             rows.append(
                 {
@@ -105,7 +99,7 @@ def _manifest(root: Path, place: Path, volumes: list[Volume]) -> Manifest:
                     "slice": number - min(volume.images),
                     "spacing": spacings.get(volume.name, spacings.get(volume.group)),
                     "institution": volume.institution,
-                    **{name: told.get(name) for name in _TABLE},
+                    **{name: told.get(name) for name in TABLE},
                 }
             )
     frame = pd.DataFrame(rows, columns=["case", "path", "group", "mask", *_COVARIATES])
@@ -118,14 +112,12 @@ def _manifest(root: Path, place: Path, volumes: list[Volume]) -> Manifest:
         group=DATASET.group,
         target=DATASET.target,
         covariates=_COVARIATES,
-        notes=tuple(_notes(root, place, volumes, patients, bool(spacings))),
+        notes=(*_notes(root, place, volumes, bool(patients.told), bool(spacings)), *patients.notes, *remarks),
         unit="volume",
     )
 
 
-def _notes(
-    root: Path, place: Path, volumes: list[Volume], patients: dict[str, Any], spaced: bool
-) -> Iterator[str]:
+def _notes(root: Path, place: Path, volumes: list[Volume], told: bool, spaced: bool) -> Iterator[str]:
     if is_synthetic(root, place):
         yield NOTE
     if not spaced:
@@ -136,70 +128,13 @@ def _notes(
     spare = sum(number not in volume.images for volume in volumes for number in volume.masks)
     if spare:
         yield f"{spare} masks without a slice are left out"
-    if not patients:
+    if not told:
         yield "data.csv is missing: histology, grade, gender and age are unknown"
+    left = left_out(place, volumes, ("data.csv", SPACING))
+    if left:
+        yield f"left out: {len(left)} files and folders that are no slice ({', '.join(left[:5])})"
     if copies(root, place):
         yield "the set lies here twice, as in the public archive; one copy is read"
-
-
-def _table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of a table, with blanks around cells taken away.
-
-    Raises:
-        DatasetError: it cannot be read, or lacks one of `columns`.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            missing = [name for name in columns if name not in (table.fieldnames or ())]
-            if missing:
-                raise DatasetError(f"the table has no column {', '.join(missing)}", where=path)
-            return [{name: (row[name] or "").strip() for name in columns} for row in table]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"the table cannot be read ({error})", where=path) from error
-
-
-def _patients(place: Path) -> dict[str, dict[str, Any]]:
-    """What data.csv tells of each patient; empty cells are None. Empty without the table."""
-    path = place / "data.csv"
-    if not path.is_file():
-        return {}
-    told: dict[str, dict[str, Any]] = {}
-    faults: list[str] = []
-    for row in _table(path, ("Patient", *_TABLE.values())):
-        known: dict[str, Any] = {name: row[column] or None for name, column in _TABLE.items()}
-        if known["age"] is not None:
-            try:
-                known["age"] = float(known["age"])
-            except ValueError:
-                faults.append(f"{row['Patient']}: {known['age']!r}")
-        told[row["Patient"]] = known
-    complain(faults, "age", "an age is a number", path)
-    return told
-
-
-def _spacings(root: Path, place: Path, volumes: list[Volume]) -> dict[str, str]:
-    """ "slice row column" in mm by patient or patient's folder, from a table that somebody has added."""
-    path = next((each / _SPACING for each in (place, root) if (each / _SPACING).is_file()), None)
-    if path is None:
-        return {}
-    known = {name for volume in volumes for name in (volume.name, volume.group)}
-    spacings: dict[str, str] = {}
-    faults: list[str] = []
-    for row in _table(path, ("patient", "slice_mm", "row_mm", "column_mm")):
-        who, *given = row.values()
-        try:
-            sides = [float(text) for text in given]
-        except ValueError:
-            sides = []
-        if not sides or not all(0 < side < 1000 for side in sides):
-            faults.append(f"{who or '(no patient)'}: {', '.join(given)}")
-        elif who not in known:
-            faults.append(f"{who}: there is no such patient")
-        else:
-            spacings[who] = " ".join(f"{side:g}" for side in sides)
-    complain(faults, "row", "a row is a patient of the set and three lengths in mm", path)
-    return spacings
 
 
 def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
@@ -233,9 +168,20 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
         ],
         "folders of patients hold no picture": [volume.name for volume in volumes if not volume.images],
     }
-    if patients := _patients(place):
-        unknown = sorted({volume.group for volume in volumes} - patients.keys())
-        kinds["patients do not stand in data.csv"] = unknown
+    groups = {volume.group for volume in volumes}
+    patients = read_patients(place, groups)
+    if patients.told:
+        kinds["patients do not stand in data.csv"] = sorted(groups - patients.told.keys())
+    if patients.alike:
+        yield Finding(
+            "contradiction",
+            "error",
+            str(place / "data.csv"),
+            "names look alike and count as different",
+            "write each name in one way, as the folders have it",
+            len(patients.alike),
+            tuple(patients.alike[:5]),
+        )
     for what, names in kinds.items():
         if names:
             yield Finding(
@@ -336,7 +282,7 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
     place = begin(folder, cases=cases, seed=seed, least=20) / "kaggle_3m"
     place.mkdir(exist_ok=True)
     chance = generator(DATASET.name, seed, "plan")
-    header = ("Patient", *_TABLE.values())
+    header = ("Patient", *TABLE.values())
     lines = [",".join(header)]
     for number, slices in enumerate(_sizes(cases, chance)):
         institution = ("CS", "DU", "EZ", "FG", "HT")[number % 5]

@@ -9,8 +9,19 @@ from pathlib import Path
 
 from graftwork.common.errors import DatasetError
 from graftwork.common.layouts import folders_below, hidden
+from graftwork.common.names import name_key
+from graftwork.common.synthetic import MARKER
 
-__all__ = ["LOOKED_FOR", "SUFFIXES", "Volume", "complain", "copies", "holds_volumes", "volumes_in"]
+__all__ = [
+    "LOOKED_FOR",
+    "SUFFIXES",
+    "Volume",
+    "complain",
+    "copies",
+    "holds_volumes",
+    "left_out",
+    "volumes_in",
+]
 
 LOOKED_FOR = "folders such as TCGA_CS_4942_19970222"
 SUFFIXES = (".tif", ".tiff")
@@ -22,13 +33,14 @@ _LISTED = 500  # faults that are named one by one
 
 @dataclass
 class Volume:
-    """The folder of a patient: what its files are called, by number of slice."""
+    """The folder of a patient: what its files are called, by number of slice; `others` are no slices."""
 
     name: str
     group: str
     institution: str
     images: dict[int, str] = field(default_factory=dict)
     masks: dict[int, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
 
     @property
     def gaps(self) -> list[int]:
@@ -65,17 +77,20 @@ def volumes_in(place: Path, faults: list[str]) -> list[Volume]:
     for folder in folders_below(place):
         match = _VOLUME.fullmatch(folder.name)
         if match is None:
-            if folder.name.startswith("TCGA_"):
+            if name_key(folder.name).startswith("tcga"):
                 faults.append(f"{_shown(folder.name)}: a folder is TCGA_site_patient_date")
             continue
         volume = Volume(folder.name, match["group"], match["institution"])
         try:
-            names = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
+            entries = sorted((entry.name, entry.is_dir()) for entry in os.scandir(folder))
         except OSError as error:
             raise DatasetError(f"the folder cannot be listed ({error.strerror})", where=folder) from error
-        for name in names:
+        for name, is_folder in entries:
             stem, suffix = os.path.splitext(name)  # noqa: PTH122 (a Path for each of many files is slow)
-            if hidden(name) or suffix.lower() not in SUFFIXES:
+            if hidden(name):
+                continue
+            if is_folder or suffix.lower() not in SUFFIXES:
+                volume.others.append(name)
                 continue
             tail = _TAIL.fullmatch(stem.removeprefix(folder.name)) if stem.startswith(folder.name) else None
             if tail is None:
@@ -87,6 +102,24 @@ def volumes_in(place: Path, faults: list[str]) -> list[Volume]:
             files[int(tail["number"])] = name
         volumes.append(volume)
     return volumes
+
+
+def left_out(place: Path, volumes: list[Volume], used: tuple[str, ...]) -> list[str]:
+    """What lies in `place` and in the patients' folders, and is neither a slice nor a table that is used.
+
+    What file systems leave behind is not named, and neither are folders that hold a copy of the set.
+
+    Args:
+        used: the names of the tables.
+    """
+    known = {volume.name for volume in volumes} | set(used)
+    here = [
+        _shown(entry.name)
+        for entry in sorted(place.iterdir())
+        if entry.name not in known and not hidden(entry.name) and entry.name != MARKER
+        if not (entry.is_dir() and any(holds_volumes(each) for each in (entry, *folders_below(entry))))
+    ]
+    return [*here, *(_shown(f"{volume.name}/{name}") for volume in volumes for name in volume.others)]
 
 
 def _shown(path: str) -> str:
