@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from graftwork.common.errors import TableError, UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from graftwork.common.evaluation.paired import Comparison
     from graftwork.common.evaluation.protocols import Protocol
     from graftwork.common.evaluation.readers import AgainstReaders
+    from graftwork.common.evaluation.reading_options import ReadingOptions
     from graftwork.common.evaluation.recalibration import Recalibration
     from graftwork.common.evaluation.results import Evaluation
     from graftwork.common.evaluation.shortcuts import Shortcut
@@ -36,6 +39,7 @@ class Judged:
         report: the page that was written; None where none was asked for.
         shortcuts: whether scores tell the covariates; what is suspected stands in the evaluation's notes too.
         probes: whether features do, where there were any.
+        findings: what somebody must look at, such as groups that look alike, other than what was allowed.
     """
 
     evaluation: Evaluation
@@ -43,6 +47,7 @@ class Judged:
     report: Path | None = None
     shortcuts: tuple[Shortcut, ...] = ()
     probes: tuple[FeatureProbe, ...] = ()
+    findings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; NaN becomes null, beside which the reason stands."""
@@ -53,6 +58,7 @@ class Judged:
             "subgroups": [plain(each) for each in self.subgroups],
             "shortcuts": [plain(each) for each in self.shortcuts],
             "probes": [plain(each) for each in self.probes],
+            "findings": list(self.findings),
         }
 
 
@@ -75,14 +81,16 @@ def evaluate_file(
     target_value: float = 0.95,
     features: Words | None = None,
     report: Words | None = None,
+    **reading: Unpack[ReadingOptions],
 ) -> Judged:
     """Judge predictions of any program by a protocol.
 
     Args:
-        predictions: CSV, Parquet, or a format of a domain (MegaDetector's JSON); its columns: see
+        predictions: text, XLSX, Parquet, or a format of a domain (MegaDetector's JSON); its columns: see
             `graftwork.common.evaluation.submissions`.
         protocol: its name, with or without its domain.
-        truth: a table of its own with the truth. group: the column that says the group.
+        truth: a table of its own with the truth, or the folder of a dataset that has this protocol.
+        group: the column that says the group.
         by: covariates, in either table, whose subgroups are judged too.
         part: that is evaluated, where the table has a column `part`; without one every case is.
         threshold: fixed beforehand; None: chosen on the part `validation`, where there is one.
@@ -94,6 +102,8 @@ def evaluate_file(
             its threshold is chosen for a sensitivity or a specificity.
         features: a table of the features of each case, which are asked too whether they tell the covariates.
         report: an .html file to write the report to.
+        reading: how the tables are read, where they do not say it: the fields of
+            `graftwork.common.evaluation.reading_options.Reading` (case, score, truth_column, positive, model, ...).
 
     Raises:
         TableError: everything that is wrong with the tables, at once.
@@ -101,6 +111,8 @@ def evaluate_file(
     """
     from graftwork.common import domain
     from graftwork.common.evaluation.evaluating import evaluate
+    from graftwork.common.evaluation.part_columns import part_name
+    from graftwork.common.evaluation.ranks import of_order, refuse_values
     from graftwork.common.evaluation.recalibration import read_recalibration
     from graftwork.common.evaluation.shortcuts import source_probe, warnings_of
     from graftwork.common.evaluation.subgrouping import subgroups
@@ -110,8 +122,11 @@ def evaluate_file(
         raise UsageError(
             "features are asked about covariates; name some", where="features", remedy="add --by"
         )
+    part = part_name(part)
     convention = domain.protocol(protocol).with_metrics(also)
-    found = _read(predictions, convention, truth, group, only_predicted, uncertain, blank)
+    if ranks := bool(reading.get("ranks")):
+        refuse_values(convention, threshold=threshold, calibration=calibration, report=report)
+    found = _read(predictions, convention, truth, group, only_predicted, uncertain, blank, part, by, reading)
     chosen: Any = threshold
     said = list(found.notes)
     if also:
@@ -131,6 +146,8 @@ def evaluate_file(
         bootstrap=bootstrap, seed=seed,
     )  # fmt: skip
     evaluation = replace(evaluation, notes=(*said, *evaluation.notes))
+    if ranks:
+        evaluation = of_order(evaluation)
     several = subgroups(found.table, found.target, convention, evaluation, by) if by else ()
     probed = source_probe(found.table, found.target, convention, evaluation, by) if by else ()
     probes: tuple[FeatureProbe, ...] = ()
@@ -145,7 +162,7 @@ def evaluate_file(
         from graftwork.common.report import evaluation_report
 
         page = evaluation_report(found, convention, evaluation, several, file)
-    return Judged(evaluation, several, page, probed, probes)
+    return Judged(evaluation, several, page, probed, probes, found.findings)
 
 
 def page_file(report: Words | None) -> Path | None:
@@ -167,19 +184,26 @@ def _read(
     only_predicted: bool,
     uncertain: str,
     blank: str,
+    part: str,
+    by: Sequence[str],
+    reading: ReadingOptions,
 ) -> Submission:
     """Predictions of any program, or in a format of a domain, as `read_submission` reads them."""
+    from graftwork.common.evaluation.reading_options import Reading
     from graftwork.common.evaluation.submissions import read_submission
 
     convention.refuse_shapes()
     return read_submission(
         _scores(predictions),
         convention,
-        truth=truth,
+        truth=_truth_of(truth, convention) if truth is not None and Path(truth).is_dir() else truth,
         group=group,
         only_predicted=only_predicted,
         uncertain=uncertain,
         blank=blank,
+        part=part,
+        covariates=by,
+        reading=Reading(**reading),
     )
 
 
@@ -196,6 +220,48 @@ def _scores(predictions: Words) -> Any:
     return predictions
 
 
+def _truth_of(folder: Words, convention: Protocol) -> pd.DataFrame:
+    """The truth of a dataset that has this protocol, read from its folder as a run reads it.
+
+    Raises:
+        UsageError: no dataset has the protocol, or the folder is none of them; says why for each.
+    """
+    from graftwork.common import domain
+    from graftwork.common.errors import GraftworkError
+
+    why = []
+    for name in domain.names("datasets"):
+        loaded = domain.dataset(name)
+        if convention.name not in [each.rpartition("/")[2] for each in (loaded.protocol, *loaded.further)]:
+            continue
+        try:
+            manifest = loaded.read(folder)
+        except GraftworkError as error:
+            why.append(f"{name}: {error.what}")
+            continue
+        target = next(
+            (each for each in manifest.targets if not convention.target or each.name == convention.target),
+            None,
+        )
+        if target is None or target.kind != convention.kind:
+            why.append(f"{name}: it has no target {convention.target or convention.kind}")
+            continue
+        columns = {each: each.removeprefix(target.prefix) for each in target.columns}
+        kept = [each for each in ("path", "group", "part", "event", *manifest.covariates) if each in manifest.frame]
+        frame = manifest.frame[[*dict.fromkeys(kept), *columns]].rename(columns=columns)
+        frame.attrs = {
+            "source": f"{os.fspath(folder)} ({name})",
+            "notes": (f"The truth is the dataset {name} in {folder}.",),
+        }
+        return frame
+    raise UsageError(
+        "is a folder, expected a table, or the folder of a dataset with this protocol"
+        + (f" ({'; '.join(why)})" if why else ""),
+        where=str(folder),
+        remedy="name the file of the table with --truth",
+    )
+
+
 def calibrate(
     predictions: Words,
     protocol: str,
@@ -210,6 +276,7 @@ def calibrate(
     only_predicted: bool = False,
     uncertain: str = "",
     blank: str = "",
+    **reading: Unpack[ReadingOptions],
 ) -> Recalibration:
     """Fit scaling and thresholds on a small local set, for `evaluate --calibration`.
 
@@ -220,7 +287,7 @@ def calibrate(
     Args:
         part: whose cases are used, where the table has a column `part`; empty: validation.
         predictions, truth, group, only_predicted, uncertain, blank: as `evaluate_file`. protocol: its name.
-        out: the .json file to write.
+        out: the .json file to write. reading: as `evaluate_file`.
         method: "temperature" or "isotonic". rule, target_value: by which thresholds are chosen; None: the protocol's.
 
     Raises:
@@ -230,7 +297,17 @@ def calibrate(
     from graftwork.common.evaluation.recalibration import recalibrate
 
     convention = domain.protocol(protocol)
-    found = _read(predictions, convention, truth, group, only_predicted, uncertain, blank)
+    if reading.get("ranks"):
+        raise UsageError("ranks cannot be scaled to probabilities", where="--ranks", remedy="leave it out")
+    found = _read(
+        predictions, convention, truth, group, only_predicted, uncertain, blank, part or "validation", (), reading
+    )
+    if found.findings:
+        raise TableError(
+            " ".join(found.findings),
+            where=str(predictions),
+            remedy="correct the names, or allow them with --allow look-alikes",
+        )
     local = recalibrate(
         found.table, found.target, convention, method=method, rule=rule, target_value=target_value,
         part=_part_to_fit(found, part), grouping=group,
@@ -282,6 +359,7 @@ def compare(
     bootstrap: int = 2000,
     seed: int = 0,
     report: Words | None = None,
+    **reading: Unpack[ReadingOptions],
 ) -> Comparison:
     """Compare the predictions of two models on the same cases, by a protocol.
 
@@ -290,7 +368,8 @@ def compare(
 
     Args:
         first, second: tables as `evaluate` takes them. The others: as `evaluate_file`.
-        report: an .html file to write the report to.
+        report: an .html file to write the report to. reading: as `evaluate_file`; `model` names one model for both
+            tables, or two by comma, the first table's and the second's.
 
     Raises:
         TableError: everything that is wrong with the tables, at once; cases, truth or groups that differ.
@@ -298,11 +377,30 @@ def compare(
     """
     from graftwork.common import domain
     from graftwork.common.evaluation.paired import compare as pair
+    from graftwork.common.evaluation.part_columns import part_name
+    from graftwork.common.evaluation.ranks import only_order, refuse_values
 
     page = page_file(report)
+    part = part_name(part)
     convention = domain.protocol(protocol).with_metrics(also)
+    if reading.get("ranks"):
+        refuse_values(convention, threshold=threshold, report=report)
+        convention = only_order(convention)
+    models = str(reading.get("model", "")).partition(",")
     one, other = (
-        _read(each, convention, truth, group, only_predicted, uncertain, blank) for each in (first, second)
+        _read(
+            each,
+            convention,
+            truth,
+            group,
+            only_predicted,
+            uncertain,
+            blank,
+            part,
+            (),
+            {**reading, "model": model.strip()},
+        )
+        for each, model in ((first, models[0]), (second, models[2] or models[0]))
     )
     if one.target.classes != other.target.classes:
         both = (", ".join(each.target.classes) for each in (one, other))
@@ -322,6 +420,7 @@ def compare(
             replace(alone, notes=(*one.notes, *alone.notes)),
             replace(beside, notes=(*other.notes, *beside.notes)),
         ),
+        findings=tuple(dict.fromkeys((*one.findings, *other.findings))),
     )
     if page is not None:
         from graftwork.common.report import compared_report

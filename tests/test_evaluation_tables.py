@@ -212,7 +212,7 @@ def test_all_faults_of_a_table_are_told_at_once() -> None:
         "target holds unknown classes: Pneumonia (known: normal, pneumonia): 1 of 240 cases (case0002)",
         "score_pneumonia lies outside 0..1 (1.5 to 1.5): 1 of 240 cases (case0003)",
         "score_pneumonia is missing (NaN): 1 of 240 cases (case0004)",
-        "score_pneumonia is not a number: 1 of 240 cases (case0005)",
+        "score_pneumonia is not a number: 1 of 240 cases (case0005: 'high')",
         "group is missing: 1 of 240 cases (case0006)",
         "score_normal lies outside 0..1",
     ):
@@ -288,13 +288,12 @@ def test_without_groups_each_case_is_its_own_and_it_is_said(tmp_path: Path) -> N
     ("content", "fault"),
     [
         (b"", "the file is empty"),
-        (b"PAR1garbage", "cannot be read as a table"),
-        (b"\x89PNG\0\0\0\0\n", "cannot be read as a table"),
-        (b"a\0b\n1,2\n", "neither CSV nor Parquet"),
-        ("case,target\ná,b\n".encode("latin-1"), "cannot be read as a table"),
-        (b"case,score,case\n1,2,3\n", "the column case stands twice"),
-        (b"case,score\n1,2,3\n4,5,6\n", "cannot be read as a table"),
-        (b'case,score\n"1,2\n', "cannot be read as a table"),
+        (b"PAR1garbage", "damaged Parquet file"),
+        (b"\x89PNG\0\0\0\0\n", "is a binary file"),
+        (b"a\0b\n1,2\n", "is a binary file"),
+        (b"case,score,case\n1,2,3\n", "the column 'case' is there twice"),
+        (b"case,score\n1,2,3\n4,5,6\n", "line 2 has 3 cells, the header has 2"),
+        (b'case,score\n"1,2\n', "unexpected end of data"),
     ],
 )
 def test_files_that_are_no_table(tmp_path: Path, content: bytes, fault: str) -> None:
@@ -306,7 +305,7 @@ def test_files_that_are_no_table(tmp_path: Path, content: bytes, fault: str) -> 
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="No such file"):
+    with pytest.raises(TableError, match="there is no such file"):
         read_predictions(tmp_path / "none.csv")
     with pytest.raises(TableError, match="is a folder"):
         read_predictions(tmp_path)

@@ -17,6 +17,7 @@ from predicted import BINARY, EXACT, KERMANY, Target, protocol, quick, table, ta
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation import Protocol, evaluate, read_cases, read_predictions, score
 from graftwork.common.evaluation.protocols import METRICS
+from graftwork.common.evaluation.tables import numbers
 
 CLASSES = ("none", "a", "b", "c")
 ORDINAL = tuple(name for name, text in METRICS.items() if "ordinal" in text.kinds)
@@ -307,4 +308,4 @@ def test_names_of_events_in_a_csv_stay_names(tmp_path: Path) -> None:
         place.write_text("\n".join(["case,group,part,target,score_a,event,age", *rows]) + "\n")
         table = read_predictions(place)
         assert table["event"].tolist() == texts
-        assert table["age"].tolist() == [0.5, 1.5, 2.5, 3.5]
+        assert numbers(table["age"])[0].tolist() == [0.5, 1.5, 2.5, 3.5]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import FloatArray
+from graftwork.common.evaluation.tables import numbers
 
-__all__ = ["POLICIES", "Which", "policy_by_class", "settle_labels"]
+__all__ = ["POLICIES", "Which", "policy_by_class", "settle_columns", "settle_labels"]
 
 Which = Literal["uncertain", "blank"]
 
@@ -117,3 +118,45 @@ def _soft(probabilities: npt.ArrayLike | None, shape: tuple[int, ...]) -> FloatA
     if not ((soft >= 0.0) & (soft <= 1.0)).all():
         raise TableError("probabilities in 0..1 were expected", where="probabilities")
     return soft
+
+
+def settle_columns(made: dict[str, Any], kind: str, classes: Sequence[str], which: Which, policy: str) -> str:
+    """Labels of -1, or empty ones, in columns `target_CLASS` become what a policy says.
+
+    Args:
+        made: column to its values, which are changed. kind, classes: of the target.
+        which, policy: as `policy_by_class`.
+
+    Returns:
+        What was done, in a sentence.
+
+    Raises:
+        UsageError: as `policy_by_class`; targets that exclude each other, which have no such policy.
+    """
+    import pandas as pd
+
+    if kind != "multi-label":
+        raise UsageError(
+            f"a policy is of labels that do not exclude each other, not of {kind} targets",
+            where=f"--{which}",
+            remedy="leave it out",
+        )
+    told = policy_by_class(policy, classes, which)
+    if "self-trained" in told.values():
+        raise UsageError(
+            "self-trained labels are a model's own probabilities: something to train on, no truth to be judged by",
+            where=f"--{which}",
+            remedy="evaluate by ignore, zero or one; `settle_labels` makes self-trained labels for training",
+        )
+    changed = 0
+    for name, what in told.items():
+        column = f"target_{name}"
+        if column in made:
+            values, odd = numbers(pd.Series(made[column]))
+            label = ~odd & (np.isnan(values) | np.isin(values, (-1.0, 0.0, 1.0)))
+            settled, count = settle_labels(values[label, None], [name], {name: what}, which)
+            column_of = np.asarray(made[column], dtype=object)
+            column_of[label] = settled[:, 0]  # what is no label stays, for `evaluate` to say
+            made[column], changed = column_of, changed + count
+    word = "Uncertain" if which == "uncertain" else "Empty"
+    return f"{word} labels were taken by the policy {policy}: {changed:,} of them."

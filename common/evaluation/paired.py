@@ -60,7 +60,8 @@ class Comparison:
         evaluations: of each alone. compared: in the protocol's order.
         only_first, only_second, mcnemar_p: cases that only one decided rightly, and McNemar's exact p, which takes
             cases as independent; of labels that do not exclude each other there is none (NaN).
-        method: in words. notes: what a reader must know of the pair, a sentence each.
+        method: in words. notes: what a reader must know of the pair, a sentence each. findings: what somebody must
+            look at, of either table.
     """
 
     evaluations: tuple[Evaluation, Evaluation]
@@ -70,6 +71,7 @@ class Comparison:
     mcnemar_p: float
     method: str
     notes: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
     @property
     def all_notes(self) -> tuple[str, ...]:

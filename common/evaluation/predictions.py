@@ -300,21 +300,28 @@ def _target_faults(
     if kind == "multi-label":
         values, odd = numbers(column)
         odd |= ~np.isnan(values) & (values != 0) & (values != 1)
-        found = shown(np.unique(text_of(column)[odd].astype(str)))
-        yield from some(f"{name} is not 0, 1 or empty but {found}; name a policy for other labels", odd, case)
+        held = text_of(column)
+        found = shown(np.unique(held[odd].astype(str)))
+        yield from some(
+            f"{name} is not 0, 1 or empty but {found}; name a policy for labels of -1 (--uncertain)",
+            odd,
+            case,
+            held,
+        )
     else:
         text = text_of(column)
         odd = ~absent(text) & ~np.isin(text.astype(str), list(classes))
         found = shown(np.unique(text[odd].astype(str)))
-        yield from some(f"{name} holds unknown classes: {found} (known: {shown(classes)})", odd, case)
+        yield from some(f"{name} holds unknown classes: {found} (known: {shown(classes, 20)})", odd, case)
 
 
 def _score_faults(column: pd.Series[Any], name: str, case: Array) -> Iterator[str]:
     values, odd = numbers(column)
     missing = np.isnan(values) & ~odd
     outside = ~np.isnan(values) & ~((values >= -_OVERSHOOT) & (values <= 1.0 + _OVERSHOOT))
-    yield from some(f"{name} is not a number", odd, case)
+    yield from some(f"{name} is not a number", odd, case, text_of(column))
     yield from some(f"{name} is missing (NaN)", missing, case)
     if outside.any():
         low, high = values[outside].min(), values[outside].max()
-        yield from some(f"{name} lies outside 0..1 ({low:g} to {high:g})", outside, case)
+        for fault in some(f"{name} lies outside 0..1 ({low:g} to {high:g})", outside, case):
+            yield f"{fault}; --ranks evaluates the order of such scores alone"

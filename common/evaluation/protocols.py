@@ -13,6 +13,7 @@ from typing import Literal
 from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.mask_rules import MASK_METRICS, MaskRules
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE, METRICS, SCORED, MetricText
+from graftwork.common.evaluation.truth_tables import TruthTable
 
 __all__ = ["METRICS", "MetricText", "Protocol", "Published", "plural"]
 
@@ -80,6 +81,9 @@ class Protocol:
         ties: multi-class, a case whose largest score several classes share: given the first of them, or none of
             them and so wrong.
         masks: segmentation, how two folders of masks are judged; None where a table of counts is.
+        nothing: words of a list of labels that say that none is there, such as "No Finding".
+        other_labels: classes of the data that the protocol does not evaluate; their columns and names are ignored.
+        tables: the datasets' own tables, known as truth.
 
     Raises:
         UsageError: an unknown metric, kind or rule, or one that does nothing for this kind; a primary metric not
@@ -108,9 +112,12 @@ class Protocol:
     empty: Literal["one", "undefined"] = "one"
     ties: Literal["first", "wrong"] = "first"
     masks: MaskRules | None = None
+    nothing: tuple[str, ...] = ()
+    other_labels: tuple[str, ...] = ()
+    tables: tuple[TruthTable, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("metrics", "notes", "published", "classes"):
+        for name in ("metrics", "notes", "published", "classes", "nothing", "other_labels", "tables"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         faults = [f"the metric {name!r} is not known" for name in self.metrics if name not in METRICS]
         if self.kind not in _KINDS:

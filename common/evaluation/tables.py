@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,25 @@ import numpy as np
 
 from graftwork.common.errors import TableError
 from graftwork.common.evaluation.arrays import Array, BoolArray, FloatArray
+from graftwork.common.names import clean_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["absent", "has_groups", "numbers", "refuse", "row_faults", "shown", "some", "text_of"]
+__all__ = [
+    "absent",
+    "decimal_commas",
+    "has_groups",
+    "numbers",
+    "refuse",
+    "row_faults",
+    "shown",
+    "some",
+    "text_of",
+]
+
+_POINT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[iI]nf(?:inity)?")
+_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+(?:[eE][-+]?[0-9]+)?")
 
 
 def refuse(frame: pd.DataFrame, faults: Sequence[str]) -> None:
@@ -21,8 +36,11 @@ def refuse(frame: pd.DataFrame, faults: Sequence[str]) -> None:
     if faults:
         several = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
         listing = "".join(f"\n  - {fault}" for fault in faults)
-        where = frame.attrs.get("source", "predictions")
-        raise TableError(f"the table of predictions has {several}:{listing}", where=where)
+        raise TableError(
+            f"the table of predictions has {several}:{listing}",
+            where=frame.attrs.get("source", "predictions"),
+            remedy="correct the table, or name its columns by the options of the command",
+        )
 
 
 def has_groups(frame: pd.DataFrame, group: str) -> bool:
@@ -69,7 +87,9 @@ def row_faults(
                 f"a case stands more than once: {shown(several)} ({len(several)} of {len(names)} cases)"
             )
     if by and told and by in columns:
-        groups = frame.groupby(by, observed=True)[group].nunique()
+        import pandas as pd
+
+        groups = pd.Series(text_of(frame[group])).groupby(text_of(frame[by])).nunique()
         torn = groups.index[groups > 1]
         if len(torn):
             found.append(
@@ -79,11 +99,18 @@ def row_faults(
     return found, case
 
 
-def some(what: str, rows: BoolArray, case: Array) -> Iterator[str]:
-    """A fault that some rows have, with how many and the first of them; nothing where none has it."""
+def some(what: str, rows: BoolArray, case: Array, values: Array | None = None) -> Iterator[str]:
+    """A fault that some rows have, with how many and the first of them; nothing where none has it.
+
+    Args:
+        values: [n], what each row holds, quoted beside its case.
+    """
     count = int(rows.sum())
     if count:
-        yield f"{what}: {count:,} of {len(rows):,} cases ({shown(case[rows])})"
+        which = case[rows].tolist()
+        if values is not None:
+            which = [f"{name}: {value!r}" for name, value in zip(which, values[rows], strict=True)]
+        yield f"{what}: {count:,} of {len(rows):,} cases ({shown(which)})"
 
 
 def shown(values: Sequence[object] | Array, most: int = 3) -> str:
@@ -98,13 +125,12 @@ def _cut(text: str, most: int = 60) -> str:
 
 
 def text_of(column: pd.Series[Any]) -> Array:
-    """A column as str objects, None where missing; whole numbers without a decimal point."""
-    missing = column.isna().to_numpy()
-    values = column.to_numpy(dtype=object)
+    """A column as str objects in the normal form of names (`clean_name`), None where missing or blank; whole numbers
+    without a decimal point."""
+    values = column.to_numpy(dtype=object).copy()
+    values[column.isna().to_numpy()] = None
     text = np.empty(len(values), dtype=object)
-    for row, value in enumerate(values):
-        whole = isinstance(value, float) and not missing[row] and value.is_integer()
-        text[row] = None if missing[row] else str(int(value)) if whole else str(value)
+    text[:] = clean_names(values)[0]
     return text
 
 
@@ -114,9 +140,38 @@ def absent(text: Array) -> BoolArray:
 
 
 def numbers(column: pd.Series[Any]) -> tuple[FloatArray, BoolArray]:
-    """A column as float64 (NaN where it is none), and where it holds something that is no number."""
+    """A column as float64 (NaN where it is none), to the last digit, and where it holds something that is no number.
+
+    Text is a number with a decimal point; with a decimal comma where the table allows that (`read_predictions`) and no
+    cell of the column has a point.
+    """
     import pandas as pd
 
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    odd = np.isnan(values) & ~column.isna().to_numpy()
-    return values, odd
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        return values, np.zeros(len(values), dtype=np.bool_)
+    missing = column.isna().to_numpy().copy()
+    commas = decimal_commas(column)[0]
+    values = np.full(len(column), np.nan)
+    for row, cell in enumerate(column.to_numpy(dtype=object)):
+        if not missing[row]:
+            text = str(float(cell)) if isinstance(cell, bool | np.bool_) else str(cell).strip()
+            text = text.replace(",", ".") if commas and _COMMA.fullmatch(text) else text
+            if _POINT.fullmatch(text):
+                values[row] = float(text)
+            else:
+                missing[row] |= text.lower() in ("", "nan")
+    return values, np.isnan(values) & ~missing
+
+
+def decimal_commas(column: pd.Series[Any]) -> tuple[bool, str]:
+    """Whether the numbers of a column of text have decimal commas, and what is wrong where some have points."""
+    import pandas as pd
+
+    if not column.attrs.get("decimal_comma") or pd.api.types.is_numeric_dtype(column.dtype):
+        return False, ""
+    cells = [str(cell).strip() for cell in column.dropna().unique()]
+    comma = next((cell for cell in cells if _COMMA.fullmatch(cell)), "")
+    point = next((cell for cell in cells if comma and "." in cell and _POINT.fullmatch(cell)), "")
+    fault = f"{column.name} has decimal commas ({comma}) and decimal points ({point}), expected one of them"
+    return bool(comma) and not point, fault if point else ""

@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 from graftwork.common.evaluation.protocols import Protocol, Published
+from graftwork.common.evaluation.truth_tables import TruthTable
+from graftwork.domains.camera_trap.coco_tables import EMPTIES
 from graftwork.domains.camera_trap.labelling import BINS
 
 __all__ = ["PROTOCOLS"]
 
+_FILES = ("path", "file", "filename", "filepath", "relative path", "image", "image path")
+_LABELS = ("label", "species", "scientific name", "category", "class", "common name")
+_PLACES = ("location", "site", "deployment id", "deployment", "camera", "camera id", "station", "location id")
+_SEQUENCES = ("sequence id", "seq id", "event id")
+_NUMBERS = ("count", "group size", "number of objects")
+_EMPTY = tuple((name, "empty") for name in (*EMPTIES, "nothing"))
+_TABLE = "a table of frames, with columns for file and label"
+_OF_SPECIES = (TruthTable(_TABLE, (_FILES, _LABELS), _FILES, _LABELS, _EMPTY, "", _PLACES, _SEQUENCES),)
+_OF_EMPTY = (TruthTable(_TABLE, (_FILES, _LABELS), _FILES, _LABELS, _EMPTY, "animal", _PLACES, _SEQUENCES),)
+_OF_COUNTS = (
+    TruthTable(
+        "a table of frames, with columns for file and count",
+        (_FILES, _NUMBERS),
+        _FILES,
+        _NUMBERS,
+        (("0", ""), *((str(n), BINS[min(n, 11 if n <= 50 else 12) - 1]) for n in range(1, 1000))),
+        "",
+        _PLACES,
+        _SEQUENCES,
+    ),
+)
 _WILDS = (
     "Koh et al., WILDS: A Benchmark of in-the-Wild Distribution Shifts, ICML 2021, table 1, arXiv:2012.07421"
 )
@@ -63,6 +86,7 @@ PROTOCOLS = (
             Published("macro_f1", 0.310, "ResNet-50, iWildCam 2020, cameras not seen in training", _WILDS),
         ),
         group="location",
+        tables=_OF_SPECIES,
     ),
     Protocol(
         name="species-events",
@@ -90,6 +114,7 @@ PROTOCOLS = (
         by="event",
         pooling="mean",
         rest="empty",
+        tables=_OF_SPECIES,
     ),
     Protocol(
         name="empty",
@@ -105,6 +130,7 @@ PROTOCOLS = (
         group="location",
         classes=("empty", "animal"),
         target="empty",
+        tables=_OF_EMPTY,
     ),
     Protocol(
         name="empty-events",
@@ -123,6 +149,7 @@ PROTOCOLS = (
         target="empty",
         by="event",
         pooling="max",
+        tables=_OF_EMPTY,
     ),
     Protocol(
         name="count",
@@ -138,6 +165,7 @@ PROTOCOLS = (
         group="location",
         classes=BINS,
         target="count",
+        tables=_OF_COUNTS,
     ),
     Protocol(
         name="count-events",
@@ -160,6 +188,7 @@ PROTOCOLS = (
         target="count",
         by="event",
         pooling="max",
+        tables=_OF_COUNTS,
     ),
     Protocol(
         name="wilds-iwildcam",
@@ -182,6 +211,7 @@ PROTOCOLS = (
             Published("macro_f1", 0.310, "ResNet-50, OOD, three seeds", _WILDS),
         ),
         group="location",
+        tables=_OF_SPECIES,
     ),
     Protocol(
         name="serengeti",
@@ -221,6 +251,7 @@ PROTOCOLS = (
             "beforehand.",
         ),
         group="location",
+        nothing=tuple(name for name, _ in _EMPTY),
     ),
     Protocol(
         name="empty-filter",
@@ -243,6 +274,7 @@ PROTOCOLS = (
         classes=("empty", "animal"),
         by="event",
         pooling="max",
+        tables=_OF_EMPTY,
     ),
     Protocol(
         name="iwildcam2022-counts",

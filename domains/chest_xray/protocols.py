@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graftwork.common.evaluation.protocols import Protocol, Published
+from graftwork.common.evaluation.truth_tables import TruthTable
 
 __all__ = ["PROTOCOLS"]
 
@@ -24,6 +25,22 @@ _MINED = (
 _NEVER_ACROSS = (
     "Figures of the official split and of a random split of patients are not measured on the same images: the official "
     "test part holds more findings. Never compare across the two."
+)
+_NOTHING = ("No Finding",)
+_DATA_ENTRY = TruthTable(
+    name="Data_Entry_2017 of ChestX-ray14",
+    columns=("Image Index", "Finding Labels", "Patient ID"),
+    case=("Image Index",),
+    group=("Patient ID",),
+)
+_OTHER_TASKS = (
+    "No Finding", "Enlarged Cardiomediastinum", "Lung Opacity", "Lung Lesion", "Pneumonia", "Pneumothorax",
+    "Pleural Other", "Fracture", "Support Devices",
+)  # fmt: skip
+_IN_PATH = {"group_in_case": r"(patient\d+)", "unit_in_case": r"(patient\d+[/\\]study\d+)"}
+_CHEXPERT = (
+    TruthTable("a table of CheXpert, by image", ("Path", *_TASKS), ("Path",), **_IN_PATH),
+    TruthTable("a table of CheXpert, by study", ("Study", *_TASKS), ("Study",), **_IN_PATH),
 )
 _PATIENTS = "Images of one patient are not independent, so intervals resample patients."
 
@@ -80,6 +97,9 @@ PROTOCOLS = (
         ),
         group="patient",
         classes=_NIH,
+        nothing=_NOTHING,
+        other_labels=_NOTHING,
+        tables=(_DATA_ENTRY,),
     ),
     Protocol(
         name="chexnet-random",
@@ -103,6 +123,9 @@ PROTOCOLS = (
         ),
         group="patient",
         classes=_NIH,
+        nothing=_NOTHING,
+        other_labels=_NOTHING,
+        tables=(_DATA_ENTRY,),
     ),
     Protocol(
         name="chexpert",
@@ -126,5 +149,8 @@ PROTOCOLS = (
         classes=_TASKS,
         by="study",
         pooling="max",
+        nothing=_NOTHING,
+        other_labels=_OTHER_TASKS,
+        tables=_CHEXPERT,
     ),
 )

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from graftwork.common.evaluation.mask_rules import MaskRules, Region
 from graftwork.common.evaluation.protocols import Protocol, Published
+from graftwork.common.evaluation.truth_tables import TruthTable
 from graftwork.domains.dermoscopy.ham10000 import DIAGNOSES
 
 __all__ = ["PROTOCOLS"]
 
 _SEVEN = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 _EIGHT = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
+_METADATA = ("lesion_id", "image_id", "dx")
+_BINARY = (
+    TruthTable(
+        "the table of ISIC 2020 or 2024",
+        ("patient_id", "target"),
+        ("image_name", "isic_id"),
+        group=("patient_id",),
+    ),
+    TruthTable(
+        "part 3 of ISIC 2017 (melanoma is malignant)",
+        ("image_id", "melanoma", "seborrheic_keratosis"),
+        ("image_id",),
+        ("melanoma",),
+        codes=(("0", "benign"), ("1", "malignant"), ("0.0", "benign"), ("1.0", "malignant")),
+    ),
+)
 _SCORING = "isic-challenge-scoring 5.6"
 _LESIONS = (
     "Images of one lesion or patient are not independent: name the column of their group, so that intervals resample "
@@ -47,6 +64,22 @@ PROTOCOLS = (
         ),
         group="lesion",
         classes=tuple(DIAGNOSES.values()),
+        tables=(
+            TruthTable(
+                "HAM10000_metadata",
+                _METADATA,
+                ("image_id",),
+                ("dx",),
+                tuple(DIAGNOSES.items()),
+                group=("lesion_id",),
+            ),
+            TruthTable(
+                "the truth of ISIC 2018, task 3",
+                ("image", *_SEVEN),
+                ("image",),
+                codes=tuple(zip(_SEVEN, DIAGNOSES.values(), strict=True)),
+            ),
+        ),
         ties="wrong",  # as in the challenge: a tie at the top is no diagnosis
     ),
     Protocol(
@@ -74,6 +107,17 @@ PROTOCOLS = (
         ),
         group="lesion",
         classes=_SEVEN,
+        tables=(
+            TruthTable(
+                "HAM10000_metadata",
+                _METADATA,
+                ("image_id",),
+                ("dx",),
+                tuple(zip(DIAGNOSES, _SEVEN, strict=True)),
+                group=("lesion_id",),
+            ),
+            TruthTable("the truth of ISIC 2018, task 3", ("image", *_SEVEN), ("image",)),
+        ),
         ties="wrong",
     ),
     Protocol(
@@ -97,6 +141,8 @@ PROTOCOLS = (
         ),
         group="lesion",
         classes=_EIGHT,
+        other_labels=("UNK",),
+        tables=(TruthTable("the truth of ISIC 2019", ("image", *_EIGHT), ("image",)),),
         ties="wrong",
     ),
     Protocol(
@@ -112,6 +158,7 @@ PROTOCOLS = (
         notes=("Images of one patient are not independent, so intervals resample patients.",),
         group="patient",
         classes=("benign", "malignant"),
+        tables=_BINARY,
     ),
     Protocol(
         name="isic2024-pauc",
@@ -131,6 +178,7 @@ PROTOCOLS = (
         ),
         group="patient",
         classes=("benign", "malignant"),
+        tables=_BINARY,
     ),
     Protocol(
         name="isic2018-task1-masks",

@@ -469,12 +469,64 @@ Bootstrap = Annotated[int, typer.Option("--bootstrap", help="Replicates of the g
 Seed = Annotated[int, typer.Option("--seed", help="Of the replicates.", min=0)]
 
 
+Case = Annotated[
+    str, typer.Option("--case", metavar="COLUMN", help="The column of the case, in either table.")
+]
+Score = Annotated[
+    str, typer.Option("--score", metavar="COLUMN", help="The column of the scores, of one class.")
+]
+TruthColumn = Annotated[
+    str, typer.Option("--truth-column", metavar="COLUMN", help="The column of the truth.")
+]
+PartColumn = Annotated[
+    str,
+    typer.Option("--part-column", metavar="COLUMN", help="The column of the part; none: no column says it."),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", metavar="NAME", help="Whose rows, of a table of several; readers: the model's column."
+    ),
+]
+Models = Annotated[
+    str,
+    typer.Option("--model", metavar="NAME", help="Whose rows, of tables of several models; two by comma."),
+]
+ModelColumn = Annotated[str, typer.Option("--model-column", metavar="COLUMN", help="The column of models.")]
+Positive = Annotated[
+    str,
+    typer.Option("--positive", metavar="VALUE", help="The value of the positive class, such as 2 or ill."),
+]
+Ranks = Annotated[bool, typer.Option("--ranks", help="Scores of any range: their order alone counts.")]
+IgnoreLabels = Annotated[
+    str, typer.Option("--ignore-labels", metavar="NAMES", help="Classes that are not evaluated, by comma.")
+]
+Nothing = Annotated[
+    str,
+    typer.Option("--nothing", metavar="WORDS", help="Words of a list of classes for none of them, by comma."),
+]
+Allow = Annotated[
+    str,
+    typer.Option(
+        "--allow", metavar="FINDINGS", help="look-alikes: cases or groups that look alike are no finding."
+    ),
+]
+_READING = ("case", "score", "truth_column", "part_column", "model", "model_column", "positive", "ranks",
+            "ignore_labels", "nothing", "allow")  # fmt: skip
+
+
+def _reading(context: typer.Context) -> Any:
+    """The options that say how tables are read, as keywords of the verbs; those that were not given are left out."""
+    given = {name: context.params[name] for name in _READING if context.params.get(name)}
+    return {name: tuple(_listed(value)) if name in _READING[-3:] else value for name, value in given.items()}
+
+
 # What `evaluate` takes beside what it judges, by what that is; anything else that is given is refused, as an option
 # that does nothing would be taken for one that did.
 _TAKEN = {
     "a run": set[str](),
     "a table": {"protocol", "truth", "group", "by", "part", "threshold", "only_predicted", "bootstrap", "seed",
-                "uncertain", "blank", "also", "aim", "calibration", "features", "report"},
+                "uncertain", "blank", "also", "aim", "calibration", "features", "report", *_READING},
     "seg": {"protocol", "truth", "predicted", "groups", "out", "bootstrap", "seed", "report"},
     "boxes": {"protocol", "truth", "predicted", "groups", "bootstrap", "seed"},
     "readers": {"table", "model", "readers", "metric", "reference", "reference_readers", "truth", "truth_column",
@@ -557,9 +609,17 @@ def evaluate(
         Path | None,
         typer.Option("--out", metavar="FILE", help="seg: a .csv file for the values of each case."),
     ] = None,
-    model: Annotated[
-        str, typer.Option("--model", metavar="COLUMN", help="readers: the model's decisions, or scores.")
-    ] = "",
+    model: Model = "",
+    case: Case = "",
+    score: Score = "",
+    truth_column: TruthColumn = "",
+    part_column: PartColumn = "",
+    model_column: ModelColumn = "",
+    positive: Positive = "",
+    ranks: Ranks = False,
+    ignore_labels: IgnoreLabels = "",
+    nothing: Nothing = "",
+    allow: Allow = "",
     readers: Annotated[
         str, typer.Option("--readers", metavar="COLUMNS", help="readers: what each reader said, by comma.")
     ] = "",
@@ -585,17 +645,8 @@ def evaluate(
             "--reference-readers", metavar="COLUMNS", help="readers: others, whose majority is the reference."
         ),
     ] = "",
-    truth_column: Annotated[
-        str,
-        typer.Option(
-            "--truth-column", metavar="COLUMN", help="readers: the truth, in --truth or in the table itself."
-        ),
-    ] = "",
-    positive: Annotated[
-        str, typer.Option("--positive", metavar="VALUE", help="readers: the value that is positive.")
-    ] = "",
     as_json: Json = False,
-) -> None:
+) -> int | None:
     word = str(run) if str(run) in _TAKEN and not run.exists() else ""
     _refuse_idle(context, word or ("a table" if protocol or run.is_file() else "a run"))
     if word == "readers":
@@ -654,15 +705,20 @@ def evaluate(
             run, protocol, truth=truth, group=group, by=_listed(by), part=part, threshold=threshold,
             only_predicted=only_predicted, uncertain=uncertain, blank=blank, also=_listed(also), target_value=aim,
             calibration=calibration, features=features, bootstrap=bootstrap, seed=seed, report=report,
+            **_reading(context),
         )  # fmt: skip
+        code = FOUND if judged.findings else 0
         if as_json:
-            return say_json(judged.to_json())
+            say_json(judged.to_json())
+            return code
         _say_evaluation(judged.evaluation)
         for covariate in judged.subgroups:
             _say_subgroups(covariate)
         for note in judged.evaluation.notes:
             say(note)
-        return say(f"report: {judged.report}") if judged.report else None
+        if judged.report:
+            say(f"report: {judged.report}")
+        return code
     found, further = verbs.evaluate(run), verbs.further_evaluations(run)
     if as_json:
         say_json({**found.to_json(), "further": [each.to_json() for each in further]})
@@ -735,6 +791,7 @@ def _say_subgroups(found: Subgroups) -> None:
 
 @_verb(verbs.calibrate, "calibrate local.csv --protocol isic2020 --group patient_id --out local.json")
 def calibrate(
+    context: typer.Context,
     table: Annotated[Path, typer.Argument(metavar="FILE", help="A table of predictions with their truth.")],
     protocol: ProtocolName,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The .json file to write.")],
@@ -762,10 +819,20 @@ def calibrate(
     only_predicted: OnlyPredicted = False,
     uncertain: Uncertain = "",
     blank: Blank = "",
+    case: Case = "",
+    score: Score = "",
+    truth_column: TruthColumn = "",
+    part_column: PartColumn = "",
+    model: Models = "",
+    model_column: ModelColumn = "",
+    positive: Positive = "",
+    ignore_labels: IgnoreLabels = "",
+    nothing: Nothing = "",
+    allow: Allow = "",
 ) -> None:
     found = verbs.calibrate(
         table, protocol, out, truth=truth, group=group, method=method, rule=rule, target_value=aim,  # type: ignore[arg-type]
-        part=part, only_predicted=only_predicted, uncertain=uncertain, blank=blank,
+        part=part, only_predicted=only_predicted, uncertain=uncertain, blank=blank, **_reading(context),
     )  # fmt: skip
     of = f", the part {found.part}" if found.part else ""
     say(
@@ -785,6 +852,7 @@ def calibrate(
 
 @_verb(verbs.compare, "compare a.csv b.csv --protocol isic2018-task3 --group lesion_id")
 def compare(
+    context: typer.Context,
     first: Annotated[Path, typer.Argument(metavar="A", help="A table of predictions.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another one, of the same cases.")],
     protocol: ProtocolName,
@@ -799,17 +867,30 @@ def compare(
     bootstrap: Bootstrap = 2000,
     seed: Seed = 0,
     report: ReportFile = None,
+    case: Case = "",
+    score: Score = "",
+    truth_column: TruthColumn = "",
+    part_column: PartColumn = "",
+    model: Models = "",
+    model_column: ModelColumn = "",
+    positive: Positive = "",
+    ranks: Ranks = False,
+    ignore_labels: IgnoreLabels = "",
+    nothing: Nothing = "",
+    allow: Allow = "",
     as_json: Json = False,
-) -> None:
+) -> int | None:
     found = verbs.compare(
         first, second, protocol, truth=truth, group=group, part=part, threshold=threshold,
         only_predicted=only_predicted, uncertain=uncertain, blank=blank, also=_listed(also), bootstrap=bootstrap,
-        seed=seed, report=report,
+        seed=seed, report=report, **_reading(context),
     )  # fmt: skip
+    code = FOUND if found.findings else 0
     if as_json:
         from graftwork.common.evaluation.results import plain
 
-        return say_json(plain(found))
+        say_json(plain(found))
+        return code
     one = found.evaluations[0]
     say(f"{one.part}: {one.n:,} cases, {one.groups:,} groups, by protocol {one.protocol}; A minus B")
     rows = [
@@ -842,7 +923,9 @@ def compare(
         )
     for note in found.all_notes:
         say(note)
-    return say(f"report: {report}") if report else None
+    if report:
+        say(f"report: {report}")
+    return code
 
 
 def _p(value: float) -> str:

@@ -1,0 +1,117 @@
+"""Rows of two tables put side by side: files that could not be read left out, and each case with its row of truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graftwork.common.evaluation.arrays import Array
+from graftwork.common.evaluation.case_joining import join_cases
+from graftwork.common.evaluation.named_columns import NamedColumns
+from graftwork.common.evaluation.score_columns import SCORE_WORDS
+from graftwork.common.evaluation.tables import absent, shown, text_of
+
+__all__ = ["with_truth", "without_failures"]
+
+_FAILURES = ("failure", "failure reason")
+
+
+def without_failures(
+    table: NamedColumns, case: str, faults: list[str], notes: list[str]
+) -> tuple[NamedColumns, tuple[str, ...]]:
+    """The table without the rows of files that could not be read (a column `failure`), and the cases of these.
+
+    A row with a failure and a score is a fault.
+    """
+    failed = np.zeros(len(table), dtype=np.bool_)
+    for name in table.called(_FAILURES):
+        failed |= ~absent(text_of(table.take(name, "failure")))
+    if not failed.any():
+        return table, ()
+    names = text_of(table.frame[case])
+    held = np.zeros(len(table), dtype=np.bool_)
+    for name in (name for each in table.of_classes(SCORE_WORDS).values() for name in each):
+        held |= failed & ~absent(text_of(table.frame[name]))
+    if held.any():
+        faults.append(
+            f"{int(held.sum()):,} cases have a failure and a score ({shown(names[held])}), expected one of the two; "
+            "correct them"
+        )
+    kept = table.frame[~failed].reset_index(drop=True)
+    kept.attrs = dict(table.frame.attrs)
+    found = NamedColumns(kept, table.source)
+    found.used = table.used
+    notes.append(f"{int(failed.sum()):,} cases were not processed (failure); they are left out.")
+    return found, tuple(str(each) for each in names[failed])
+
+
+def with_truth(
+    scores: NamedColumns,
+    labels: NamedColumns,
+    case: str,
+    place: str,
+    failed: Sequence[str],
+    *,
+    by: str,
+    only_predicted: bool,
+    faults: list[str],
+    notes: list[str],
+) -> tuple[NamedColumns, Array]:
+    """The rows of the truth in the order of the predicted cases, and the names of these.
+
+    Where cases meet by file name alone, they have the names of the truth, so that other tables of them can be paired.
+
+    Args:
+        scores, labels: predictions and truth. case, place: their columns of the case. failed: cases without a score.
+        by: what the protocol puts together, such as a study; the truth may have a row for each of these.
+        only_predicted: the truth may have more. faults, notes: added to.
+    """
+    names, theirs = text_of(scores.frame[case]), text_of(labels.frame[place])
+    unnamed = False
+    for table, each in ((scores, names), (labels, theirs)):
+        empty = absent(each)
+        if empty.any():
+            unnamed = True
+            lines = [f"row {row + 1}" for row in np.flatnonzero(empty)]
+            faults.append(
+                f"{len(lines):,} cases of {table.source} have no name ({shown(lines)}); fill them in"
+            )
+    if unnamed:
+        return labels, names
+    unit = _unit_of_truth(scores, labels, case, place, by)
+    wanted = text_of(scores.take(unit, by)) if unit else names
+    distinct = np.array(list(dict.fromkeys(wanted.tolist())), dtype=object) if unit else names
+    found = join_cases(
+        distinct,
+        theirs,
+        () if unit else failed,
+        only_predicted=only_predicted,
+        where=(scores.source, labels.source),
+        faults=faults,
+    )
+    if found.rows is None:
+        return labels, names
+    rows = found.rows
+    if unit:
+        at = dict(zip(distinct.tolist(), rows.tolist(), strict=True))
+        rows = np.array([at[each] for each in wanted.tolist()], dtype=np.intp)
+        notes.append(f"{labels.source} has a row for each {by}, which its cases share.")
+    if found.note:
+        notes.append(found.note)
+    if found.left and only_predicted:
+        notes.append(
+            f"{found.left:,} cases of the table of truth have no prediction and were left out, as was asked."
+        )
+    kept = labels.frame.iloc[rows].reset_index(drop=True)
+    kept.attrs = dict(labels.frame.attrs)
+    joined = NamedColumns(kept, labels.source)
+    joined.used = labels.used
+    return joined, theirs[rows] if found.note and not unit else names
+
+
+def _unit_of_truth(scores: NamedColumns, labels: NamedColumns, case: str, place: str, by: str) -> str:
+    """The column of the unit in the predictions, where the cases of the truth are such units."""
+    if not by or place not in labels.called([by]) or case in scores.called([by]):
+        return ""
+    return next(iter(scores.called([by])), "")

@@ -1,0 +1,76 @@
+"""How tables of predictions and of truth are to be read, where they do not say it themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TypedDict
+
+from graftwork.common.errors import UsageError
+
+__all__ = ["LOOK_ALIKES", "Reading", "ReadingOptions"]
+
+LOOK_ALIKES = "look-alikes"
+
+
+class ReadingOptions(TypedDict, total=False):
+    """The fields of `Reading`, as keywords of `evaluate_file`, `compare` and `calibrate`."""
+
+    case: str
+    score: str
+    truth_column: str
+    part_column: str
+    model: str
+    model_column: str
+    positive: str
+    ranks: bool
+    ignore_labels: tuple[str, ...]
+    nothing: tuple[str, ...]
+    allow: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a caller says of the tables; empty: found by the usual names.
+
+    Attributes:
+        case, score, truth_column, part_column, model_column: columns, in either table. `part_column` "none": no column
+            says the part.
+        model: whose rows are read, of a table of several models. positive: the value of the positive class.
+        ranks: the scores have any range and only their order counts (AUROC, average precision).
+        ignore_labels: classes that are not evaluated. nothing: words of a list of classes that say that none is there.
+        allow: findings that do not count: "look-alikes", names of cases or groups that differ in case, leading zeros,
+            `.0` or punctuation alone.
+
+    Raises:
+        UsageError: `allow` names a finding that there is not.
+    """
+
+    case: str = ""
+    score: str = ""
+    truth_column: str = ""
+    part_column: str = ""
+    model: str = ""
+    model_column: str = ""
+    positive: str = ""
+    ranks: bool = False
+    ignore_labels: tuple[str, ...] = ()
+    nothing: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("ignore_labels", "nothing", "allow"):
+            given = getattr(self, name)
+            if isinstance(given, str):  # one word, not its letters
+                given = tuple(each.strip() for each in given.split(",") if each.strip())
+            object.__setattr__(self, name, tuple(given))
+        odd = [each for each in self.allow if each != LOOK_ALIKES]
+        if odd:
+            raise UsageError(
+                f"found {', '.join(map(repr, odd))}, expected {LOOK_ALIKES}",
+                where="--allow",
+                remedy=f"write {LOOK_ALIKES}",
+            )
+
+    def given(self) -> list[str]:
+        """The options that were given, by name."""
+        return [each.name for each in fields(self) if getattr(self, each.name) != each.default]
