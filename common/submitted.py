@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from graftwork.common.errors import TableError, UsageError
+from graftwork.common.submitted_tables import read_tables
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from graftwork.common.evaluation.paired import Comparison
-    from graftwork.common.evaluation.protocols import Protocol
     from graftwork.common.evaluation.readers import AgainstReaders
     from graftwork.common.evaluation.reading_options import ReadingOptions
     from graftwork.common.evaluation.recalibration import Recalibration
@@ -126,7 +123,9 @@ def evaluate_file(
     convention = domain.protocol(protocol).with_metrics(also)
     if ranks := bool(reading.get("ranks")):
         refuse_values(convention, threshold=threshold, calibration=calibration, report=report)
-    found = _read(predictions, convention, truth, group, only_predicted, uncertain, blank, part, by, reading)
+    found = read_tables(
+        predictions, convention, truth, group, only_predicted, uncertain, blank, part, by, reading
+    )
     chosen: Any = threshold
     said = list(found.notes)
     if also:
@@ -176,92 +175,6 @@ def page_file(report: Words | None) -> Path | None:
     return None if report is None else Path(report)
 
 
-def _read(
-    predictions: Words,
-    convention: Protocol,
-    truth: Words | None,
-    group: str,
-    only_predicted: bool,
-    uncertain: str,
-    blank: str,
-    part: str,
-    by: Sequence[str],
-    reading: ReadingOptions,
-) -> Submission:
-    """Predictions of any program, or in a format of a domain, as `read_submission` reads them."""
-    from graftwork.common.evaluation.reading_options import Reading
-    from graftwork.common.evaluation.submissions import read_submission
-
-    convention.refuse_shapes()
-    return read_submission(
-        _scores(predictions),
-        convention,
-        truth=_truth_of(truth, convention) if truth is not None and Path(truth).is_dir() else truth,
-        group=group,
-        only_predicted=only_predicted,
-        uncertain=uncertain,
-        blank=blank,
-        part=part,
-        covariates=by,
-        reading=Reading(**reading),
-    )
-
-
-def _scores(predictions: Words) -> Any:
-    """The table that a domain's reader makes of a file of its people; a path of any other file as it is."""
-    from graftwork.common import domain
-
-    file = os.fspath(predictions)
-    for name in domain.domains():
-        for ending, path in domain.domain(name).readers.items():
-            if file.lower().endswith(ending):
-                module, _, function = path.partition(":")
-                return getattr(import_module(module), function)(file)
-    return predictions
-
-
-def _truth_of(folder: Words, convention: Protocol) -> pd.DataFrame:
-    """The truth of a dataset that has this protocol, read from its folder as a run reads it.
-
-    Raises:
-        UsageError: no dataset has the protocol, or the folder is none of them; says why for each.
-    """
-    from graftwork.common import domain
-    from graftwork.common.errors import GraftworkError
-
-    why = []
-    for name in domain.names("datasets"):
-        loaded = domain.dataset(name)
-        if convention.name not in [each.rpartition("/")[2] for each in (loaded.protocol, *loaded.further)]:
-            continue
-        try:
-            manifest = loaded.read(folder)
-        except GraftworkError as error:
-            why.append(f"{name}: {error.what}")
-            continue
-        target = next(
-            (each for each in manifest.targets if not convention.target or each.name == convention.target),
-            None,
-        )
-        if target is None or target.kind != convention.kind:
-            why.append(f"{name}: it has no target {convention.target or convention.kind}")
-            continue
-        columns = {each: each.removeprefix(target.prefix) for each in target.columns}
-        kept = [each for each in ("path", "group", "part", "event", *manifest.covariates) if each in manifest.frame]
-        frame = manifest.frame[[*dict.fromkeys(kept), *columns]].rename(columns=columns)
-        frame.attrs = {
-            "source": f"{os.fspath(folder)} ({name})",
-            "notes": (f"The truth is the dataset {name} in {folder}.",),
-        }
-        return frame
-    raise UsageError(
-        "is a folder, expected a table, or the folder of a dataset with this protocol"
-        + (f" ({'; '.join(why)})" if why else ""),
-        where=str(folder),
-        remedy="name the file of the table with --truth",
-    )
-
-
 def calibrate(
     predictions: Words,
     protocol: str,
@@ -299,8 +212,17 @@ def calibrate(
     convention = domain.protocol(protocol)
     if reading.get("ranks"):
         raise UsageError("ranks cannot be scaled to probabilities", where="--ranks", remedy="leave it out")
-    found = _read(
-        predictions, convention, truth, group, only_predicted, uncertain, blank, part or "validation", (), reading
+    found = read_tables(
+        predictions,
+        convention,
+        truth,
+        group,
+        only_predicted,
+        uncertain,
+        blank,
+        part or "validation",
+        (),
+        reading,
     )
     if found.findings:
         raise TableError(
@@ -388,7 +310,7 @@ def compare(
         convention = only_order(convention)
     models = str(reading.get("model", "")).partition(",")
     one, other = (
-        _read(
+        read_tables(
             each,
             convention,
             truth,

@@ -87,6 +87,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("faces", "mask_pairs"),
     ("faces", "mask_folders"),
     ("faces", "boxes"),
+    ("faces", "submitted_tables"),
     ("faces", "submitted"),
     ("faces", "submitted_regions"),
     ("faces", "catalogue"),

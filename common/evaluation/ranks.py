@@ -26,8 +26,10 @@ def of_order(evaluation: Evaluation) -> Evaluation:
 
 
 def _undefined(result: Result) -> Result:
-    nothing = dict.fromkeys(("value", "low", "high", "case_low", "case_high"), math.nan)
-    return replace(result, **nothing, reason=_REASON, case_method="", undefined=0)
+    return replace(
+        result, value=math.nan, low=math.nan, high=math.nan, case_low=math.nan, case_high=math.nan, reason=_REASON,
+        case_method="", undefined=0,
+    )  # fmt: skip
 
 
 def only_order(protocol: Protocol) -> Protocol:

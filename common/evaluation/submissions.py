@@ -25,7 +25,7 @@ from graftwork.common.evaluation.reading_options import LOOK_ALIKES, Reading
 from graftwork.common.evaluation.score_columns import SCORE_WORDS, ScoreReader, classes_of_scores, ranked
 from graftwork.common.evaluation.shared_columns import SharedColumns, look_alike_findings
 from graftwork.common.evaluation.table_files import read_predictions
-from graftwork.common.evaluation.tables import absent, numbers, refuse, shown, text_of
+from graftwork.common.evaluation.tables import numbers, refuse, shown, text_of
 from graftwork.common.evaluation.truth_columns import SINGLE, Truth, TruthReader, disagreement
 
 if TYPE_CHECKING:
@@ -154,6 +154,8 @@ class _Reader:
     def read(self, predictions: Any, truth: Any) -> Submission:
         scores = self._opened(predictions, "predictions")
         failed = tuple(scores.frame.attrs.get("failed", ()))
+        if failed:
+            self.notes.append(f"{len(failed):,} cases were not processed; they are left out.")
         apart = truth is not None
         labels = self._opened(truth, "truth") if apart else scores
         own = next((each for each in self.protocol.tables if _is_of(labels, each)), None)

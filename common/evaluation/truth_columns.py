@@ -106,9 +106,7 @@ class TruthReader:
             if each.faults:
                 self.notes.append(f"{each.columns} was not read as the truth: {each.faults[0]}.")
         for other in good[1:]:
-            faults += disagreement(
-                first, other, self.classes, self.case, self.table.source, self.table.source
-            )
+            faults += disagreement(first, other, self.classes, self.case)
             self.notes.append(f"{first.columns} and {other.columns} say the same truth.")
         return first
 

@@ -15,7 +15,7 @@ _METADATA = ("lesion_id", "image_id", "dx")
 _BINARY = (
     TruthTable(
         "the table of ISIC 2020 or 2024",
-        ("patient_id", "target"),
+        (("image_name", "isic_id"), "patient_id", "target"),
         ("image_name", "isic_id"),
         group=("patient_id",),
     ),

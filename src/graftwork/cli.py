@@ -661,7 +661,8 @@ def evaluate(
             reference_readers=_listed(reference_readers), truth=truth, truth_column=truth_column, positive=positive,
             group=group, part=part, threshold=threshold, only_predicted=only_predicted, bootstrap=bootstrap, seed=seed,
         )  # fmt: skip
-        return _say_readers(among, model, _listed(readers), as_json)
+        _say_readers(among, model, _listed(readers), as_json)
+        return None
     if word == "boxes":
         if truth is None or predicted is None or not protocol:
             raise UsageError(
@@ -672,7 +673,8 @@ def evaluate(
         boxes = verbs.evaluate_boxes(
             truth, predicted, protocol, groups=groups, bootstrap=bootstrap, seed=seed
         )
-        return _say_alone(boxes, as_json)
+        _say_alone(boxes, as_json)
+        return None
     if word == "seg":
         if truth is None or predicted is None or not protocol:
             raise UsageError(
@@ -693,7 +695,9 @@ def evaluate(
                 progress=move,
             )
         _say_alone(masks, as_json)
-        return say(f"report: {report}") if report and not as_json else None
+        if report and not as_json:
+            say(f"report: {report}")
+        return None
     if protocol or run.is_file():
         if not protocol:
             raise UsageError(
