@@ -63,7 +63,8 @@ def evaluate_boxes(
         bootstrap, seed: of the intervals.
         read: reads predictions that are no list into a table, a row a detection: `file`, `category` (by name), `x`,
             `y`, `width`, `height` (shares of the picture, origin top left), `score`, `failure`, `record` (which record
-            of the file); an image without a detection, or with a `failure`, is a row without a category.
+            of the file); an image without a detection, or with a `failure`, is a row without a category. Its
+            `attrs["notes"]` say what was left out, a sentence a kind with its count.
 
     Returns:
         the evaluation. Images that were not processed, and images with an annotation that has no box, are excluded and
@@ -180,6 +181,7 @@ def _predictions(
         return None, failed
     if by_file:
         found, failed, wrong = _of_files(content, truth)
+        said += content.attrs.get("notes", ())
         if strange := content.attrs.get("unlisted", 0):
             said.append(
                 f"{count_of(strange, 'detection')} of a category that the file does not list: taken as none."

@@ -70,6 +70,7 @@ def select(
     *,
     by: str = "log_me",
     out: Words | None = None,
+    escape_formulas: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Selection:
     """Rank backbones by how well their features would transfer to a recipe's data, beside what they cost.
@@ -81,7 +82,8 @@ def select(
         recipe, data, overrides, progress: as for `run`; the recipe's size and fit of pictures apply.
         among: timm names; NAME@FILE for weights in a safetensors file with its card.
         by: "log_me", "leep", "h_score" or "probe".
-        out: a .csv file to write the table to.
+        out: a .csv file to write the table to. escape_formulas: put an apostrophe before text in it that a spreadsheet
+            would run as a formula.
 
     Raises:
         UsageError: no candidate, an unknown criterion, a target without exclusive classes.
@@ -93,5 +95,5 @@ def select(
     manifest, parts = prepared(asked, data)
     found = select_among(asked, manifest, parts, [each.strip() for each in among], by=by, progress=progress)
     if out is not None:
-        write_selection(found, Path(out))
+        write_selection(found, Path(out), escape=escape_formulas)
     return found

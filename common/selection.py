@@ -20,6 +20,7 @@ from graftwork.common.costs import multiply_adds
 from graftwork.common.errors import GraftworkError, UsageError
 from graftwork.common.features import best_precision, compute_features
 from graftwork.common.files import Cache, write_text
+from graftwork.common.formulas import escape_formula
 from graftwork.common.prefix import Cut, cut, fingerprint
 from graftwork.common.seeds import seed_of
 from graftwork.common.sources import ImageSource
@@ -256,8 +257,11 @@ def _speed(whole: Cut, size: int, device: torch.device, precision: str) -> float
     return TIMED / best
 
 
-def write_selection(found: Selection, place: Path) -> Path:
+def write_selection(found: Selection, place: Path, *, escape: bool = False) -> Path:
     """Write the candidates as CSV.
+
+    Args:
+        escape: put an apostrophe before text that a spreadsheet would run as a formula.
 
     Raises:
         GraftworkError: the file cannot be written.
@@ -267,6 +271,7 @@ def write_selection(found: Selection, place: Path) -> Path:
     names = [each.name for each in fields(Candidate)]
     rows.writerow(names)
     for candidate in found.candidates:
-        rows.writerow([getattr(candidate, name) for name in names])
+        cells = [getattr(candidate, name) for name in names]
+        rows.writerow(map(escape_formula, cells) if escape else cells)
     write_text(place, table.getvalue())
     return place

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graftwork.common.errors import TableError, UsageError
+from graftwork.common.formulas import escape_formula
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.results import Evaluation
@@ -27,6 +28,7 @@ def evaluate_masks(
     *,
     groups: Words | None = None,
     out: Words | None = None,
+    escape_formulas: bool = False,
     bootstrap: int = 2000,
     seed: int = 0,
     report: Words | None = None,
@@ -38,7 +40,8 @@ def evaluate_masks(
         truth, predicted: folders of NIfTI, PNG, TIFF or BMP masks; both name a case alike (see `mask_pairs.pairs_of`).
         protocol: its name. groups: a table with the columns `case` (a case, or the file of its mask) and `group`; None:
             each case is its own group.
-        out: a .csv file for all values, one row a case and region. report: an .html file to write the report to.
+        out: a .csv file for all values, one row a case and region. escape_formulas: put an apostrophe before text in it
+            that a spreadsheet would run as a formula. report: an .html file to write the report to.
         bootstrap, seed: of the intervals. progress: is told what, how many of how many.
 
     Raises:
@@ -67,7 +70,8 @@ def evaluate_masks(
     )
     found = _with_notes(found, known)
     if out is not None:
-        write_text(Path(out), table.to_csv(index=False))
+        written = table.map(escape_formula) if escape_formulas else table
+        write_text(Path(out), written.to_csv(index=False))
     if page is not None:
         from graftwork.common.report import masks_report
 

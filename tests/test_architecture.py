@@ -29,6 +29,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("plain", "files"),
     ("plain", "seeds"),
     ("plain", "names"),
+    ("plain", "formulas"),
     ("plain", "tables"),
     ("plain", "recipe/"),
     ("statistics", "evaluation/"),

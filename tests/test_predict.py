@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -268,6 +269,20 @@ def test_shards_that_do_not_fit_are_refused(
 
 
 # What is new -----------------------------------------------------------------------------------------------
+
+
+def test_formulas_are_escaped_on_request_and_their_files_are_known_again(
+    done: Path, folder: Path, tmp_path: Path
+) -> None:
+    first = sorted(folder.rglob("*.*"))[0]
+    shutil.copy(first, folder / f"=1+1{first.suffix}")
+    out = tmp_path / "p.csv"
+    found = predict(done, folder, out, workers=0, escape_formulas=True)
+    assert f"\n'=1+1{first.suffix}," in out.read_text()
+    again = predict(done, folder, out, workers=0, escape_formulas=True)
+    assert (again.files, again.new) == (found.files, 0)
+    plain = predict(done, folder, out, workers=0)  # the same rows, written anew
+    assert (plain.files, plain.new) == (found.files, 0) and f"\n=1+1{first.suffix}," in out.read_text()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

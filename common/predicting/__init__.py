@@ -43,6 +43,7 @@ def predict(
     exclude: Sequence[str] = (),
     root: Words | None = None,
     workers: int = 2,
+    escape_formulas: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Outcome:
     """Say what a run's network sees in the files of a folder, or of a list.
@@ -67,6 +68,7 @@ def predict(
         exclude: patterns of paths to leave out; their rows leave OUT.
         root: the folder that paths in a list are relative to; None for that of the list.
         workers: processes that read pictures.
+        escape_formulas: of CSV, put an apostrophe before text that a spreadsheet would run as a formula.
         progress: called with (what is being done, files done, files in all).
 
     Raises:
@@ -80,11 +82,12 @@ def predict(
 
     return work.predict(
         run, folder, out,
-        form=format, shard=shard, exclude=exclude, root=root, workers=workers, progress=progress,
+        form=format, shard=shard, exclude=exclude, root=root, workers=workers, escape=escape_formulas,
+        progress=progress,
     )  # fmt: skip
 
 
-def merge(file: Words, *, format: str = "") -> Outcome:
+def merge(file: Words, *, format: str = "", escape_formulas: bool = False) -> Outcome:
     """Put the shards of `predict --shard` together into one file, or one index of a folder of masks.
 
     All of them must be there, of one run and one folder. The shards stay, so that they can be gone on with when new
@@ -92,7 +95,7 @@ def merge(file: Words, *, format: str = "") -> Outcome:
 
     Args:
         file: what was given to `predict` as --out.
-        format: as of `predict`; "" for that which the shards were predicted for.
+        format: as of `predict`; "" for that which the shards were predicted for. escape_formulas: as of `predict`.
 
     Raises:
         UsageError: there are no shards of it.
@@ -100,4 +103,4 @@ def merge(file: Words, *, format: str = "") -> Outcome:
     """
     from graftwork.common.predicting import merging
 
-    return merging.merge(file, form=format)
+    return merging.merge(file, form=format, escape=escape_formulas)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,9 +28,19 @@ if TYPE_CHECKING:
 
     from graftwork.common.manifest import Target
 
-__all__ = ["BUILT_IN", "Predictions", "Writer", "choose_format", "load_writer", "table_beside", "write_rows"]
+__all__ = [
+    "BUILT_IN",
+    "ESCAPED",
+    "Predictions",
+    "Writer",
+    "choose_format",
+    "load_writer",
+    "table_beside",
+    "write_rows",
+]
 
 BUILT_IN = ("csv", "parquet")
+ESCAPED = "csv-escaped"  # CSV in which no text begins as a formula does
 
 
 @dataclass(frozen=True)
@@ -53,19 +64,31 @@ class Predictions:
 Writer = Callable[[Predictions, Path], None]
 
 
-def choose_format(file: Path, wish: str, formats: Mapping[str, str]) -> str:
+def choose_format(file: Path, wish: str, formats: Mapping[str, str], *, escape: bool = False) -> str:
     """The name of the format that `file` is written in.
 
     Args:
         wish: the name that was asked for; "" to go by the end of the file's name.
         formats: those of the domain.
+        escape: of CSV, text that begins as a formula does is escaped.
 
     Raises:
-        UsageError: there is none of that name, or the name of the file does not tell.
+        UsageError: there is none of that name, the name of the file does not tell, or it is not CSV that is escaped.
     """
+    found = _chosen(file, wish, formats)
+    if escape and found not in ("csv", ESCAPED):
+        raise UsageError(
+            f"formulas are escaped in CSV, and the format is {found}",
+            where="--escape-formulas",
+            remedy="leave it out, or write .csv",
+        )
+    return ESCAPED if escape else found
+
+
+def _chosen(file: Path, wish: str, formats: Mapping[str, str]) -> str:
     known = (*BUILT_IN, *formats)
     if wish:
-        if wish in known:
+        if wish in (*known, ESCAPED):
             return wish
         raise UsageError(
             f"there is no format {wish!r}", where="--format", remedy=f"there are {', '.join(known)}"
@@ -103,7 +126,7 @@ def load_writer(name: str, path: str) -> Writer:
 
 def table_beside(file: Path, form: str) -> Path:
     """Where the rows can be read back from: the file itself, or a table that is kept beside it."""
-    return file if form in BUILT_IN else file.with_name(f"{file.name}.table.parquet")
+    return file if form in (*BUILT_IN, ESCAPED) else file.with_name(f"{file.name}.table.parquet")
 
 
 def write_rows(
@@ -125,7 +148,7 @@ def write_rows(
         RunError: it cannot be written.
         GraftworkError: a domain's format failed.
     """
-    built_in = {"csv": write_csv, "parquet": write_parquet}
+    built_in = {"csv": write_csv, ESCAPED: partial(write_csv, escape=True), "parquet": write_parquet}
     table = table_beside(file, form)
     with writing(table) as temporary:
         built_in.get(form, write_parquet)(stream, schema, temporary)

@@ -28,7 +28,7 @@ __all__ = ["merge"]
 log = logging.getLogger("graftwork")
 
 
-def merge(out: str | os.PathLike[str], *, form: str = "") -> Outcome:
+def merge(out: str | os.PathLike[str], *, form: str = "", escape: bool = False) -> Outcome:
     """The shards of `out` as one file; see `graftwork.merge`."""
     wished = Path(os.path.abspath(out))  # noqa: PTH100
     file = wished / INDEX if wished.is_dir() else wished
@@ -51,7 +51,7 @@ def merge(out: str | os.PathLike[str], *, form: str = "") -> Outcome:
     targets = tuple(Target(**each) for each in about["targets"])
     masks = targets[0].kind == "segmentation"
     formats = {} if masks else formats_of(about["dataset"])
-    chosen = choose_format(file, form or about["wished_as"], formats)
+    chosen = choose_format(file, form or about["wished_as"], formats, escape=escape)
     writer = load_writer(chosen, formats[chosen]) if chosen in formats else None
     about["written_as"] = chosen
     if masks:

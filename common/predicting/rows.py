@@ -9,7 +9,7 @@ import bisect
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +17,7 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
 from graftwork.common.errors import RunError
+from graftwork.common.formulas import escape_formula, unescape_formula
 
 if TYPE_CHECKING:
     from graftwork.common.manifest import Target
@@ -160,7 +161,7 @@ def read_parquet(place: Path, schema: pa.Schema) -> Iterator[pa.Table]:
 
 
 def read_rows(place: Path, form: str, schema: pa.Schema) -> Iterator[pa.Table]:
-    """The rows of a file of predictions, "csv" or "parquet", some thousands at a time.
+    """The rows of a file of predictions, "csv", "csv-escaped" or "parquet", some thousands at a time.
 
     Raises:
         RunError: it is damaged, or has other columns.
@@ -177,9 +178,20 @@ def read_rows(place: Path, form: str, schema: pa.Schema) -> Iterator[pa.Table]:
             _check_columns(place, next(csv.reader(file), []), schema)
         with pcsv.open_csv(place, convert_options=convert, parse_options=parse) as reader:
             for batch in reader:
-                yield pa.Table.from_batches([batch]).cast(schema)
+                table = pa.Table.from_batches([batch]).cast(schema)
+                yield table if form == "csv" else _unescaped(table)
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise _unreadable(place, error) from error
+
+
+def _unescaped(table: pa.Table) -> pa.Table:
+    for at, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            cells = [
+                None if cell is None else unescape_formula(cell) for cell in table.column(at).to_pylist()
+            ]
+            table = table.set_column(at, field, pa.array(cells, field.type))
+    return table
 
 
 def _check_columns(place: Path, found: Sequence[str], schema: pa.Schema) -> None:
@@ -215,11 +227,17 @@ class _UnixLines:
         return self.file.write(line.removesuffix("\r\n") + "\n")
 
 
-def write_csv(stream: Iterable[pa.Table], schema: pa.Schema, file: Path) -> None:
-    """Write rows as CSV in UTF-8 with Unix line ends: an empty field where nothing is known, as in pandas."""
+def write_csv(stream: Iterable[pa.Table], schema: pa.Schema, file: Path, *, escape: bool = False) -> None:
+    """Write rows as CSV in UTF-8 with Unix line ends: an empty field where nothing is known, as in pandas.
+
+    Args:
+        escape: put an apostrophe before text that a spreadsheet would run as a formula.
+    """
     with file.open("w", encoding="utf-8", newline="") as opened:
         table = csv.writer(_UnixLines(opened), lineterminator="\r\n")
         table.writerow(schema.names)
         for rows in regrouped(stream):
-            each = (column.to_pylist() for column in rows.columns)
+            each: Iterable[list[Any]] = (column.to_pylist() for column in rows.columns)
+            if escape:
+                each = ([escape_formula(cell) for cell in column] for column in each)
             table.writerows(zip(*each, strict=True))

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from graftwork.common.errors import Interrupted, UsageError
 from graftwork.common.files import write_json
 from graftwork.common.predicting import Outcome
-from graftwork.common.predicting.formats import Writer, choose_format, load_writer, write_rows
+from graftwork.common.predicting.formats import ESCAPED, Writer, choose_format, load_writer, write_rows
 from graftwork.common.predicting.job import Job, formats_of, job_of
 from graftwork.common.predicting.listing import Listing, Shard, excluded, list_files, shard_of
 from graftwork.common.predicting.owner import check_apart, check_names, claim
@@ -54,6 +54,7 @@ def predict(
     exclude: Sequence[str] = (),
     root: str | os.PathLike[str] | None = None,
     workers: int = 2,
+    escape: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """What a run says of the files that `source` names, written to `out`; see `graftwork.predict`."""
@@ -68,7 +69,7 @@ def predict(
         raise UsageError("it is a file; masks go into a folder", where=wished, remedy="name a folder")
     target = wished / INDEX if job.masks else wished
     formats = {} if job.masks else formats_of(job.run.recipe.dataset)
-    chosen = choose_format(target, form, formats)
+    chosen = choose_format(target, form, formats, escape=escape)
     writer = load_writer(chosen, formats[chosen]) if chosen in formats else None
     listing = list_files(source, job.endings, exclude=exclude, root=root, apart=wished if job.masks else None)
     if job.masks:
@@ -115,7 +116,7 @@ def _share(listing: Listing, share: Shard) -> Listing:
 
 def table_of(form: str) -> str:
     """The format that rows of a file are read back in."""
-    return "csv" if form == "csv" else "parquet"
+    return form if form in ("csv", ESCAPED) else "parquet"
 
 
 # What is left to do ----------------------------------------------------------------------------------------

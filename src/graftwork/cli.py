@@ -78,6 +78,10 @@ Data = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="The folder in which the dataset was unpacked.")
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+EscapeFormulas = Annotated[
+    bool,
+    typer.Option("--escape-formulas", help="Of CSV: an apostrophe before text that begins with = + - @."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 
 
@@ -402,10 +406,12 @@ def select(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="A .csv file to write the table to.")
     ] = None,
+    escape_formulas: EscapeFormulas = False,
     as_json: Json = False,
 ) -> None:
     with bars() as move:
-        found = verbs.select(recipe, data, among.split(","), overrides or (), by=by, out=out, progress=move)
+        found = verbs.select(recipe, data, among.split(","), overrides or (), by=by, out=out,
+                             escape_formulas=escape_formulas, progress=move)  # fmt: skip
     if as_json:
         return say_json(found.to_json())
     columns = ("rank", "backbone", "LogME", "LEEP", "H-score", "probe AUROC", "parameters", "multiply-adds",
@@ -527,7 +533,7 @@ _TAKEN = {
     "a run": set[str](),
     "a table": {"protocol", "truth", "group", "by", "part", "threshold", "only_predicted", "bootstrap", "seed",
                 "uncertain", "blank", "also", "aim", "calibration", "features", "report", *_READING},
-    "seg": {"protocol", "truth", "predicted", "groups", "out", "bootstrap", "seed", "report"},
+    "seg": {"protocol", "truth", "predicted", "groups", "out", "escape_formulas", "bootstrap", "seed", "report"},
     "boxes": {"protocol", "truth", "predicted", "groups", "bootstrap", "seed"},
     "readers": {"table", "model", "readers", "metric", "reference", "reference_readers", "truth", "truth_column",
                 "positive", "group", "part", "threshold", "only_predicted", "bootstrap", "seed"},
@@ -609,6 +615,7 @@ def evaluate(
         Path | None,
         typer.Option("--out", metavar="FILE", help="seg: a .csv file for the values of each case."),
     ] = None,
+    escape_formulas: EscapeFormulas = False,
     model: Model = "",
     case: Case = "",
     score: Score = "",
@@ -689,6 +696,7 @@ def evaluate(
                 protocol,
                 groups=groups,
                 out=out,
+                escape_formulas=escape_formulas,
                 bootstrap=bootstrap,
                 seed=seed,
                 report=report,
@@ -1034,12 +1042,14 @@ def predict(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 2,
+    escape_formulas: EscapeFormulas = False,
     as_json: Json = False,
 ) -> int:
     with bars() as move:
         done = verbs.predict(
             run, folder, out,
-            format=form, shard=shard, exclude=exclude or (), root=root, workers=workers, progress=move,
+            format=form, shard=shard, exclude=exclude or (), root=root, workers=workers,
+            escape_formulas=escape_formulas, progress=move,
         )  # fmt: skip
     return _say_outcome(done, as_json)
 
@@ -1056,9 +1066,10 @@ def merge(
             autocompletion=formats,
         ),
     ] = "",
+    escape_formulas: EscapeFormulas = False,
     as_json: Json = False,
 ) -> int:
-    return _say_outcome(verbs.merge(file, format=form), as_json)
+    return _say_outcome(verbs.merge(file, format=form, escape_formulas=escape_formulas), as_json)
 
 
 def _say_outcome(done: Outcome, as_json: bool) -> int:
