@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 ENTRY_POINTS = "graftwork.domains"
+_log = logging.getLogger("graftwork")
 Kind = Literal["recipes", "datasets", "protocols", "cards"]
 
 
@@ -65,6 +67,7 @@ class Dataset:
             (the frames of an event).
         known_as: further names that the data, or the collections that they are drawn from, go by; weights that say
             they were trained on one of them have seen these pictures.
+        one_case_groups: whether each group is expected to have one case, as where a patient has one image.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Dataset:
     citation: str
     further: tuple[str, ...] = ()
     known_as: tuple[str, ...] = ()
+    one_case_groups: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,9 @@ class Domain:
         name: "my_domain"; also the name of the entry point.
         title: for people.
         datasets: name (without the domain's) to the path of its module, which is imported when asked for. The
-            module offers `DATASET`, `read(root) -> Manifest` and `synthesize(folder, *, cases, seed)`; it may offer
-            `findings(root) -> Iterable[Finding]`, what only this layout can have wrong with it.
+            module offers `DATASET` and `read(root) -> Manifest`; it may offer `synthesize(folder, *, cases, seed)`,
+            a small synthetic dataset, and `findings(root) -> Iterable[Finding]`, what only this layout can have wrong
+            with it.
         protocols: the path of a module that offers `PROTOCOLS`, a tuple of `Protocol`.
         recipes: the folder of its recipes, `<name>.toml`.
         cards: the folder of its data cards, `<dataset>.md`.
@@ -109,9 +114,7 @@ class Domain:
     box_readers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "datasets", MappingProxyType(dict(self.datasets)))
-        object.__setattr__(self, "formats", MappingProxyType(dict(self.formats)))
-        for name in ("readers", "box_readers"):
+        for name in ("datasets", "formats", "readers", "box_readers"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
 
@@ -153,16 +156,24 @@ class LoadedDataset:
         Raises:
             DatasetError: what was looked for, where, and what was found.
         """
-        return cast("Callable[[Any], Manifest]", self.module.read)(root)
+        found = cast("Callable[[Any], Manifest]", self.module.read)(root)
+        if isinstance(found, Manifest) and found.one_case_groups != self.about.one_case_groups:
+            return replace(found, one_case_groups=self.about.one_case_groups)
+        return found
 
     def findings(self, root: str | os.PathLike[str]) -> Iterable[Finding]:
         """What only this layout can have wrong with it, where its module looks for that."""
-        return cast("Callable[[Any], Iterable[Finding]]", getattr(self.module, "findings", lambda _: ()))(
-            root
-        )
+        own: Callable[[Any], Iterable[Finding]] = getattr(self.module, "findings", lambda _: ())
+        return own(root)
 
     def synthesize(self, folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0) -> None:
-        """Write a small made-up set in the published layout, in which there is something to learn."""
+        """Write a small synthetic dataset in the published layout; GraftworkError where the module offers none."""
+        if not callable(getattr(self.module, "synthesize", None)):
+            raise GraftworkError(
+                "the module offers no synthesize, so it has no synthetic data",
+                where=f"dataset {self.name!r} ({self.module.__name__})",
+                remedy="use the real data; `check`, `run` and `predict` need no synthesize",
+            )
         self.module.synthesize(folder, cases=cases, seed=seed)
 
 
@@ -264,9 +275,10 @@ def dataset(name: str) -> LoadedDataset:
         raise GraftworkError("the module offers no DATASET (a Dataset)", where=where)
     if about.name != name:
         raise GraftworkError(f"its DATASET calls itself {about.name!r}", where=where)
-    missing = [part for part in ("read", "synthesize") if not callable(getattr(module, part, None))]
-    if missing:
-        raise GraftworkError(f"the module offers no {' and no '.join(missing)}", where=where)
+    if not callable(getattr(module, "read", None)):
+        raise GraftworkError(
+            "the module offers no read", where=where, remedy="write read(root) -> Manifest in it"
+        )
     return LoadedDataset(home, about, module)
 
 
@@ -329,19 +341,13 @@ def names(kind: Kind) -> list[str]:
         except UsageError:
             raise
         except GraftworkError as error:
-            _say(str(error))
+            _log.warning("%s", error)
             continue
         except OSError as error:
-            _say(f"domain {name!r}: its {kind} cannot be listed ({error.strerror or error})")
+            _log.warning("domain %r: its %s cannot be listed (%s)", name, kind, error.strerror or error)
             continue
         found += [f"{name}/{each}" for each in own]
     return sorted(found)
-
-
-def _say(what: str) -> None:
-    import logging
-
-    logging.getLogger("graftwork").warning(what)
 
 
 def _of(name: str, kind: str) -> tuple[Domain, str]:

@@ -12,10 +12,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from graftwork.common.errors import DatasetError
 from graftwork.common.files import writing
+from graftwork.common.manifest_names import nearest_name, normal_column
+from graftwork.common.names import clean_name
+from graftwork.common.targets import KINDS, Target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "PARTS", "Manifest", "Target"]
 
 PARTS = ("train", "validation", "test")
-KINDS = ("binary", "multi-class", "multi-label", "ordinal", "segmentation")
 _FIXED = ("case", "path", "group", "part")
 _MEASURED = (
     "truth_",
@@ -35,82 +37,6 @@ _MEASURED = (
 )  # columns of a segmentation's predictions
 _METADATA = b"graftwork.manifest"
 _SHOWN = 5  # examples of a fault in a message
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is to be told from a picture.
-
-    Attributes:
-        name: for people, "diagnosis".
-        kind: "binary" or "multi-class" (one class a case), "multi-label" (each class yes or no), "ordinal" (one
-            class a case, of classes in an order) or "segmentation" (one class a pixel or voxel).
-        classes: in the order of a network's outputs; of a binary target (negative, positive), of a segmentation
-            (background, ...). Empty in a `DATASET` whose classes only its tables tell; in a manifest never.
-        prefix: what its columns begin with: "" for the first target of a manifest, "count_" for a further one.
-        values: of a segmentation, the value of each class in a mask's file; empty: 0, 1, 2, ...
-
-    Raises:
-        DatasetError: too few classes, one of them twice, or values that do not fit.
-    """
-
-    name: str
-    kind: Literal["binary", "multi-class", "multi-label", "ordinal", "segmentation"]
-    classes: tuple[str, ...]
-    prefix: str = ""
-    values: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
-        where = f"target {self.name!r}"
-        if self.kind not in KINDS:
-            raise DatasetError(f"kind is one of {', '.join(KINDS)}, not {self.kind!r}", where=where)
-        values = tuple(self.values)
-        if self.kind == "segmentation" and not values:
-            values = tuple(range(len(self.classes)))
-        object.__setattr__(self, "values", values)
-        if any(not isinstance(name, str) or not name.strip() for name in self.classes):
-            raise DatasetError(f"classes are names, not {self.classes!r}", where=where)
-        if len(set(self.classes)) != len(self.classes):
-            raise DatasetError(f"a class stands twice in {', '.join(self.classes)}", where=where)
-        if self.kind == "segmentation" and (
-            len(set(values)) != len(values) or len(values) != len(self.classes)
-        ):
-            raise DatasetError(f"each class has a value of its own, not {values}", where=where)
-        if any(not isinstance(value, int) or value < 0 for value in values):
-            raise DatasetError(f"the values of a mask are whole numbers from 0, not {values}", where=where)
-        if self.prefix and not (self.prefix.endswith("_") and self.prefix[:-1].isidentifier()):
-            raise DatasetError(f"a prefix is a word and '_' at its end, not {self.prefix!r}", where=where)
-        if self.kind != "segmentation" and values:
-            raise DatasetError("only the classes of a segmentation have values", where=where)
-        if not self.classes:
-            return
-        least = 1 if self.kind == "multi-label" else 2
-        if len(self.classes) < least or (self.kind == "binary" and len(self.classes) != 2):
-            wanted = "two classes (negative, positive)" if self.kind == "binary" else f"at least {least}"
-            raise DatasetError(f"{self.kind} takes {wanted}, got {len(self.classes)}", where=where)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The manifest's columns, after the prefix. `target` holds the class by name (NA: unknown); of a
-        multi-label target each `target_<class>` holds 0, 1 or NaN (unknown); of a segmentation `mask` holds the
-        path of the mask's file, POSIX and relative to the root (NA: unknown)."""
-        if self.kind == "multi-label":
-            return tuple(f"{self.prefix}target_{name}" for name in self.classes)
-        return (f"{self.prefix}{'mask' if self.kind == 'segmentation' else 'target'}",)
-
-    @property
-    def scores(self) -> tuple[str, ...]:
-        """The predictions' columns, after the prefix `score_<class>`, one a class (two that sum to 1 of a binary
-        target); none of a segmentation, whose predictions are masks."""
-        if self.kind == "segmentation":
-            return ()
-        return tuple(f"{self.prefix}score_{name}" for name in self.classes)
-
-    @property
-    def outputs(self) -> int:
-        """How many numbers a network puts out for it: one a class; of an ordinal target one a step between two."""
-        return len(self.classes) - (self.kind == "ordinal")
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +58,12 @@ class Manifest:
         further: further targets, told by the same network; each has a prefix of its own.
         unit: the covariate whose equal values belong together within a group: frames of an event, slices of a
             volume. They stay in one part and may be judged together. Empty: each case is alone.
+        one_case_groups: whether the publisher has one case a group (one image a patient), so that each case may be
+            a group of its own.
+        as_written: whether names are kept as an older version stored them.
+
+    Names (cases, groups, classes, parts, units and covariates that are text) are put into their normal form by
+    `clean_name`; a note says how many of a column were changed. Names of files are never changed.
 
     Raises:
         DatasetError: the table is not so. All faults at once, each with column, value and rows.
@@ -146,13 +78,21 @@ class Manifest:
     notes: tuple[str, ...] = ()
     further: tuple[Target, ...] = ()
     unit: str = ""
+    one_case_groups: bool = False
+    as_written: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root))
-        object.__setattr__(self, "covariates", tuple(self.covariates))
-        object.__setattr__(self, "notes", tuple(self.notes))
+        object.__setattr__(self, "covariates", tuple(map(clean_name, self.covariates)))
+        object.__setattr__(self, "unit", clean_name(self.unit))
         object.__setattr__(self, "further", tuple(self.further))
-        object.__setattr__(self, "frame", _valid_frame(self))
+        frame, notes = _valid_frame(self)
+        object.__setattr__(self, "frame", frame)
+        if self.one_case_groups and 1 < len(frame) == frame["group"].nunique():
+            notes.append(
+                f"each of the {len(frame):,} cases is its own group; a split by {self.group} is then a split by image"
+            )
+        object.__setattr__(self, "notes", tuple(dict.fromkeys((*self.notes, *notes))))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -200,6 +140,8 @@ class Manifest:
             "covariates": list(self.covariates),
             "notes": list(self.notes),
             "unit": self.unit,
+            "one_case_groups": self.one_case_groups,
+            "as_written": self.as_written,
         }
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
         said = json.dumps(about, ensure_ascii=False).encode()
@@ -224,6 +166,9 @@ class Manifest:
             about = json.loads((table.schema.metadata or {})[_METADATA])
             target, *further = (Target(**each) for each in about["targets"])
             said = {name: about[name] for name in ("dataset", "group", "covariates", "notes", "unit")}
+            # of an older version: its split and its predictions have the names as they were written
+            said["as_written"] = about.get("as_written", True)
+            said["one_case_groups"] = about.get("one_case_groups", False)
             frame = table.to_pandas()
         except FileNotFoundError as error:
             raise DatasetError("there is no such manifest", where=path) from error
@@ -234,8 +179,9 @@ class Manifest:
         return cls(frame=frame, root=Path(root), target=target, further=tuple(further), **said)
 
 
-def _valid_frame(manifest: Manifest) -> pd.DataFrame:
-    """The frame in canonical order and types, or a DatasetError that lists all that is wrong with it."""
+def _valid_frame(manifest: Manifest) -> tuple[pd.DataFrame, list[str]]:
+    """The frame in canonical order and types, and what was normalised in it; or a DatasetError that lists all that is
+    wrong with it."""
     import numpy as np
     import pandas as pd
 
@@ -243,15 +189,18 @@ def _valid_frame(manifest: Manifest) -> pd.DataFrame:
     where = f"manifest of {manifest.dataset}"
     if not isinstance(frame, pd.DataFrame):
         raise DatasetError(f"the frame is a pandas DataFrame, not {type(frame).__name__}", where=where)
-    faults = _column_faults(manifest)
+    written = frame.columns
+    frame = frame.rename(columns={name: clean_name(name) for name in written if isinstance(name, str)})
+    faults = _column_faults(manifest, frame, written)
     if faults:
         raise _as_error(faults, where)
 
     result = pd.DataFrame(index=pd.RangeIndex(len(frame)))
-    source = frame.reset_index(drop=True)
-    if "part" not in source.columns:
-        source["part"] = pd.Series(np.nan, index=source.index, dtype="object")
+    given = frame.reset_index(drop=True)
+    if "part" not in given.columns:
+        given["part"] = pd.Series(np.nan, index=given.index, dtype="object")
     single = [target for target in targets if target.kind != "multi-label"]
+    source, notes = _normal_names(manifest, given)
     for name in (*_FIXED, *(column for target in single for column in target.columns)):
         column = source[name]
         plain = column.dtype == _text() or pd.api.types.infer_dtype(column, skipna=True) in (
@@ -272,14 +221,14 @@ def _valid_frame(manifest: Manifest) -> pd.DataFrame:
             )
             faults.append(_fault(name, "is valid Unicode", column[broken == True]))  # noqa: E712
     if not faults:
-        grouped = result["group"].notna().any()  # a set that tells no group at all is read, and never split
+        grouped = given["group"].notna().any()  # a set that tells no group at all is read, and never split
         for name in ("case", "path", *(["group"] if grouped else [])):
-            blank = result[name][result[name].isna() | result[name].isin(["", " "])]
+            blank = given[name][result[name].isna() | result[name].isin(["", " "])]
             if len(blank):
                 faults.append(_fault(name, "is never empty", blank))
         case = result["case"]
-        if (again := case[case.duplicated(keep=False) & case.notna()]).size:
-            faults.append(_fault("case", "is unique", again.sort_values(kind="stable")))
+        if (again := case[case.duplicated(keep=False) & case.notna()].sort_values(kind="stable")).size:
+            faults.append(_fault("case", "is unique", given["case"][again.index]))
         masks = [target.columns[0] for target in targets if target.kind == "segmentation"]
         for name in masks:
             if (blank := result[name][result[name].isin(["", " "])]).size:
@@ -304,12 +253,28 @@ def _valid_frame(manifest: Manifest) -> pd.DataFrame:
         faults += _unit_faults(result, manifest.unit)
     if faults:
         raise _as_error(faults, where)
-    return result
+    return result, notes
 
 
-def _column_faults(manifest: Manifest) -> list[str]:
+def _normal_names(manifest: Manifest, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The columns with names in their normal form, and a sentence for each in which names were changed."""
+    labels = [
+        target.columns[0] for target in manifest.targets if target.kind not in ("multi-label", "segmentation")
+    ]
+    names = ["part", *labels]
+    if not manifest.as_written:
+        names += ["case", "group", *manifest.covariates]
+    columns, notes = {}, []
+    for name in names:
+        mixed = name == manifest.unit and frame[name].dtype == object
+        columns[name], said = normal_column(frame[name], numbers=name in ("case", "group") or mixed)
+        notes += [said] if said else []
+    return frame.assign(**columns), notes
+
+
+def _column_faults(manifest: Manifest, frame: pd.DataFrame, written: pd.Index) -> list[str]:
     """What is wrong with the targets that are declared, and with the names of the columns."""
-    frame, targets = manifest.frame, manifest.targets
+    targets = manifest.targets
     faults = [f"target {target.name!r} has no classes" for target in targets if not target.classes]
     if targets[0].prefix or not all(target.prefix for target in targets[1:]):
         faults.append("the first target has no prefix, each further one has one of its own")
@@ -319,7 +284,8 @@ def _column_faults(manifest: Manifest) -> list[str]:
         faults += [f"two targets have the {what} {each!r}" for each in again]
     declared = (*_FIXED, *(name for target in targets for name in target.columns), *manifest.covariates)
     twice = sorted({name for name in (*declared, *map(str, frame.columns)) if declared.count(name) > 1})
-    twice += [str(name) for name in frame.columns[frame.columns.duplicated()] if str(name) not in twice]
+    repeated = frame.columns.duplicated(keep=False)
+    twice += [str(name) for name in dict.fromkeys(written[repeated]) if str(name) not in twice]
     if twice:
         faults.append(f"column {', '.join(map(repr, twice))} stands twice")
     missing = [name for name in declared if name != "part" and name not in frame.columns]
@@ -362,7 +328,11 @@ def _text() -> Any:
 
 def _outside(column: pd.Series, allowed: Sequence[str]) -> list[str]:
     odd = column[column.notna() & ~column.isin(list(allowed))]
-    return [_fault(str(column.name), f"is one of {', '.join(allowed)} or NA", odd)] if len(odd) else []
+    if not len(odd):
+        return []
+    near = {value: nearest_name(value, allowed) for value in odd.unique()[:_SHOWN].tolist()}
+    meant = "".join(f"; {value!r} looks like {name!r}" for value, name in near.items() if name)
+    return [_fault(str(column.name), f"is one of {', '.join(allowed)} or NA", odd) + meant]
 
 
 def _fault(name: str, rule: str, odd: pd.Series) -> str:

@@ -39,7 +39,7 @@ def prepared(asked: Recipe, data: str | os.PathLike[str]) -> tuple[Manifest, Spl
         test=asked.split.test,
         seed=asked.split_seed,
         by=asked.split.by,
-        allow_leak=asked.split.allow_leak,
+        allow=asked.split.allowed,
         seen=asked.split.seen,
     )
     return manifest, parts

@@ -102,7 +102,7 @@ class Run:
             self.manifest,
             by=asked.by,
             seed=self.recipe.split_seed,
-            allow_leak=asked.allow_leak,
+            allow=asked.allowed,
         )
 
     @property

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from graftwork.common.allowances import known_allowances
 from graftwork.common.errors import DatasetError, LeakError, TableError, UsageError
 from graftwork.common.files import writing
+from graftwork.common.group_keys import Doubt, group_doubts, refuse_doubts
 from graftwork.common.manifest import PARTS, Manifest
 from graftwork.common.stratification import (
     SEEN,
@@ -59,7 +63,8 @@ class Split:
             set aside to be tested on. They count among the groups of the train part.
         by: "group" or "publisher".
         seed: what was drawn was drawn with it.
-        allow_leak: whether groups in two parts are borne, for a study of leakage.
+        allow_leak: whether groups in two parts are allowed, for a study of leakage.
+        allow: what else was allowed, of `graftwork.common.allowances.ALLOWANCES`; "leak" is `allow_leak`.
 
     Raises:
         TableError: the parts do not fit the manifest.
@@ -72,10 +77,13 @@ class Split:
     by: str
     seed: int
     allow_leak: bool
+    allow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         import pandas as pd
 
+        object.__setattr__(self, "allow", known_allowances(self.allow))
+        object.__setattr__(self, "allow_leak", self.allow_leak or "leak" in self.allow)
         if len(self.parts) != len(self.manifest):
             raise TableError(
                 f"{len(self.parts)} parts for {len(self.manifest)} cases", where=self.manifest.dataset
@@ -140,6 +148,11 @@ class Split:
         )
         return SharedGroups("train", SEEN, int((train & seen).sum()), int((train | seen).sum()))
 
+    @cached_property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Why the groups of the manifest may not be what keeps images of the same apart."""
+        return tuple(group_doubts(self.manifest))
+
     @property
     def absent(self) -> list[str]:
         """A sentence for each part (of those that have cases) in which classes have no known case."""
@@ -164,12 +177,14 @@ class Split:
         by: str = "group",
         seed: int = 0,
         allow_leak: bool = False,
+        allow: Iterable[str] = (),
     ) -> Split:
         """Read what `save` wrote, whatever the order of its lines; groups are compared and counted again.
 
         Raises:
             TableError: not such a table, or not of this manifest.
             LeakError: a group stands in two parts and `allow_leak` is not set.
+            UsageError: `allow` holds an unknown name.
         """
         import pandas as pd
 
@@ -202,7 +217,9 @@ class Split:
                 f"such as {cases.iloc[differ[0]]!r}",
                 where=path,
             )
-        return cls(manifest, table["part"].reset_index(drop=True), by, seed, allow_leak)
+        return cls(
+            manifest, table["part"].reset_index(drop=True), by, seed, allow_leak, known_allowances(allow)
+        )
 
     def _times(self) -> NDArray[np.int64]:
         """In how many parts each group stands."""
@@ -224,8 +241,13 @@ def split(
     by: Literal["group", "publisher"] = "group",
     allow_leak: bool = False,
     seen: float = 0.0,
+    allow: Iterable[str] = (),
 ) -> Split:
-    """Part a manifest by group. What the classes of a part lack is logged, and `Split.absent` says it again.
+    """Split a manifest by group. What the classes of a part lack is logged, and `Split.absent` says it again.
+
+    Groups, units and classes whose names differ only in case, leading zeros, `.0` or punctuation are refused, as are
+    groups that are named like files or addresses; a group key that is another in each case is logged
+    (`Split.doubts`).
 
     Args:
         manifest: the whole set.
@@ -234,16 +256,19 @@ def split(
         by: "group": all is drawn. "publisher": the test part is the publisher's and `test` is not used;
             `validation` = 0 keeps the publisher's validation part; above 0 the publisher's train and
             validation parts are pooled and `validation` is the share of that pool that is drawn from it.
-        allow_leak: bear groups in two parts, for a study of leakage.
+        allow_leak: allow groups in two parts, for a study of leakage; the same as "leak" in `allow`.
         seen: share of the training cases that is set aside, as whole units of `manifest.unit`, to be tested on
             beside the test part: in groups that were learned from. Each group and class keeps cases that train.
+        allow: names of `graftwork.common.allowances.ALLOWANCES`: "look-alike-groups", "group-key", ...
 
     Raises:
-        UsageError: impossible shares.
+        UsageError: impossible shares; an unknown name in `allow`.
         DatasetError: no groups or too few, too few classes in a part (of two classes, both stand in each), no
             part given by the publisher.
-        LeakError: the publisher's parts share groups.
+        LeakError: the publisher's parts share groups; groups or units look alike or are no names of groups.
     """
+    allow = known_allowances(allow)
+    allow_leak = allow_leak or "leak" in allow
     if by not in ("group", "publisher"):
         raise UsageError(f"a split is by group or by publisher, not {by!r}", where="split.by")
     shares = {"validation": validation, "test": test if by == "group" else 0.0}
@@ -258,6 +283,7 @@ def split(
         raise DatasetError("there is no case to split", where=manifest.dataset)
 
     _require_groups(manifest)
+    refuse_doubts(manifest, allow)
 
     if by == "group":
         parts = draw_parts(manifest, shares, seed)
@@ -273,8 +299,8 @@ def split(
         training = np.flatnonzero(parts == "train")
         parts[training[draw_seen(manifest.subset(training), seen, seed)]] = SEEN
     require_classes(manifest, parts)
-    made = Split(manifest, _series(parts, manifest), by, seed, allow_leak)
-    for sentence in made.absent:
+    made = Split(manifest, _series(parts, manifest), by, seed, allow_leak, allow)
+    for sentence in [*(doubt.sentence for doubt in made.doubts), *made.absent]:
         log.warning("%s: %s", manifest.dataset, sentence)
     return made
 

@@ -7,12 +7,14 @@ Heavy libraries are imported by the verb that needs them.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graftwork.common.allowances import ALLOWANCES, known_allowances
 from graftwork.common.catalogue import (
     BackboneEntry,
     Entry,
@@ -149,6 +151,7 @@ def run(
     overrides: Sequence[str] = (),
     *,
     allow_leak: bool = False,
+    allow: Sequence[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> RunResult:
     """Carry a recipe out, from the files of its dataset to a report.
@@ -162,17 +165,26 @@ def run(
         out: the folder of runs.
         overrides: `key=value`, as in `training.epochs=3`; `show recipe-keys` lists the keys.
         allow_leak: let groups stand in two parts, for studies of leakage; stamped on every report.
+        allow: what else is allowed where the split is refused ("look-alike-groups", ...); stamped too, and kept in the
+            recipe of the run as split.allow. "leak" is `allow_leak`.
         progress: called with (what is being done, units done, units in all).
 
     Raises:
         RecipeError: all faults of the recipe and the overrides at once.
-        UsageError: the recipe sets what its data have no use for.
+        UsageError: the recipe sets what its data have no use for; an unknown name in `allow`.
         DatasetError, LeakError, WeightsError, RunError: before or during the work; says what to do.
         Interrupted: by a signal; the same call goes on.
     """
+
     from graftwork.common.runs import begin_run
 
-    name, asked = find_recipe(recipe, (*overrides, "split.allow_leak=true") if allow_leak else overrides)
+    permitted = set(known_allowances(allow))
+    if allow_leak or "leak" in permitted:
+        overrides = (*overrides, "split.allow_leak=true")
+    name, asked = find_recipe(recipe, overrides)
+    more = [each for each in ALLOWANCES if each in {*permitted, *asked.split.allow} - {"leak"}]
+    if more and more != list(asked.split.allow):
+        name, asked = find_recipe(recipe, (*overrides, f"split.allow={json.dumps(more)}"))
     manifest, parts = prepared(asked, data)
     with _main_process_first():
         begun = begin_run(out, name, asked, manifest, parts, progress=progress)

@@ -54,7 +54,13 @@ class Folder:
             file.write_bytes(image)
         elif image is not None:
             image.save(file)
-        row = {"case": path, "path": path, "group": group or path, "part": None, "target": "no"}
+        row = {
+            "case": path,
+            "path": path,
+            "group": group or f"g{len(self.rows)}",
+            "part": None,
+            "target": "no",
+        }
         self.rows.append(row | more)
 
     def manifest(self, **fields: Any) -> Manifest:
@@ -63,7 +69,7 @@ class Folder:
         extra = tuple(
             name for name in frame.columns if name not in ("case", "path", "group", "part", "target")
         )
-        return Manifest(frame, self.root, "d/x", "patient", target, covariates=extra, **fields)
+        return Manifest(frame, self.root, "d/x", "patient", target, extra, one_case_groups=True, **fields)
 
     def check(self, **wishes: Any) -> Findings:
         return check(self.manifest(), **{"workers": 0, **wishes})

@@ -56,7 +56,9 @@ class Volumes:
         self.rows.append({**row, "mask": f"labels/{n:02d}.nii.gz"})
 
     def check(self, **wishes: Any) -> Findings:
-        manifest = Manifest(pd.DataFrame(self.rows), self.root, "d/x", "patient", TARGET)
+        manifest = Manifest(
+            pd.DataFrame(self.rows), self.root, "d/x", "patient", TARGET, one_case_groups=True
+        )
         return check(manifest, **{"workers": 0, **wishes})
 
 
@@ -269,7 +271,7 @@ def test_unknown_groups_are_one_line_and_nothing_else_is_said_of_them(tmp_path: 
             {"case": str(n), "path": f"{n}.png", "group": None, "part": part, "target": "ab"[n // 12]}
         )
     target = Target("t", "binary", ("a", "b"))
-    manifest = Manifest(pd.DataFrame(rows), tmp_path, "d/x", "location", target)
+    manifest = Manifest(pd.DataFrame(rows), tmp_path, "d/x", "location", target, one_case_groups=True)
     found = check(manifest, workers=0)
     (none,) = of(found, "no-group")
     assert (none.severity, none.count) == ("error", 24)
@@ -318,7 +320,9 @@ def test_steps_of_an_ordinal_target_that_are_rare_are_one_line(tmp_path: Path) -
         rows.append({**row, "count_target": str(1 + n % 2)})
     steps = Target("count", "ordinal", ("1", "2", "3", "4"), prefix="count_")
     target = Target("t", "binary", ("a", "b"))
-    manifest = Manifest(pd.DataFrame(rows), tmp_path, "d/x", "site", target, further=(steps,))
+    manifest = Manifest(
+        pd.DataFrame(rows), tmp_path, "d/x", "site", target, further=(steps,), one_case_groups=True
+    )
     (found,) = check(manifest, workers=0).findings
     assert (found.kind, found.severity, found.where) == ("small-class", "warning", "steps of count")
     assert found.what.startswith("2 of 4 steps stand in fewer than 3 groups (site)")

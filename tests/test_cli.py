@@ -364,7 +364,7 @@ def test_run_prints_numbers_and_last_the_path_of_the_report(
     said = call("run", "a/b", "--data", "d", "seed=1", "--allow-leak", "title=x y", "--out", "o")
     assert seen[0] == (
         ("a/b", Path("d"), Path("o"), ["seed=1", "title=x y"]),
-        {"allow_leak": True, "progress": None},
+        {"allow_leak": True, "allow": (), "progress": None},
     )
     assert said.code == 0
     assert said.err == "epoch 1 of 1\n"

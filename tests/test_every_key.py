@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,8 @@ COMPANY: dict[str, tuple[str, ...]] = {
 # keys with a test of their own, below or (of networks that outline) in test_segmenting.py
 APART = {
     "decoder.width", "volume.patch", "volume.patches", "volume.overlap",
-    "title", "dataset", "offline", "backbone.weights", "backbone.file", "split.allow_leak", "training.workers",
+    "title", "dataset", "offline", "backbone.weights", "backbone.file", "split.allow_leak", "split.allow",
+    "training.workers",
     "training.save_steps", "training.tolerance", "evaluation.protocol",
 }  # fmt: skip
 
@@ -229,6 +231,19 @@ def test_allow_leak_lets_a_leak_pass_and_stamps_it(recipe: Path, data: Path, tmp
         run(recipe, data, tmp_path, words)
     done = run(recipe, data, tmp_path, words, allow_leak=True)
     assert open_run(done.folder).split.leaks > 0
+
+
+def test_allow_lets_groups_pass_that_look_alike_and_the_run_keeps_it(recipe: Path, tmp_path: Path) -> None:
+    folder = synthetic_data(tmp_path / "set", cases=40)
+    first = next((folder / "train" / "NORMAL").glob("IM-0*.jpeg"))
+    shutil.copy(first, first.with_name(first.name.replace("IM-0", "IM-")))
+    with pytest.raises(GraftworkError, match="allow look-alike-groups"):
+        run(recipe, folder, tmp_path, ["training.epochs=1"])
+    done = run(recipe, folder, tmp_path, ["training.epochs=1"], allow=("look-alike-groups",))
+    again = open_run(done.folder)
+    assert again.recipe.split.allow == ("look-alike-groups",) and again.split.allow == ("look-alike-groups",)
+    page = done.report.read_text()
+    assert "GROUPS IN DOUBT" in page and "allowed by --allow look-alike-groups" in page
 
 
 def test_workers_read_beside_the_training_process(

@@ -555,7 +555,7 @@ def test_equal_recipes_have_equal_digests_and_every_key_counts() -> None:
         "backbone.weights": '["hub"]', "backbone.file": "f", "backbone.mean": "[0.1, 0.1, 0.1]",
         "backbone.std": "[0.1, 0.1, 0.1]", "backbone.padding": "same", "image.fit": "pad",
         "image.interpolation": "area", "split.by": "publisher", "split.seed": 0, "split.allow_leak": "true",
-        "strategy.name": "scratch", "strategy.norm": "adapt", "training.batch_size": 64,
+        "split.allow": '["look-alike-groups"]', "strategy.name": "scratch", "strategy.norm": "adapt", "training.batch_size": 64,
         "training.accumulate": 2, "training.schedule": "constant", "training.class_weights": "balanced",
         "training.precision": "bfloat16", "evaluation.protocol": "p", "evaluation.threshold": "sensitivity",
         "strategy.stages": '["stem"]', "strategy.phases": '[{stages = ["head"]}]', "training.restart": "true",

@@ -67,7 +67,7 @@ def check(
     looked, remembered = _see(files, cache, _workers(workers, len(files)), progress)
     seen = {row: looked[row] for row in range(len(manifest))}
     given = frame["part"].to_numpy(dtype=object)
-    found = [*extra, *tables.no_group(manifest)]
+    found = [*extra, *tables.no_group(manifest), *tables.doubtful_names(manifest)]
     found += _files(frame["path"].tolist(), seen, slices="slice" in manifest.covariates)
     found += tables.values(manifest, seen)
     found += tables.shared_groups(manifest, given, "the publisher's parts")
@@ -95,7 +95,14 @@ def check(
         kind: number for number, kind in enumerate(KINDS)
     }  # a stranger's module may have kinds of its own
     found.sort(key=lambda finding: (finding.severity != "error", order.get(finding.kind, len(order))))
-    return Findings(manifest.dataset, len(manifest), int(frame["group"].nunique()), tuple(found), remembered)
+    return Findings(
+        manifest.dataset,
+        len(manifest),
+        int(frame["group"].nunique()),
+        tuple(found),
+        remembered,
+        manifest.notes,
+    )
 
 
 def _workers(asked: int | None, files: int) -> int:

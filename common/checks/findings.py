@@ -15,6 +15,12 @@ KINDS = (
     "mask-values",
     "no-foreground",
     "no-group",
+    "group-key",
+    "look-alike-groups",
+    "look-alike-units",
+    "look-alike-classes",
+    "look-alike-cases",
+    "look-alike-values",
     "group-across-parts",
     "duplicate",
     "contradiction",
@@ -60,6 +66,7 @@ class Findings:
         cases, groups: how many were looked at.
         findings: what was found.
         remembered: files whose content had been looked at in an earlier check.
+        notes: what the reader of the dataset assumed, normalised or left out, a sentence each; no findings.
     """
 
     dataset: str
@@ -67,6 +74,7 @@ class Findings:
     groups: int
     findings: tuple[Finding, ...] = field(default=())
     remembered: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -95,6 +103,7 @@ class Findings:
             "groups": self.groups,
             "ok": self.ok,
             "remembered": self.remembered,
+            "notes": list(self.notes),
             "findings": [
                 {**asdict(finding), "examples": list(finding.examples)} for finding in self.findings
             ],

@@ -10,12 +10,13 @@ import numpy as np
 
 from graftwork.common.checks.findings import SHOWN, Finding, some
 from graftwork.common.checks.inspection import Look
+from graftwork.common.group_keys import name_doubts
 from graftwork.common.manifest import PARTS, Manifest, Target
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["members", "no_group", "shared_groups", "small_classes", "values"]
+__all__ = ["doubtful_names", "members", "no_group", "shared_groups", "small_classes", "values"]
 
 _LEAST_GROUPS = 3  # one for each of train, validation and test
 _LEAST_CASES = 10  # of a class in a part, below which a part says little about it
@@ -65,6 +66,14 @@ def values(manifest: Manifest, seen: Mapping[int, Look | None]) -> Iterator[Find
             "see whether these are thumbnails",
             len(small),
             tuple(small[:SHOWN]),
+        )
+
+
+def doubtful_names(manifest: Manifest) -> Iterator[Finding]:
+    """Names that look alike, and group keys that cannot be believed."""
+    for doubt in name_doubts(manifest):
+        yield Finding(
+            doubt.kind, doubt.severity, doubt.where, doubt.what, doubt.remedy, doubt.count, doubt.examples
         )
 
 

@@ -90,7 +90,10 @@ class Recipe(Section):
 
     def digest(self) -> str:
         """SHA-256 of the resolved recipe, 64 hex digits: equal recipes, equal digest, on every machine."""
-        return hash_of(self.model_dump(mode="json"))
+        whole = self.model_dump(mode="json")
+        if not whole["split"]["allow"]:
+            del whole["split"]["allow"]  # a key that older recipes have not: their digests stay
+        return hash_of(whole)
 
     @model_validator(mode="after")
     def _agree(self) -> Recipe:

@@ -12,9 +12,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
+from graftwork.common.allowances import ALLOWANCES
+
 __all__ = [
     "SEEDS",
     "SEED_EXPECTED",
+    "Allowance",
     "AugmentationSection",
     "BackboneSection",
     "DecoderSection",
@@ -78,6 +81,8 @@ Source = Literal["file", "package", "hub"]
 Sources = Annotated[
     tuple[Source, ...], BeforeValidator(as_tuple), AfterValidator(_distinct), Field(min_length=1)
 ]
+Allowance = Literal["leak", "look-alike-groups", "look-alike-units", "look-alike-classes", "group-key"]
+Allowances = Annotated[tuple[Allowance, ...], BeforeValidator(as_tuple), AfterValidator(_distinct)]
 Means = Annotated[tuple[Mean, ...], BeforeValidator(as_tuple), AfterValidator(_three_or_none)]
 Deviations = Annotated[tuple[Deviation, ...], BeforeValidator(as_tuple), AfterValidator(_three_or_none)]
 Sides = Annotated[tuple[int, ...], BeforeValidator(as_tuple), AfterValidator(_three_sides)]
@@ -224,6 +229,20 @@ class SplitSection(Section):
     allow_leak: bool = key(
         "Let groups stand in two parts, for studies of leakage; stamped on every report.", False
     )
+    allow: Allowances = key(
+        "What is allowed by name where a split is else refused: "
+        + "; ".join(f"`{name}`: {text}" for name, text in ALLOWANCES.items())
+        + ". Stamped on every report.",
+        (),
+        expected=f"a list of {', '.join(map(repr, ALLOWANCES))}, each at most once",
+    )
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """All that is allowed by name; "leak" by either key."""
+        return tuple(
+            name for name in ALLOWANCES if name in self.allow or (name == "leak" and self.allow_leak)
+        )
 
 
 class TrainingSection(Section):

@@ -34,7 +34,7 @@ def leak_sentence(facts: Facts) -> str:
 
 
 def stamps_of(facts: Facts) -> list[Stamp]:
-    """The warnings that a run must carry: leakage and weights that saw the data (red), made-up data, weak labels."""
+    """The warnings that a run carries: leakage, doubtful groups, weights that saw the data, what is synthetic."""
     found: list[Stamp] = []
     if facts.leaks:
         found.append(Stamp(f"LEAKAGE: {leak_sentence(facts)}."))
@@ -45,6 +45,9 @@ def stamps_of(facts: Facts) -> list[Stamp]:
                 f"0 of {count(facts.groups, facts.group)} stand in more than one part."
             )
         )
+    for doubt in facts.split.doubts:
+        allowed = "" if not doubt.allowance else f" (allowed by --allow {doubt.allowance})"
+        found.append(Stamp(f"GROUPS IN DOUBT: {sentence(facts.scrub(doubt.sentence + allowed))}"))
     if facts.synthetic:
         found.append(
             Stamp(

@@ -43,6 +43,7 @@ DATASET = Dataset(
         "image dataset for the development and evaluation of segmentation algorithms. arXiv:1902.09063, 2019"
     ),
     known_as=("Medical Segmentation Decathlon", "MSD Task04", "Task04_Hippocampus"),
+    one_case_groups=True,
 )
 
 _FOLDERS = ("imagesTr", "labelsTr")
@@ -145,6 +146,7 @@ def read(root: str | os.PathLike[str]) -> Manifest:
         group=DATASET.group,
         target=DATASET.target,
         notes=tuple(_notes(Path(root), files)),
+        one_case_groups=DATASET.one_case_groups,
     )
 
 

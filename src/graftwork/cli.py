@@ -15,6 +15,7 @@ import typer
 
 from graftwork import __version__
 from graftwork.common import verbs
+from graftwork.common.allowances import ALLOWANCES
 from graftwork.common.errors import UsageError
 from graftwork.completion import backbones, formats, names, overrides_of_a_recipe, recipes_or_files, words
 from graftwork.terminal import (
@@ -278,6 +279,8 @@ def check(
             say_table(columns, [[row[column] for column in columns] for row in found.rows()], whole=2)
         count = len(found.findings)
         verdict = f"{count} finding{'s' * (count != 1)}" if count else "nothing found amiss"
+        for note in found.notes:
+            say(f"note: {note}")
         say(f"{found.dataset}: {found.cases:,} cases, {found.groups:,} groups; {verdict}")
     return FOUND if found.findings else 0
 
@@ -316,10 +319,21 @@ def run(
             "--allow-leak", help="For studies of leakage: groups may stand in two parts. Stamped on reports."
         ),
     ] = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow",
+            metavar="NAME",
+            help=f"Allow what the split is else refused for: {', '.join(ALLOWANCES)}. Repeatable; stamped on reports.",
+            autocompletion=lambda: list(ALLOWANCES),
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     with bars() as move:
-        done = verbs.run(recipe, data, out, overrides or (), allow_leak=allow_leak, progress=move)
+        done = verbs.run(
+            recipe, data, out, overrides or (), allow_leak=allow_leak, allow=allow or (), progress=move
+        )
     _say_run(done, as_json)
 
 
