@@ -344,3 +344,42 @@ def test_a_finding_is_made_without_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# What is passed over is said
+
+
+def test_odd_headers_are_read_and_found(volumes: Volumes) -> None:
+    image, mask = texture(3, 12, 14, 16).astype(np.float32), box(12, 14, 16)
+    write(volumes.root / "images/03.nii.gz", image, UPRIGHT, pixdim=[1, 0, 0, 0, 1, 1, 1, 1])
+    write(volumes.root / "images/04.nii.gz", texture(4, 12, 14, 16).astype(np.float32)[..., None], UPRIGHT)
+    write(volumes.root / "labels/05.nii.gz", mask, UPRIGHT, pixdim=[1, 1.5, -1, 3, 1, 1, 1, 1])
+    found = volumes.check().findings
+    assert [(each.kind, each.severity, each.where, each.examples) for each in found] == [
+        ("geometry", "warning", "1 file", ("images/03.nii.gz",)),
+        ("geometry", "warning", "1 file", ("images/04.nii.gz",)),
+        ("geometry", "warning", "1 file", ("labels/05.nii.gz",)),
+    ]
+    assert found[0].what == "its voxel size (pixdim) is 0 x 0 x 0; that of its affine is used, 1.5 x 2 x 3 mm"
+    assert "it has 4 axes (12 x 14 x 16 x 1), all beyond the third of length 1" in found[1].what
+    assert "(pixdim) is 1.5 x -1 x 3; that of its affine is used, 1.5 x 2 x 3 mm" in found[2].what
+
+
+def test_masks_of_another_scale_count_as_their_class(tmp_path: Path) -> None:
+    rows = slices(tmp_path)
+    found = check(of_slices(tmp_path, rows, values=(0, 1)), workers=1).findings
+    assert [(each.kind, each.severity) for each in found] == [("mask-values", "warning")]
+    assert not of(check(of_slices(tmp_path, rows, values=(0, 1)), workers=0), "no-foreground")
+
+
+def test_ids_above_24_bits_are_told_apart(tmp_path: Path) -> None:
+    ids = np.array([0, 312782560, 312782564])[box(12, 14, 16) % 3]
+    write(tmp_path / "ids.nii", ids.astype(np.int32), UPRIGHT)
+    assert look(str(tmp_path / "ids.nii"), mask=True).values == {"0": 2613, "312782560": 75}
+    ids[0, 0, 0] = 312782564
+    write(tmp_path / "ids.nii", ids.astype(np.int32), UPRIGHT)
+    assert look(str(tmp_path / "ids.nii"), mask=True).values == {
+        "0": 2612,
+        "312782560": 75,
+        "312782564": 1,
+    }

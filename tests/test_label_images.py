@@ -158,6 +158,15 @@ def test_grey_of_two_or_four_bits_is_two_things(tmp_path: Path) -> None:
     refused(tmp_path / "c.png", "its grey has 4 bits")
 
 
+def test_a_damaged_mask_is_refused_as_any_image_is(tmp_path: Path) -> None:
+    Image.fromarray(np.kron(LABELS, np.ones((9, 9), np.uint8))).save(tmp_path / "m.png")
+    content = bytearray((tmp_path / "m.png").read_bytes())
+    content[content.index(b"IDAT") + 12] ^= 0xFF
+    (tmp_path / "m.png").write_bytes(content)
+    with pytest.raises(ImageError, match="fails its checksum"):
+        read_values(tmp_path / "m.png")
+
+
 # what values mean ------------------------------------------------------------------------------------------
 
 

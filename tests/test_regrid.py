@@ -91,3 +91,18 @@ def test_the_command_says_how_many_voxels_each_value_has(
     found = json.loads(capsys.readouterr().out)
     assert found["counts"] == {"0": [671, 336], "1": [48, 24], "3": [1, 0]}
     assert found["file"] == str(tmp_path / "o.nii.gz")
+
+
+def test_an_image_with_an_odd_voxel_size_gets_a_mask_with_a_sound_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write(tmp_path / "i.nii", CLASSES, UPRIGHT, pixdim=[1, 0, -1, 3, 1, 1, 1, 1])
+    mask = write(tmp_path / "m.nii", CLASSES[..., None], UPRIGHT)
+    done = verbs.regrid(mask, image, tmp_path / "o.nii")
+    assert nibabel.load(tmp_path / "o.nii").header.get_zooms() == (1.5, 2, 3)
+    assert [each.partition(": ")[0] for each in done.remarks] == [str(mask), str(image)]
+    with pytest.raises(SystemExit):
+        main(["regrid", str(mask), "--like", str(image), "--out", str(tmp_path / "o2.nii")])
+    said = capsys.readouterr().err
+    assert "its voxel size (pixdim) is 0 x -1 x 3; that of its affine is used, 1.5 x 2 x 3 mm" in said
+    assert "it has 4 axes (8 x 9 x 10 x 1)" in said

@@ -5,10 +5,9 @@ Nothing is scaled, composited or converted: what a mask means must not depend on
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +52,7 @@ def read_label_image(path: str | os.PathLike[str]) -> LabelImage:
     Grey: the values as they are, of any depth; 1 bit gives 0 and 255. RGB with three equal channels counts as grey.
     Palette: the index of each pixel, whatever its colour; refused where index and colour contradict each other (grey
     entries at other indices than their level, but for black at 0 and white at 1; black at another index than 0).
-    Transparency: dropped where all is opaque, or where exactly the pixels of value 0 are transparent; else refused.
+    Transparency: dropped where all is opaque, or where exactly the pixels of value 0 are clear; else refused.
 
     Raises:
         ImageError: it cannot be read, is in colour, lossy (JPEG), or has no single reading; says which and why.
@@ -78,20 +77,12 @@ def _read(file: BinaryIO, size: int, where: str) -> LabelImage:
         raise _refuse(
             "it is a DICOM file, expected PNG, TIFF, BMP or NIfTI", where, "convert the mask to one of these"
         )
-    image = raster._opened(file, kind, where)
-    raster._keep_to(image, where, images.PIXEL_BUDGET)
-    tags: Any = {}
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        raster._silence_libtiff()
-        file.seek(0)
-        file = io.BytesIO(file.read())  # see raster_picture
-        image = raster._page(raster._opened(file, kind, where), where, None)
-        raster._keep_to(image, where, images.PIXEL_BUDGET)
-        tags = cast(TiffImagePlugin.TiffImageFile, image).tag_v2
-        if image.mode != "F":
-            raster._check_tiff(image, where)
-    elif getattr(image, "n_frames", 1) > 1:
-        frames = getattr(image, "n_frames", 1)
+    image, file = raster.opened_raster(
+        file, kind, where, pixel_budget=images.PIXEL_BUDGET, frame=None, floating=True
+    )
+    tags: Any = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
         raise _refuse(f"it holds {frames} frames, expected one", where, "save the mask as one image")
     lossy = _LOSSY.get(tags.get(_COMPRESSION, 1))
     if lossy:
@@ -177,7 +168,7 @@ def _transparent(colours: NDArray[Any], alpha: NDArray[Any], high: int, where: s
     shown = (colours != 0).any(axis=-1)
     clear = int((alpha == 0).sum())
     soft = int(((alpha > 0) & (alpha < high)).sum())
-    if not (colours != colours[:1, :1]).any():
+    if not (colours != colours[:1, :1]).any() and (alpha != alpha[0, 0]).any():
         raise _refuse(
             f"every pixel has the same value and only transparency differs ({clear:,} of {alpha.size:,} pixels are "
             f"clear, {soft:,} partly clear): its labels are in the alpha channel, which is not read",

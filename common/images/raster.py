@@ -20,7 +20,7 @@ from graftwork.common.errors import ImageError
 from graftwork.common.images.jpeg import jpeg_damage
 from graftwork.common.images.tiff import check_tiff, stack_of
 
-__all__ = ["SIGNATURES", "raster_picture", "raster_size"]
+__all__ = ["SIGNATURES", "opened_raster", "raster_picture", "raster_size"]
 
 Pixels = NDArray[Any]
 
@@ -76,27 +76,13 @@ def raster_picture(
     file: BinaryIO, kind: str, where: str, *, cover: int, pixel_budget: int, frame: int | None
 ) -> tuple[Pixels, float, float, tuple[int, int]]:
     """Pixels `[H, W, 1 or 3]`, upright, their range, and the full height and width (see `images.read_image`)."""
-    image = _opened(file, kind, where)
-    _keep_to(image, where, pixel_budget)
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        _silence_libtiff()
-        # libtiff maps a file that it gets by its descriptor, and dies when somebody shortens it meanwhile
-        file.seek(0)
-        file = io.BytesIO(file.read())
-        image = _page(_opened(file, kind, where), where, frame)
-        _keep_to(image, where, pixel_budget)
-        _check_tiff(image, where)
-        check_tiff(cast(TiffImagePlugin.TiffImageFile, image).tag_v2, file.getvalue(), where)
-    elif frame:
-        raise ImageError(f"frame {frame} was asked for, it holds one", where=where, stage="header")
+    image, file = opened_raster(file, kind, where, pixel_budget=pixel_budget, frame=frame)
     full_size = None
     if kind == "JPEG":
         full_size = _upright_size(image)
         _check_jpeg(image, file, where)
         if cover > 0:
             _reduce(image, cover)
-    elif kind == "PNG":
-        _check_png(file, where)
     # read before loading: Pillow forgets the tiles then
     raw = _raw_mode(image)
     if ";16" in raw and image.mode in ("RGB", "RGBA"):
@@ -108,6 +94,33 @@ def raster_picture(
     else:
         pixels, low, high = _values(image, where)
     return pixels, low, high, full_size or (pixels.shape[0], pixels.shape[1])
+
+
+def opened_raster(
+    file: BinaryIO, kind: str, where: str, *, pixel_budget: int, frame: int | None, floating: bool = False
+) -> tuple[Image.Image, BinaryIO]:
+    """An image that is not decoded yet, held against budget and checksums (of a JPEG not yet), and the file it reads.
+
+    Args:
+        floating: whether a TIFF of floating point numbers is allowed.
+    """
+    image = _opened(file, kind, where)
+    _keep_to(image, where, pixel_budget)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _silence_libtiff()
+        # libtiff maps a file that it gets by its descriptor, and dies when somebody shortens it meanwhile
+        file.seek(0)
+        content = io.BytesIO(file.read())
+        image = _page(_opened(content, kind, where), where, frame)
+        _keep_to(image, where, pixel_budget)
+        _check_tiff(image, where, floating)
+        check_tiff(cast(TiffImagePlugin.TiffImageFile, image).tag_v2, content.getvalue(), where)
+        return image, content
+    if frame:
+        raise ImageError(f"frame {frame} was asked for, it holds one", where=where, stage="header")
+    if kind == "PNG":
+        _check_png(file, where)
+    return image, file
 
 
 def _opened(file: BinaryIO, kind: str, where: str) -> Image.Image:
@@ -195,14 +208,14 @@ def _silence_libtiff() -> None:
             handler(None)
 
 
-def _check_tiff(image: Image.Image, where: str) -> None:
+def _check_tiff(image: Image.Image, where: str, floating: bool) -> None:
     """Refuse what Pillow would read wrongly without a word, and tiles out of proportion to the picture."""
     tags = cast(TiffImagePlugin.TiffImageFile, image).tag_v2
     width, height = image.size
     tile = (tags.get(_TILE_WIDTH) or 1) * (tags.get(_TILE_LENGTH) or 1)
     if tile > max(4 * width * height, 2**22):
         raise ImageError("its tiles are larger than the picture", where=where, stage="budget", remedy=DAMAGED)
-    if image.mode == "F":
+    if image.mode == "F" and not floating:
         raise ImageError(
             "floating point pixels have no stated range",
             where=where,
