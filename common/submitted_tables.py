@@ -108,7 +108,7 @@ def _truth_of(folder: Words, convention: Protocol) -> pd.DataFrame:
         ]
         frame = manifest.frame[[*dict.fromkeys(kept), *columns]].rename(columns=columns)
         frame.attrs = {
-            "source": f"{os.fspath(folder)} ({name})",
+            "source": os.fspath(folder),
             "notes": (f"The truth is the dataset {name} in {folder}.",),
         }
         return frame

@@ -315,10 +315,11 @@ def _from_rows(
     lines: list[int] = []
     cells: list[list[str]] = []
     faults: list[str] = []
-    empty = 0
+    empty = stripped = 0
     try:
         for number, row in rows:
-            row = [cell.strip() for cell in row]
+            written, row = row, [cell.strip() for cell in row]
+            stripped += sum(len(a) != len(b) for a, b in zip(written, row, strict=True) if b) if header else 0
             if not any(row):
                 empty += bool(header)
                 continue
@@ -365,6 +366,8 @@ def _from_rows(
     )
     if empty and any(lines[i + 1] - lines[i] > 1 for i in range(len(lines) - 1)):
         notes = [*notes, f"{place.name}: {empty:,} empty lines were left out."]
+    if stripped:
+        notes = [*notes, f"{place.name}: white space at the ends of {stripped:,} cells was left out."]
     frame.attrs["source"] = str(place)
     return TextTable(place, frame, lines, tuple(notes), mark)
 

@@ -3,47 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graftwork.common.evaluation.arrays import Array
 from graftwork.common.evaluation.case_joining import join_cases
 from graftwork.common.evaluation.named_columns import NamedColumns
-from graftwork.common.evaluation.score_columns import SCORE_WORDS
-from graftwork.common.evaluation.tables import absent, shown, text_of
+from graftwork.common.evaluation.tables import absent, shown, some, text_of
 
-__all__ = ["with_truth", "without_failures"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["scored_failures", "with_truth", "without_failures"]
 
 _FAILURES = ("failure", "failure reason")
 
 
-def without_failures(
-    table: NamedColumns, case: str, faults: list[str], notes: list[str]
-) -> tuple[NamedColumns, tuple[str, ...]]:
-    """The table without the rows of files that could not be read (a column `failure`), and the cases of these.
-
-    A row with a failure and a score is a fault.
-    """
+def without_failures(table: NamedColumns, case: str, notes: list[str]) -> tuple[NamedColumns, pd.DataFrame]:
+    """The table without the rows of files that could not be read (a column `failure`), and those rows."""
     failed = np.zeros(len(table), dtype=np.bool_)
     for name in table.called(_FAILURES):
         failed |= ~absent(text_of(table.take(name, "failure")))
     if not failed.any():
-        return table, ()
-    names = text_of(table.frame[case])
-    held = np.zeros(len(table), dtype=np.bool_)
-    for name in (name for each in table.of_classes(SCORE_WORDS).values() for name in each):
-        held |= failed & ~absent(text_of(table.frame[name]))
-    if held.any():
-        faults.append(
-            f"{int(held.sum()):,} cases have a failure and a score ({shown(names[held])}), expected one of the two; "
-            "correct them"
-        )
+        return table, table.frame[:0]
     kept = table.frame[~failed].reset_index(drop=True)
     kept.attrs = dict(table.frame.attrs)
     found = NamedColumns(kept, table.source)
     found.used = table.used
     notes.append(f"{int(failed.sum()):,} cases were not processed (failure); they are left out.")
-    return found, tuple(str(each) for each in names[failed])
+    return found, table.frame[failed]
+
+
+def scored_failures(table: NamedColumns, gone: pd.DataFrame, case: str) -> list[str]:
+    """A fault where rows that were left out as failures have scores.
+
+    Args:
+        table: whose columns of scores are known. gone: the rows that were left out. case: their column of the case.
+    """
+    held = np.zeros(len(gone), dtype=np.bool_)
+    for name, what in table.used.items():
+        if what.startswith("score"):
+            held |= ~absent(text_of(gone[name]))
+    return list(
+        some(
+            "cases have a failure and a score, expected one of the two; correct them",
+            held,
+            text_of(gone[case]),
+        )
+    )
 
 
 def with_truth(

@@ -9,6 +9,7 @@ import numpy as np
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.named_columns import NamedColumns, nearest
+from graftwork.common.evaluation.score_columns import SCORE_WORDS
 from graftwork.common.evaluation.tables import absent, shown, text_of
 from graftwork.common.names import match_names
 
@@ -53,7 +54,7 @@ def of_one_model(table: NamedColumns, case: str, model: str, column: str, notes:
         if model:
             raise UsageError(
                 f"no column names the model {model!r}; there are {table.there()}",
-                where=f"{table.source}, --model",
+                where=f"{table.where}, --model",
                 remedy="name the column with --model-column",
             )
         return table
@@ -62,7 +63,7 @@ def of_one_model(table: NamedColumns, case: str, model: str, column: str, notes:
     if not model and len(there) > 1:
         raise UsageError(
             f"the column {name} holds {len(there)} models ({shown(there, 12)}), expected one",
-            where=table.source,
+            where=table.where,
             remedy=f"name one with --model, such as --model {there[0]!r}",
         )
     wanted = match_names([model], there, "model").get(model, "") if model else there[0]
@@ -70,7 +71,7 @@ def of_one_model(table: NamedColumns, case: str, model: str, column: str, notes:
         near = nearest(model, there)
         raise UsageError(
             f"no model {model!r} in the column {name}; there are {shown(there, 12)}",
-            where=f"{table.source}, --model",
+            where=f"{table.where}, --model",
             remedy=f"write --model {near!r}" if near else "name one of them",
         )
     rows = models == wanted
@@ -103,6 +104,8 @@ def one_row_a_case(
     text = text_of(table.frame[case])
     if absent(text).any() or len(set(text.tolist())) == len(text):
         return table
+    if match_names(list(classes), list(table.of_classes(SCORE_WORDS, ends=True)), "class"):
+        return table  # a column a class: cases that repeat are a fault
     for name in (each for each in table.called(_CLASSES) if each != case):
         held = text_of(table.frame[name])
         there = [str(each) for each in dict.fromkeys(held.tolist()) if each is not None]
@@ -112,7 +115,8 @@ def one_row_a_case(
                 [*classes, *(each for each in ignored if each not in classes)], there, "class"
             ).items()
         }
-        if len(known) == len(there) and not absent(held).any() and len(there) > 1:
+        values = [each for each in table.called((*_SCORES, *_TRUTHS)) if each not in (name, case)]
+        if values and len(known) == len(there) and not absent(held).any() and len(there) > 1:
             break
     else:
         return table
@@ -169,7 +173,7 @@ def one_row_a_case(
     if faults:
         raise TableError(
             "has a row for each case and class, and:" + "".join(f"\n  - {each}" for each in faults),
-            where=table.source,
+            where=table.where,
             remedy="give each case one row of each class, or one row a case with columns score_CLASS",
         )
     frame = pd.DataFrame(made)

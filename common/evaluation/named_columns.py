@@ -8,8 +8,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.tables import shown
-from graftwork.common.names import clean_name, match_names, name_key
+from graftwork.common.evaluation.tables import is_number, shown
+from graftwork.common.names import clean_name, clean_names, match_names, name_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ class NamedColumns:
     """A table and its columns by name.
 
     Attributes:
-        frame: the table, its columns in the normal form of names. source: the name of its file, for messages.
+        frame: the table, its columns in the normal form of names. where: its file. source: the name of that file.
         used: column to what it was used for, of those that were.
     """
 
@@ -39,7 +39,7 @@ class NamedColumns:
             )
         self.frame = frame.set_axis(names, axis=1)
         self.frame.attrs = dict(frame.attrs)
-        self.source = PurePath(source).name or source
+        self.where, self.source = source, PurePath(source).name or source
         self.used: dict[str, str] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -72,7 +72,7 @@ class NamedColumns:
             near = nearest(name, self.names)
             raise UsageError(
                 f"no column {name!r}; there are {self.there()}",
-                where=f"{self.source}, {option}",
+                where=f"{self.where}, {option}",
                 remedy=f"write {option} {near!r}" if near else f"name one of its columns with {option}",
             )
         return found
@@ -102,6 +102,18 @@ class NamedColumns:
             if bare and name not in found.get(name, ()):
                 found.setdefault(name, []).append(name)
         return found
+
+    def cleaned(self) -> list[str]:
+        """Sentences on the cells of used columns of names that were not in the normal form of names."""
+        notes = []
+        for name, what in self.used.items():
+            if what not in ("score", "failure", "decision") and not is_number(self.frame[name]):
+                changed = clean_names(self.frame[name].to_numpy(dtype=object))[1]
+                if changed:
+                    notes.append(
+                        f"{name} of {self.source}: white space or Unicode forms were cleaned in {changed:,} cells."
+                    )
+        return notes
 
     def unused(self) -> list[str]:
         """The columns that nothing was taken from."""

@@ -69,7 +69,9 @@ def read_parts(
             for name in ignored:
                 table.take(name, "ignored")
             if ignored:
-                notes.append(f"{shown(ignored)} of {table.source} were not read as the part, as was asked.")
+                notes.append(
+                    f"The column {shown(ignored)} of {table.source} was not read as the part, as was asked."
+                )
             continue
         named = (
             [table.asked(column, "--part-column", needed=len(tables) == 1)]
@@ -100,11 +102,9 @@ def _read(
     distinct = list(dict.fromkeys(value for value in values if value is not None))
     known = {value: part_name(value) for value in distinct if name_key(value) in _PARTS}
     unknown = [value for value in distinct if value not in known]
-    if unknown and clean_name(wanted) in distinct:
+    if unknown and clean_name(wanted) in unknown:
         known |= {value: value for value in unknown}
-        notes.append(
-            f"{name} of {source} is the part; {wanted!r} is evaluated, {shown(unknown, 6)} are taken as named."
-        )
+        notes.append(f"{name} of {source} is the part; {wanted!r} is evaluated, of {shown(unknown, 6)}.")
     elif unknown:
         odd = np.array([value in unknown for value in values])
         numbered = all(value.replace(".", "").isdigit() for value in unknown)

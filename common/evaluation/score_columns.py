@@ -13,7 +13,7 @@ from graftwork.common.evaluation.named_columns import NamedColumns, class_in, ne
 from graftwork.common.evaluation.tables import decimal_commas, numbers, shown, text_of
 from graftwork.common.names import clean_name, match_names, name_key
 
-__all__ = ["SCORE_WORDS", "ScoreReader", "classes_of_scores", "ranked"]
+__all__ = ["SCORE_WORDS", "ScoreReader", "aliases_of", "classes_of_scores", "ranked"]
 
 SCORE_WORDS = ("score", "prob", "probability", "pred", "prediction", "p")
 _SINGLE = ("score", "prob", "probability", "pred", "prediction", "p")
@@ -34,7 +34,7 @@ class ScoreReader:
     Attributes:
         table: the predictions. classes: whose scores are needed. alone: there is one score, so that a column `score`
             has it. bare: a column called as the class holds scores. target: `target` may hold them, as in challenges.
-        written: class to how the truth writes it. ignored: classes that are not evaluated.
+        aliases: class to how else it may be written. ignored: classes that are not evaluated.
         column: the one that was named. notes: what a reader must know is added here.
     """
 
@@ -43,10 +43,11 @@ class ScoreReader:
     alone: bool
     bare: bool
     target: bool = False
-    written: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ignored: Sequence[str] = ()
     column: str = ""
     notes: list[str] = field(default_factory=list)
+    commas: list[str] = field(default_factory=list)  # columns with decimal commas
 
     def read(self, faults: list[str], optional: Sequence[str] = ()) -> dict[str, Array]:
         """Class to its scores, [n]; a class without a column is a fault, unless it is optional."""
@@ -65,10 +66,10 @@ class ScoreReader:
         every = [*optional, *self.classes]
         there = self.table.of_classes(SCORE_WORDS, bare=self.bare, ends=True)
         found = match_names(every, list(there), "class")
-        for name, alias in self.written.items():
-            if name in every and name not in found:
-                written = match_names([alias], list(there), "class").get(alias)
-                found |= {} if written is None else {name: written}
+        for name, others in self.aliases.items():
+            for each in match_names(list(others), list(there), "class").values():
+                if name in every and name not in found and each not in found.values():
+                    found[name] = each
         scores: dict[str, Array] = {}
         for name in every:
             columns = there[found[name]] if name in found else []
@@ -94,8 +95,33 @@ class ScoreReader:
                     + (f"; nearest is {near!r}" if near else "")
                     + ("; name it with --score COLUMN" if self.alone else "")
                 )
+        if self.commas:
+            self.notes.append(
+                f"Numbers with a decimal comma were read ({self.table.source}): {shown(self.commas, 6)}."
+            )
+        self._rivals(scores, faults)
         self._others(set(every), faults)
         return scores
+
+    def _rivals(self, scores: Mapping[str, Array], faults: list[str]) -> None:
+        """Further columns whose names only look like that of a class: the same scores, or a fault."""
+        there = self.table.of_classes(SCORE_WORDS, bare=self.bare, ends=True)
+        for name, values in scores.items():
+            key = name_key(name, signs=True)
+            for column in (
+                each for rest in there if name_key(rest, signs=True) == key for each in there[rest]
+            ):
+                if self._decisive(column):
+                    self._decided(column)
+                    continue
+                other = numbers(self.table.frame[column])[0]
+                apart = int((~((values == other) | (other != other))).sum())
+                self.table.take(column, "score, the same")
+                if apart:
+                    faults.append(
+                        f"the column {column} looks like the scores of {name} as well and differs in {apart:,} of "
+                        f"{len(other):,} cases; remove or rename one"
+                    )
 
     def _values(self, name: str, faults: list[str]) -> Array:
         """The numbers of a column; as it is where some are none, for `evaluate` to say."""
@@ -104,7 +130,7 @@ class ScoreReader:
         if mixed:
             faults.append(f"{mixed}; write all numbers in one way")
         if commas:
-            self.notes.append(f"{name} of {self.table.source}: numbers with a decimal comma were read.")
+            self.commas.append(name)
         values, odd = numbers(column)
         return text_of(column) if odd.any() else values
 
@@ -114,11 +140,13 @@ class ScoreReader:
         for each in columns:
             if scored and each not in scored:
                 self._decided(each)
-        rest = scored or [each for each in columns if not numbers(self.table.frame[each])[1].all()]
-        if len(rest) < len(columns) and not scored:
-            for each in columns:
-                if each not in rest:
-                    self._decided(each)
+        sure = [each for each in columns if each not in self.table.called(_SINGLE)]
+        rest = scored or [
+            each for each in columns if each in sure or not numbers(self.table.frame[each])[1].all()
+        ]
+        for each in columns:
+            if not scored and each not in rest:
+                self._decided(each)
         if not rest:
             return ""
         first = numbers(self.table.frame[rest[0]])[0]
@@ -146,7 +174,10 @@ class ScoreReader:
 
     def _others(self, classes: set[str], faults: list[str]) -> None:
         """Columns that look like the scores or the truth of a class that there is not."""
-        aliases = {name_key(each, signs=True) for each in (*classes, *self.written.values())}
+        aliases = {
+            name_key(each, signs=True)
+            for each in (*classes, *(each for others in self.aliases.values() for each in others))
+        }
         ignored = {name_key(each, signs=True) for each in self.ignored}
         left = []
         for name in self.table.unused():
@@ -183,6 +214,19 @@ class ScoreReader:
             and bool(((known >= 0) & (known <= 1)).all())
             and not self._decisive(name)
         )
+
+
+def aliases_of(written: Mapping[str, str], codes: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """How else each class may be written in the names of columns.
+
+    Args:
+        written: class to how the truth has it. codes: (code, class) of the dataset's own table.
+    """
+    found = {name: [each] for name, each in written.items()}
+    for code, name in codes:
+        if name and not code.replace(".", "").isdigit():
+            found.setdefault(name, []).append(code)
+    return found
 
 
 def classes_of_scores(table: NamedColumns, ignored: Sequence[str], faults: list[str]) -> tuple[str, ...]:

@@ -15,14 +15,20 @@ import numpy as np
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import Array
-from graftwork.common.evaluation.case_rows import with_truth, without_failures
+from graftwork.common.evaluation.case_rows import scored_failures, with_truth, without_failures
 from graftwork.common.evaluation.label_policies import Which, settle_columns
 from graftwork.common.evaluation.long_tables import of_one_model, one_row_a_case
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE
 from graftwork.common.evaluation.named_columns import NamedColumns, of_target
 from graftwork.common.evaluation.part_columns import read_parts
 from graftwork.common.evaluation.reading_options import LOOK_ALIKES, Reading
-from graftwork.common.evaluation.score_columns import SCORE_WORDS, ScoreReader, classes_of_scores, ranked
+from graftwork.common.evaluation.score_columns import (
+    SCORE_WORDS,
+    ScoreReader,
+    aliases_of,
+    classes_of_scores,
+    ranked,
+)
 from graftwork.common.evaluation.shared_columns import SharedColumns, look_alike_findings
 from graftwork.common.evaluation.table_files import read_predictions
 from graftwork.common.evaluation.tables import numbers, refuse, shown, text_of
@@ -172,15 +178,15 @@ class _Reader:
             if not classes:
                 raise TableError(
                     f"the protocol fixes no classes, and there is no column score_<class>; there are {scores.there()}",
-                    where=scores.source,
+                    where=scores.where,
                     remedy="call the columns of scores score_CLASS",
                 )
         scores = one_row_a_case(scores, case, classes, self.ignored, self.notes)
         labels = one_row_a_case(labels, place, classes, self.ignored, self.notes) if apart else scores
         scores.take(case, "case")
         labels.take(place, "case")
-        scores, gone = without_failures(scores, case, self.faults, self.notes)
-        failed = (*failed, *gone)
+        scores, gone = without_failures(scores, case, self.notes)
+        failed = (*failed, *map(str, text_of(gone[case])))
         names = text_of(scores.frame[case])
         if apart:
             labels, names = with_truth(
@@ -199,12 +205,14 @@ class _Reader:
             made |= self._counts(scores, labels, apart)
         else:
             made |= self._truth_and_scores(scores, labels, own, classes, names, apart)
+        self.faults += scored_failures(scores, gone, case)
         for which, policy in self.policies.items():
             if policy:
                 self.notes.append(settle_columns(made, self.protocol.kind, classes, which, policy))
         refuse(scores.frame, self.faults)
         table = _frame(made, tables)
-        table.attrs = {"source": scores.source, "parts": parts is not None}
+        table.attrs = {"source": scores.where, "parts": parts is not None}
+        self.notes += [note for each in tables for note in each.cleaned()]
         for each in tables:
             if left := each.unused():
                 self.notes.append(f"Columns not used ({each.source}): {shown(left, 20)}.")
@@ -287,8 +295,8 @@ class _Reader:
         wanted = classes[1:] if kind == "binary" else classes
         found = ScoreReader(
             scores, wanted, alone=len(wanted) == 1, bare=apart or (single and exclusive), target=apart,
-            written=dict(truth.written) if truth is not None else {}, ignored=self.ignored, column=self.how.score,
-            notes=self.notes,
+            aliases=aliases_of(truth.written if truth else {}, own.codes if own else ()),
+            ignored=self.ignored, column=self.how.score, notes=self.notes,
         ).read(self.faults, classes[:1] if kind == "binary" else ())  # fmt: skip
         for name, values in found.items():
             made[f"score_{name}"] = self._ordered(values, kind)

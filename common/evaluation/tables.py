@@ -19,6 +19,7 @@ __all__ = [
     "absent",
     "decimal_commas",
     "has_groups",
+    "is_number",
     "numbers",
     "refuse",
     "row_faults",
@@ -120,7 +121,7 @@ def shown(values: Sequence[object] | Array, most: int = 3) -> str:
     return f"{listed} and {more:,} more" if more > 0 else listed
 
 
-def _cut(text: str, most: int = 60) -> str:
+def _cut(text: str, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[:most]}… ({len(text):,} letters)"
 
 
@@ -145,9 +146,7 @@ def numbers(column: pd.Series[Any]) -> tuple[FloatArray, BoolArray]:
     Text is a number with a decimal point; with a decimal comma where the table allows that (`read_predictions`) and no
     cell of the column has a point.
     """
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(column.dtype):
+    if is_number(column):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         return values, np.zeros(len(values), dtype=np.bool_)
     missing = column.isna().to_numpy().copy()
@@ -164,11 +163,16 @@ def numbers(column: pd.Series[Any]) -> tuple[FloatArray, BoolArray]:
     return values, np.isnan(values) & ~missing
 
 
-def decimal_commas(column: pd.Series[Any]) -> tuple[bool, str]:
-    """Whether the numbers of a column of text have decimal commas, and what is wrong where some have points."""
+def is_number(column: pd.Series[Any]) -> bool:
+    """Whether a column has a type of numbers, as columns of Parquet may; text and XLSX are text."""
     import pandas as pd
 
-    if not column.attrs.get("decimal_comma") or pd.api.types.is_numeric_dtype(column.dtype):
+    return bool(pd.api.types.is_numeric_dtype(column.dtype))
+
+
+def decimal_commas(column: pd.Series[Any]) -> tuple[bool, str]:
+    """Whether the numbers of a column of text have decimal commas, and what is wrong where some have points."""
+    if not column.attrs.get("decimal_comma") or is_number(column):
         return False, ""
     cells = [str(cell).strip() for cell in column.dropna().unique()]
     comma = next((cell for cell in cells if _COMMA.fullmatch(cell)), "")

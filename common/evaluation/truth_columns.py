@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from graftwork.common.evaluation.truth_tables import TruthTable
 
-__all__ = ["LISTED", "SINGLE", "TRUTH_WORDS", "Truth", "TruthReader"]
+__all__ = ["LISTED", "SINGLE", "TRUTH_WORDS", "Truth", "TruthReader", "disagreement"]
 
 TRUTH_WORDS = ("target", "truth", "true", "label", "y", "gt")  # before the name of a class
 SINGLE = (
@@ -237,7 +237,7 @@ class TruthReader:
                     else "leaves several"
                 )
                 return Truth(name, text, faults=(
-                    f"{name} holds {shown([repr(value) for value in distinct], 6)}, and {why}; expected two "
+                    f"{name} holds {shown([repr(value) for value in sorted(distinct)], 6)}, and {why}; expected two "
                     "values, one of "
                     f"them the value of {positive}",
                 ))  # fmt: skip
@@ -258,7 +258,7 @@ class TruthReader:
             if alike and len(known) == len(distinct):
                 self.notes.append(f"{name}: read {', '.join(alike)}.")
         odd = np.array([value is not None and value not in known for value in text])
-        held = shown([repr(value) for value in distinct], 6)
+        held = shown([repr(value) for value in sorted(distinct)], 6)
         faults = some(
             f"{name} is neither 0 or 1 nor {negative} or {positive}: it holds {held}; name the value of "
             f"{positive} with "
@@ -296,7 +296,10 @@ class TruthReader:
         empty = np.isnan(values).all(axis=1)
         none = other & zero_or_one & (values.sum(axis=1) == 0)
         good = zero_or_one & (values.sum(axis=1) == 1) & ~other
-        rows = np.array(["/".join(f"{each:g}" for each in row) for row in values], dtype=object)
+        cells = [text_of(table.frame[wide[name]]) for name in self.classes]
+        rows = np.array(
+            ["/".join(str(each) for each in row) for row in zip(*cells, strict=True)], dtype=object
+        )
         faults = tuple(
             some("rows of the truth do not name one class", ~(good | none | empty), self.case, rows)
         )

@@ -37,10 +37,15 @@ _OTHER_TASKS = (
     "No Finding", "Enlarged Cardiomediastinum", "Lung Opacity", "Lung Lesion", "Pneumonia", "Pneumothorax",
     "Pleural Other", "Fracture", "Support Devices",
 )  # fmt: skip
-_IN_PATH = {"group_in_case": r"(patient\d+)", "unit_in_case": r"(patient\d+[/\\]study\d+)"}
-_CHEXPERT = (
-    TruthTable("a table of CheXpert, by image", ("Path", *_TASKS), ("Path",), **_IN_PATH),
-    TruthTable("a table of CheXpert, by study", ("Study", *_TASKS), ("Study",), **_IN_PATH),
+_CHEXPERT = tuple(
+    TruthTable(
+        f"a table of CheXpert, by {what}",
+        (column, *_TASKS),
+        (column,),
+        group_in_case=r"(patient\d+)",
+        unit_in_case=r"(patient\d+[/\\]study\d+)",
+    )
+    for what, column in (("image", "Path"), ("study", "Study"))
 )
 _PATIENTS = "Images of one patient are not independent, so intervals resample patients."
 

@@ -17,6 +17,7 @@ _BINARY = (
         "the table of ISIC 2020 or 2024",
         (("image_name", "isic_id"), "patient_id", "target"),
         ("image_name", "isic_id"),
+        ("benign_malignant",),
         group=("patient_id",),
     ),
     TruthTable(
@@ -113,7 +114,7 @@ PROTOCOLS = (
                 _METADATA,
                 ("image_id",),
                 ("dx",),
-                tuple(zip(DIAGNOSES, _SEVEN, strict=True)),
+                (*zip(DIAGNOSES, _SEVEN, strict=True), *zip(DIAGNOSES.values(), _SEVEN, strict=True)),
                 group=("lesion_id",),
             ),
             TruthTable("the truth of ISIC 2018, task 3", ("image", *_SEVEN), ("image",)),
