@@ -350,7 +350,7 @@ def cp(recipe: str, to: Words = ".") -> Path:
     return target
 
 
-def find_recipe(recipe: Words, overrides: Sequence[str] = ()) -> tuple[str, Recipe]:
+def find_recipe(recipe: Words, overrides: str | Sequence[str] = ()) -> tuple[str, Recipe]:
     """The recipe of a name that `ls recipes` lists, or in a .toml file, with `key=value` overrides.
 
     Returns:
@@ -363,6 +363,7 @@ def find_recipe(recipe: Words, overrides: Sequence[str] = ()) -> tuple[str, Reci
     from graftwork.common.domain import names, recipe_text
     from graftwork.common.recipe import load
 
+    overrides = [overrides] if isinstance(overrides, str) else overrides  # one override, not its letters
     path = Path(recipe)
     if isinstance(recipe, str) and recipe in names("recipes"):
         text, where = recipe_text(recipe)

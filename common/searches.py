@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graftwork.common.catalogue import find_recipe
+from graftwork.common.commands import listed
 from graftwork.common.preparation import prepared
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def find_rate(
     recipe: Words,
     data: Words,
     out: Words = "rates",
-    overrides: Sequence[str] = (),
+    overrides: str | Sequence[str] = (),
     *,
     low: float = 1e-7,
     high: float = 1.0,
@@ -65,8 +66,8 @@ def find_rate(
 def select(
     recipe: Words,
     data: Words,
-    among: Sequence[str],
-    overrides: Sequence[str] = (),
+    among: str | Sequence[str],
+    overrides: str | Sequence[str] = (),
     *,
     by: str = "log_me",
     out: Words | None = None,
@@ -93,7 +94,7 @@ def select(
 
     _, asked = find_recipe(recipe, overrides)
     manifest, parts = prepared(asked, data)
-    found = select_among(asked, manifest, parts, [each.strip() for each in among], by=by, progress=progress)
+    found = select_among(asked, manifest, parts, listed(among), by=by, progress=progress)
     if out is not None:
         write_selection(found, Path(out), escape=escape_formulas)
     return found

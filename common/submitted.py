@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from graftwork.common.commands import command_of, listed
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.submitted_tables import read_tables
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.paired import Comparison
-    from graftwork.common.evaluation.readers import AgainstReaders
     from graftwork.common.evaluation.reading_options import ReadingOptions
     from graftwork.common.evaluation.recalibration import Recalibration
     from graftwork.common.evaluation.results import Evaluation
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.submissions import Submission
     from graftwork.common.feature_probing import FeatureProbe
 
-__all__ = ["Judged", "calibrate", "compare", "evaluate_file", "evaluate_readers"]
+__all__ = ["Judged", "calibrate", "compare", "evaluate_file"]
 
 Words = str | os.PathLike[str]
 
@@ -46,6 +46,9 @@ class Judged:
     probes: tuple[FeatureProbe, ...] = ()
     findings: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        return self.evaluation._repr_html_()
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values; NaN becomes null, beside which the reason stands."""
         from graftwork.common.evaluation.results import plain
@@ -65,7 +68,7 @@ def evaluate_file(
     *,
     truth: Words | None = None,
     group: str = "",
-    by: Sequence[str] = (),
+    by: str | Sequence[str] = (),
     part: str = "test",
     threshold: float | None = None,
     only_predicted: bool = False,
@@ -74,8 +77,8 @@ def evaluate_file(
     calibration: Words | None = None,
     bootstrap: int = 2000,
     seed: int = 0,
-    also: Sequence[str] = (),
-    target_value: float = 0.95,
+    also: str | Sequence[str] = (),
+    aim: float = 0.95,
     features: Words | None = None,
     report: Words | None = None,
     **reading: Unpack[ReadingOptions],
@@ -95,7 +98,7 @@ def evaluate_file(
         uncertain, blank: what labels of -1 and empty labels are; see `read_submission`.
         calibration: a file that `calibrate` wrote: its scaling and its thresholds are used.
         bootstrap, seed: replicates of the groups and their seed.
-        also: metrics beside those of the protocol, in `METRICS`. target_value: what the protocol's rule aims at, where
+        also: metrics beside those of the protocol, in `METRICS`. aim: what the protocol's rule aims at, where
             its threshold is chosen for a sensitivity or a specificity.
         features: a table of the features of each case, which are asked too whether they tell the covariates.
         report: an .html file to write the report to.
@@ -106,6 +109,7 @@ def evaluate_file(
         TableError: everything that is wrong with the tables, at once.
         UsageError: no such protocol, metric or column.
     """
+    given = {**locals()}
     from graftwork.common import domain
     from graftwork.common.evaluation.evaluating import evaluate
     from graftwork.common.evaluation.part_columns import part_name
@@ -114,6 +118,8 @@ def evaluate_file(
     from graftwork.common.evaluation.shortcuts import source_probe, warnings_of
     from graftwork.common.evaluation.subgrouping import subgroups
 
+    command = command_of("evaluate", evaluate_file, given, ["predictions"])
+    by, also = listed(by), listed(also)
     file = page_file(report)
     if features is not None and not by:
         raise UsageError(
@@ -140,8 +146,9 @@ def evaluate_file(
             f"{f', the part {local.part}' if local.part else ''}."
         )
         said += found.table.attrs["calibration"]
+        command = "\n".join(filter(None, (local.command, command)))
     evaluation = evaluate(
-        found.table, found.target, convention, part=part, threshold=chosen, target_value=target_value,
+        found.table, found.target, convention, part=part, threshold=chosen, target_value=aim,
         bootstrap=bootstrap, seed=seed,
     )  # fmt: skip
     evaluation = replace(evaluation, notes=(*said, *evaluation.notes))
@@ -155,7 +162,7 @@ def evaluate_file(
 
         probes = probe_features(found.table, found.target, convention, evaluation, by, features)
     told = [*warnings_of(probed), *(each.describe() for each in probes)]
-    evaluation = replace(evaluation, notes=(*evaluation.notes, *told))
+    evaluation = replace(evaluation, notes=(*evaluation.notes, *told), command=command)
     page = None
     if file is not None:
         from graftwork.common.report import evaluation_report
@@ -184,7 +191,7 @@ def calibrate(
     group: str = "",
     method: Literal["temperature", "isotonic"] = "temperature",
     rule: str | None = None,
-    target_value: float = 0.95,
+    aim: float = 0.95,
     part: str = "",
     only_predicted: bool = False,
     uncertain: str = "",
@@ -201,11 +208,12 @@ def calibrate(
         part: whose cases are used, where the table has a column `part`; empty: validation.
         predictions, truth, group, only_predicted, uncertain, blank: as `evaluate_file`. protocol: its name.
         out: the .json file to write. reading: as `evaluate_file`.
-        method: "temperature" or "isotonic". rule, target_value: by which thresholds are chosen; None: the protocol's.
+        method: "temperature" or "isotonic". rule, aim: by which thresholds are chosen; None: the protocol's.
 
     Raises:
         TableError, UsageError: as `evaluate_file`; a class without a case.
     """
+    command = command_of("calibrate", calibrate, locals(), ["predictions"])
     from graftwork.common import domain
     from graftwork.common.evaluation.recalibration import recalibrate
 
@@ -231,9 +239,10 @@ def calibrate(
             remedy="correct the names, or allow them with --allow look-alikes",
         )
     local = recalibrate(
-        found.table, found.target, convention, method=method, rule=rule, target_value=target_value,
+        found.table, found.target, convention, method=method, rule=rule, target_value=aim,
         part=_part_to_fit(found, part), grouping=group,
     )  # fmt: skip
+    local = replace(local, command=command)
     local.write(out)
     return local
 
@@ -277,7 +286,7 @@ def compare(
     only_predicted: bool = False,
     uncertain: str = "",
     blank: str = "",
-    also: Sequence[str] = (),
+    also: str | Sequence[str] = (),
     bootstrap: int = 2000,
     seed: int = 0,
     report: Words | None = None,
@@ -297,6 +306,7 @@ def compare(
         TableError: everything that is wrong with the tables, at once; cases, truth or groups that differ.
         UsageError: no such protocol, metric or column.
     """
+    command = command_of("compare", compare, locals(), ["first", "second"])
     from graftwork.common import domain
     from graftwork.common.evaluation.paired import compare as pair
     from graftwork.common.evaluation.part_columns import part_name
@@ -304,7 +314,7 @@ def compare(
 
     page = page_file(report)
     part = part_name(part)
-    convention = domain.protocol(protocol).with_metrics(also)
+    convention = domain.protocol(protocol).with_metrics(listed(also))
     if reading.get("ranks"):
         refuse_values(convention, threshold=threshold, report=report)
         convention = only_order(convention)
@@ -343,55 +353,10 @@ def compare(
             replace(beside, notes=(*other.notes, *beside.notes)),
         ),
         findings=tuple(dict.fromkeys((*one.findings, *other.findings))),
+        command=command,
     )
     if page is not None:
         from graftwork.common.report import compared_report
 
         compared_report(found, convention, (str(first), str(second)), page)
     return found
-
-
-def evaluate_readers(
-    readings: Words,
-    model: str,
-    readers: Sequence[str],
-    *,
-    metric: str = "f1",
-    reference: str = "majority-of-others",
-    reference_readers: Sequence[str] = (),
-    truth: Words | None = None,
-    truth_column: str = "",
-    positive: str = "",
-    group: str = "",
-    part: str = "test",
-    threshold: float | None = None,
-    only_predicted: bool = False,
-    bootstrap: int = 2000,
-    seed: int = 0,
-) -> AgainstReaders:
-    """Evaluate a model among readers of the same cases, by what the others said or by a truth of its own.
-
-    Args:
-        readings: a table, a row a case. model: its column of decisions, or of scores where there is a `threshold`,
-            fixed beforehand. readers: their columns, empty where a reader did not read a case. Decisions are 0 and 1,
-            yes and no, true and false; or the value `positive` and one other.
-        metric: accuracy, f1, kappa, sensitivity or specificity. reference: "majority-of-others" or "each".
-        reference_readers: columns of further readers, whose majority is the reference of all. truth: a table with the
-            truth by case. truth_column: its column of that, or without `truth` a column of the readings.
-        group: the column of what is resampled; empty: `group` where there is one, else each case by itself.
-        part: that is evaluated, where the table has a column of parts.
-        only_predicted: evaluate the cases of the readings where `truth` has more.
-        bootstrap, seed: of the intervals.
-
-    Raises:
-        TableError: the table cannot be read; cases are there twice or without a name, groups or decisions of the model
-            are missing, cells hold other values, cases have no truth; two columns are copies.
-        UsageError: no such column, one that is named twice, no such metric or reference.
-    """
-    from graftwork.common.evaluation.readings import judge_readings
-
-    return judge_readings(
-        readings, model, readers, metric=metric, reference=reference, reference_readers=reference_readers, truth=truth,
-        truth_column=truth_column, positive=positive, group=group, part=part, threshold=threshold,
-        only_predicted=only_predicted, bootstrap=bootstrap, seed=seed,
-    )  # fmt: skip

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graftwork.common.commands import command_of
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.formulas import escape_formula
 
@@ -48,6 +49,7 @@ def evaluate_masks(
         TableError: everything that is wrong with the folders, at once.
         UsageError: no such protocol, or one that judges no folders of masks.
     """
+    command = command_of("evaluate seg", evaluate_masks, locals())
     from graftwork.common import domain
     from graftwork.common.files import write_text
     from graftwork.common.mask_folders import evaluate_folders
@@ -68,7 +70,7 @@ def evaluate_masks(
         seed=seed,
         progress=progress,
     )
-    found = _with_notes(found, known)
+    found = replace(_with_notes(found, known), command=command)
     if out is not None:
         written = table.map(escape_formula) if escape_formulas else table
         write_text(Path(out), written.to_csv(index=False))
@@ -100,6 +102,7 @@ def evaluate_boxes(
         TableError: everything that is wrong with the files, at once.
         UsageError: no such protocol, or one that judges no boxes; pycocotools is not installed.
     """
+    command = command_of("evaluate boxes", evaluate_boxes, locals())
     from graftwork.common import boxes, domain
 
     known = _groups_of(groups)
@@ -112,7 +115,7 @@ def evaluate_boxes(
         seed=seed,
         read=_reader(os.fspath(predicted)),
     )
-    return _with_notes(found, known)
+    return replace(_with_notes(found, known), command=command)
 
 
 def _with_notes(found: Evaluation, groups: _Groups | None) -> Evaluation:

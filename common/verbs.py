@@ -26,11 +26,13 @@ from graftwork.common.catalogue import (
     recipe_keys,
     show,
 )
+from graftwork.common.commands import listed
 from graftwork.common.errors import UsageError
+from graftwork.common.evaluations import evaluate, evaluate_readers
 from graftwork.common.predicting import Outcome, merge, predict
 from graftwork.common.preparation import prepared
 from graftwork.common.searches import find_rate, select
-from graftwork.common.submitted import Judged, calibrate, compare, evaluate_file, evaluate_readers
+from graftwork.common.submitted import Judged, calibrate, compare, evaluate_file
 from graftwork.common.submitted_regions import evaluate_boxes, evaluate_masks
 
 if TYPE_CHECKING:
@@ -234,32 +236,6 @@ def _carry_out(run: Run, progress: Callable[[str, int, int], None] | None) -> Ru
     return RunResult(run.folder, page, run.evaluation, already, further)
 
 
-def evaluate(run: Words) -> Evaluation:
-    """Judge the predictions of a run again by its protocols, or those of any program by --protocol.
-
-    Of a run the numbers are written anew; that needs neither the network nor the pictures. A table (CSV, Parquet) has a
-    case a row (`case`, `image`, `isic_id`, `Image Index`, ...), the scores of each class (`score_NAME`, `prob_NAME`,
-    ...) and the truth (`target`, `target_NAME`), or takes the truth from --truth, by case. In place of a table `seg`
-    judges the masks in the folder --predicted against those in --truth, `boxes` the boxes of two files, and `readers` a
-    model among people. All that is wrong is said at once, and no
-    number is given.
-
-    Args:
-        run: its folder.
-
-    Returns:
-        the evaluation by its first protocol on the test part; `further_evaluations` has the others.
-
-    Raises:
-        RunError: not the folder of a run, or it holds no predictions yet.
-    """
-    from graftwork.common.runs import open_run
-
-    opened = open_run(run)
-    with opened.writer():
-        return opened.judge()
-
-
 def further_evaluations(run: Words) -> tuple[Evaluation, ...]:
     """What `evaluate` wrote beside the first evaluation: of further parts, protocols and targets.
 
@@ -271,7 +247,7 @@ def further_evaluations(run: Words) -> tuple[Evaluation, ...]:
     return kept_further(run)
 
 
-def report(runs: Sequence[Words], out: Words | None = None) -> Path:
+def report(runs: Words | Sequence[Words], out: Words | None = None) -> Path:
     """Write the report of a run anew, or one page that compares several.
 
     Needs neither the network nor the pictures.
@@ -293,7 +269,9 @@ def report(runs: Sequence[Words], out: Words | None = None) -> Path:
     if not runs:
         raise UsageError("no run was named", where="report", remedy="give the folder of at least one run")
     different: dict[Path, Words] = {}
-    for each in runs:  # two patterns of a shell may name one run, which must not count as two seeds
+    for each in (
+        [runs] if isinstance(runs, str | os.PathLike) else runs
+    ):  # two patterns of a shell may name one run, which must not count as two seeds
         different.setdefault(Path(each).resolve(), each)
     return write([open_run(each) for each in different.values()], None if out is None else Path(out))
 
@@ -352,7 +330,7 @@ def schema() -> dict[str, Any]:
     return of_recipe()
 
 
-def pack_weights(file: Words, backbones: Sequence[str] = ()) -> Sequence[WeightsRecord]:
+def pack_weights(file: Words, backbones: str | Sequence[str] = ()) -> Sequence[WeightsRecord]:
     """Pack pretrained weights into one file, to carry them to a machine without internet.
 
     Args:
@@ -363,7 +341,7 @@ def pack_weights(file: Words, backbones: Sequence[str] = ()) -> Sequence[Weights
     from graftwork.common.weights import pack
 
     sources = ("file", "package", "hub") if backbones else ("file", "package")
-    return pack(Path(file), backbones, sources=sources)
+    return pack(Path(file), listed(backbones), sources=sources)
 
 
 def unpack_weights(file: Words) -> Sequence[WeightsRecord]:

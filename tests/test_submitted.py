@@ -67,7 +67,7 @@ def test_the_rule_of_a_protocol_aims_at_what_is_asked(tmp_path: Path) -> None:
     frame.drop(columns=["score_normal", "score_pneumonia", "path"]).to_csv(file, index=False)
     rest = frame[frame["part"] == "validation"]
     for aim in (0.95, 0.99):
-        found = evaluate_file(file, "empty-filter", target_value=aim, bootstrap=20).evaluation
+        found = evaluate_file(file, "empty-filter", aim=aim, bootstrap=20).evaluation
         chosen = choose_threshold(
             rest["target"] == "animal", rest["score_animal"], "sensitivity", aim, part="validation"
         )

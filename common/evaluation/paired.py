@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +60,8 @@ class Comparison:
         evaluations: of each alone. compared: in the protocol's order.
         only_first, only_second, mcnemar_p: cases that only one decided rightly, and McNemar's exact p, which takes
             cases as independent; of labels that do not exclude each other there is none (NaN).
-        method: in words. notes: what a reader must know of the pair, a sentence each. findings: what somebody must
+        method: in words. command: that gives the same numbers. notes: what a reader must know of the pair, a sentence
+            each. findings: what somebody must
             look at, of either table.
     """
 
@@ -72,6 +73,14 @@ class Comparison:
     method: str
     notes: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
+    command: str = field(default="", compare=False)
+
+    def _repr_html_(self) -> str:
+        from graftwork.common.evaluation.text_tables import comparison_rows, html_of
+
+        one = self.evaluations[0]
+        caption = f"{one.part}: {one.n:,} cases, {one.groups:,} groups, by protocol {one.protocol}; A minus B"
+        return html_of(caption, comparison_rows(self), (self.method, *self.all_notes))
 
     @property
     def all_notes(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Literal, TypeAlias
 
@@ -81,6 +81,7 @@ class AgainstReaders:
         mean: of the readers. difference: the model less the mean of the readers, paired: of the same drawn groups.
         metric, reference: as asked for; "truth" where a truth was given. n, groups: cases and groups in all.
         method: of the limits, in words. notes: what a reader must know, a sentence each.
+        names: of a table, the columns of the model and of the readers. command: that gives the same numbers.
     """
 
     model: Judged
@@ -93,6 +94,14 @@ class AgainstReaders:
     groups: int
     method: str
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = field(default=(), compare=False)
+    command: str = field(default="", compare=False)
+
+    def _repr_html_(self) -> str:
+        from graftwork.common.evaluation.text_tables import html_of, readers_rows
+
+        caption = f"{self.metric} by {self.reference}: {self.n:,} cases, {self.groups:,} groups"
+        return html_of(caption, readers_rows(self), (self.method, *self.notes))
 
 
 def majority(readings: npt.ArrayLike) -> FloatArray:

@@ -108,7 +108,7 @@ def judge_readings(
         group=group or ("group" if groups is not None else "case"),
     )
     by = found.reference if not reference_readers else f"the majority of {', '.join(reference_readers)}"
-    return replace(found, reference=by, notes=tuple(notes))
+    return replace(found, reference=by, notes=tuple(notes), names=(model, *readers))
 
 
 def _one_reference(reference: str, others: Sequence[str], truth: Words | None, truth_column: str) -> None:

@@ -51,7 +51,7 @@ class Recalibration:
         fingerprints: of its cases and groups; None in a file of format 1, with which nothing is evaluated.
         grouping: the column of its groups, by the name it was asked for; empty where none was. part: of a table with
             parts, the one it was fitted on.
-        digests: of format 1, unkeyed hashes of groups. source: the file it was read from.
+        digests: of format 1, unkeyed hashes of groups. source: the file it was read from. command: that fitted it.
     """
 
     protocol: str
@@ -67,6 +67,7 @@ class Recalibration:
     part: str = ""
     digests: tuple[str, ...] = ()
     source: str = field(default="calibration", compare=False)
+    command: str = field(default="", compare=False)
 
     def apply(
         self,
@@ -282,7 +283,7 @@ def read_recalibration(file: str | os.PathLike[str]) -> Recalibration:
             tuple(made(Threshold, each) for each in content["thresholds"]),
             None if old else Fingerprints.from_json(content["fingerprints"]),
             "" if old else str(content["grouping"]), "" if old else str(content["part"]),
-            tuple(map(str, content["digests"])) if old else (), str(file),
+            tuple(map(str, content["digests"])) if old else (), str(file), str(content.get("command", "")),
         )  # fmt: skip
     except OSError as error:
         raise TableError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from graftwork.common.errors import TableError, UsageError
@@ -73,6 +73,7 @@ class Evaluation:
             empty where there was none and each case counts as its own group.
         notes: what a reader must know, a sentence each.
         target: the name of the target; empty for the first of a manifest.
+        command: that gives the same numbers, a line a command; empty of a run.
     """
 
     protocol: str
@@ -94,6 +95,7 @@ class Evaluation:
     group_column: str
     notes: tuple[str, ...] = ()
     target: str = ""
+    command: str = field(default="", compare=False)
 
     @property
     def threshold(self) -> Threshold | None:
@@ -127,9 +129,18 @@ class Evaluation:
             ]
         return (min(own), max(own)) if own else None
 
+    def _repr_html_(self) -> str:
+        from graftwork.common.evaluation.text_tables import evaluation_rows, html_of
+
+        caption = f"{self.part}: {self.n:,} cases, {self.groups:,} groups, by protocol {self.protocol}"
+        return html_of(caption, evaluation_rows(self), self.notes)
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values; NaN becomes null, beside which the reason stands."""
-        return {"format": FORMAT, **plain(self)}
+        content = {"format": FORMAT, **plain(self)}
+        if not self.command:
+            del content["command"]
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Evaluation:
@@ -165,7 +176,13 @@ def plain(value: Any) -> Any:
 
 
 _T = TypeVar("_T")
-_LATER = ("target", "case_low", "case_high", "case_method")  # not there in the first files of this format
+_LATER = (
+    "target",
+    "command",
+    "case_low",
+    "case_high",
+    "case_method",
+)  # not there in the first files of this format
 
 
 def made(cls: type[_T], content: Mapping[str, Any], **nested: type[Any]) -> _T:

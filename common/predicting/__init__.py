@@ -40,7 +40,7 @@ def predict(
     *,
     format: str = "",
     shard: str = "",
-    exclude: Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
     root: Words | None = None,
     workers: int = 2,
     escape_formulas: bool = False,
@@ -82,7 +82,8 @@ def predict(
 
     return work.predict(
         run, folder, out,
-        form=format, shard=shard, exclude=exclude, root=root, workers=workers, escape=escape_formulas,
+        form=format, shard=shard, exclude=[exclude] if isinstance(exclude, str) else exclude,
+        root=root, workers=workers, escape=escape_formulas,
         progress=progress,
     )  # fmt: skip
 

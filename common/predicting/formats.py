@@ -148,6 +148,7 @@ def write_rows(
         RunError: it cannot be written.
         GraftworkError: a domain's format failed.
     """
+    built_in: dict[str, Callable[[Iterable[pa.Table], pa.Schema, Path], None]]
     built_in = {"csv": write_csv, ESCAPED: partial(write_csv, escape=True), "parquet": write_parquet}
     table = table_beside(file, form)
     with writing(table) as temporary:

@@ -17,6 +17,16 @@ from graftwork import __version__
 from graftwork.common import verbs
 from graftwork.common.allowances import ALLOWANCES
 from graftwork.common.errors import UsageError
+from graftwork.common.evaluation.text_tables import (
+    comparison_rows,
+    evaluation_rows,
+    limits_text,
+    metric_text,
+    number_text,
+    p_text,
+    readers_rows,
+)
+from graftwork.common.evaluations import TAKEN, what_is
 from graftwork.completion import backbones, formats, names, overrides_of_a_recipe, recipes_or_files, words
 from graftwork.terminal import (
     FOUND,
@@ -34,7 +44,7 @@ from graftwork.terminal import (
 if TYPE_CHECKING:
     from graftwork.common.doctor import Checkup, Place
     from graftwork.common.evaluation.readers import AgainstReaders
-    from graftwork.common.evaluation.results import Evaluation, Result
+    from graftwork.common.evaluation.results import Evaluation
     from graftwork.common.evaluation.subgrouping import Subgroups
     from graftwork.common.predicting import Outcome
 
@@ -432,8 +442,9 @@ def select(
                "images/s", "trained on", "weights")  # fmt: skip
     rows = [
         (
-            str(each.rank or "-"), each.name, _number(each.log_me), _number(each.leep), _number(each.h_score),
-            f"{_number(each.probe)} ({_number(each.probe_low)} to {_number(each.probe_high)})",
+            str(each.rank or "-"), each.name, number_text(each.log_me), number_text(each.leep),
+            number_text(each.h_score),
+            f"{number_text(each.probe)} ({number_text(each.probe_low)} to {number_text(each.probe_high)})",
             f"{each.parameters / 1e6:.1f} M", f"{each.multiply_adds / 1e9:.2f} G", f"{each.images_per_second:.0f}",
             each.trained_on or "-", each.weights,
         )
@@ -541,22 +552,9 @@ def _reading(context: typer.Context) -> Any:
     return {name: tuple(_listed(value)) if name in _READING[-3:] else value for name, value in given.items()}
 
 
-# What `evaluate` takes beside what it judges, by what that is; anything else that is given is refused, as an option
-# that does nothing would be taken for one that did.
-_TAKEN = {
-    "a run": set[str](),
-    "a table": {"protocol", "truth", "group", "by", "part", "threshold", "only_predicted", "bootstrap", "seed",
-                "uncertain", "blank", "also", "aim", "calibration", "features", "report", *_READING},
-    "seg": {"protocol", "truth", "predicted", "groups", "out", "escape_formulas", "bootstrap", "seed", "report"},
-    "boxes": {"protocol", "truth", "predicted", "groups", "bootstrap", "seed"},
-    "readers": {"table", "model", "readers", "metric", "reference", "reference_readers", "truth", "truth_column",
-                "positive", "group", "part", "threshold", "only_predicted", "bootstrap", "seed"},
-}  # fmt: skip
-
-
 def _refuse_idle(context: typer.Context, what: str) -> None:
     """Say which options were given that do nothing for what is judged."""
-    taken = {"run", "as_json", *_TAKEN[what]}
+    taken = {"what", "as_json", *TAKEN[what]}
     idle = [
         param.opts[0] if param.param_type_name == "option" else str(context.params[str(param.name)])
         for param in context.command.params
@@ -582,8 +580,8 @@ def _refuse_idle(context: typer.Context, what: str) -> None:
 )
 def evaluate(
     context: typer.Context,
-    run: Annotated[
-        Path,
+    what: Annotated[
+        str,
         typer.Argument(
             metavar="RUN|FILE|WORD", help="The folder of a run, a table, or the word seg, boxes or readers."
         ),
@@ -668,136 +666,58 @@ def evaluate(
     ] = "",
     as_json: Json = False,
 ) -> int | None:
-    word = str(run) if str(run) in _TAKEN and not run.exists() else ""
-    _refuse_idle(context, word or ("a table" if protocol or run.is_file() else "a run"))
-    if word == "readers":
-        if table is None or not model or not readers:
-            raise UsageError(
-                "a table, a model and readers are needed",
-                where="evaluate readers",
-                remedy="`graftwork evaluate readers FILE --model COLUMN --readers A,B,C`",
-            )
-        among = verbs.evaluate_readers(
-            table, model, _listed(readers), metric=metric, reference=reference,
-            reference_readers=_listed(reference_readers), truth=truth, truth_column=truth_column, positive=positive,
-            group=group, part=part, threshold=threshold, only_predicted=only_predicted, bootstrap=bootstrap, seed=seed,
-        )  # fmt: skip
-        _say_readers(among, model, _listed(readers), as_json)
-        return None
-    if word == "boxes":
-        if truth is None or predicted is None or not protocol:
-            raise UsageError(
-                "two files and a protocol are needed",
-                where="evaluate boxes",
-                remedy="add --truth FILE --predicted FILE --protocol coco-boxes",
-            )
-        boxes = verbs.evaluate_boxes(
-            truth, predicted, protocol, groups=groups, bootstrap=bootstrap, seed=seed
-        )
-        _say_alone(boxes, as_json)
-        return None
-    if word == "seg":
-        if truth is None or predicted is None or not protocol:
-            raise UsageError(
-                "two folders and a protocol are needed",
-                where="evaluate seg",
-                remedy="add --truth DIR --predicted DIR --protocol NAME",
-            )
-        with bars() as move:
-            masks = verbs.evaluate_masks(
-                truth,
-                predicted,
-                protocol,
-                groups=groups,
-                out=out,
-                escape_formulas=escape_formulas,
-                bootstrap=bootstrap,
-                seed=seed,
-                report=report,
-                progress=move,
-            )
-        _say_alone(masks, as_json)
-        if report and not as_json:
-            say(f"report: {report}")
-        return None
-    if protocol or run.is_file():
-        if not protocol:
-            raise UsageError(
-                "a table is judged by a protocol, and none is named",
-                where=str(run),
-                remedy="name one with --protocol; `graftwork ls protocols` lists them",
-            )
-        judged = verbs.evaluate_file(
-            run, protocol, truth=truth, group=group, by=_listed(by), part=part, threshold=threshold,
-            only_predicted=only_predicted, uncertain=uncertain, blank=blank, also=_listed(also), target_value=aim,
-            calibration=calibration, features=features, bootstrap=bootstrap, seed=seed, report=report,
-            **_reading(context),
-        )  # fmt: skip
-        code = FOUND if judged.findings else 0
-        if as_json:
-            say_json(judged.to_json())
-            return code
-        _say_evaluation(judged.evaluation)
-        for covariate in judged.subgroups:
-            _say_subgroups(covariate)
-        for note in judged.evaluation.notes:
-            say(note)
-        if judged.report:
-            say(f"report: {judged.report}")
-        return code
-    found, further = verbs.evaluate(run), verbs.further_evaluations(run)
+    kind = what_is(what, protocol)
+    _refuse_idle(context, kind)
+    given: dict[str, Any] = {name: context.params[name] for name in TAKEN[kind] if name not in _READING}
+    given |= {name: value for name, value in _reading(context).items() if name in TAKEN[kind]}
+    with bars() as move:
+        given |= {"progress": move} if kind == "seg" else {}
+        found = verbs.evaluate(what, **given)
     if as_json:
-        say_json({**found.to_json(), "further": [each.to_json() for each in further]})
-    else:
-        for each in (found, *further):
+        further = verbs.further_evaluations(what) if kind == "a run" else None
+        content = _plain(found) if kind == "readers" else found.to_json()
+        say_json(content if further is None else {**content, "further": [each.to_json() for each in further]})
+        return FOUND if kind == "a table" and found.findings else 0
+    if kind == "a run":
+        for each in (found, *verbs.further_evaluations(what)):
             _say_evaluation(each)
-    return None
+        return 0
+    if kind == "readers":
+        _say_readers(found)
+        return 0
+    evaluation = found.evaluation if kind == "a table" else found
+    _say_evaluation(evaluation)
+    for covariate in found.subgroups if kind == "a table" else ():
+        _say_subgroups(covariate)
+    for note in evaluation.notes:
+        say(note)
+    if report:
+        say(f"report: {report}")
+    return FOUND if kind == "a table" and found.findings else 0
 
 
-def _say_readers(found: AgainstReaders, model: str, people: list[str], as_json: bool) -> None:
-    if as_json:
-        from graftwork.common.evaluation.results import plain
+def _plain(found: Any) -> Any:
+    from graftwork.common.evaluation.results import plain
 
-        return say_json(plain(found))
-    rows = [
-        (name, _number(each.value), _limits(each.low, each.high), f"{each.defined} of {each.comparisons}",
-         _span(each.cases), _span(each.positives), each.reason)
-        for name, each in zip(
-            [model, *people, "mean of readers"], [found.model, *found.readers, found.mean], strict=True
-        )
-    ]  # fmt: skip
-    apart = found.difference
-    limits = _limits(apart.low, apart.high)
-    rows.append((f"{model} minus mean", _number(apart.value), limits, "", "", "", apart.reason))
+    return plain(found)
+
+
+def _say_readers(found: AgainstReaders) -> None:
     say(f"{found.metric} by {found.reference}: {found.n:,} cases, {found.groups:,} groups")
-    columns = ("who", found.metric, "95 % interval", "comparisons", "cases", "positive", "why undefined")
-    say_table(columns, rows)
+    say_table(*readers_rows(found))
     for note in found.notes:
         say(note)
-    return say(f"{found.method}; these readers, other cases")
-
-
-def _span(numbers: tuple[int, int]) -> str:
-    return " to ".join(dict.fromkeys(map(str, numbers)))
+    say(f"{found.method}; these readers, other cases")
 
 
 def _listed(words: str) -> list[str]:
     return [each.strip() for each in words.split(",") if each.strip()]
 
 
-def _say_alone(found: Evaluation, as_json: bool) -> None:
-    """An evaluation without a page: its numbers and what a reader must know."""
-    if as_json:
-        return say_json(found.to_json())
-    _say_evaluation(found)
-    for note in found.notes:
-        say(note)
-    return None
-
-
 def _say_subgroups(found: Subgroups) -> None:
     rows = [
-        (found.covariate, each.value, _metric(one.metric), one.label, _number(one.value), _interval(one), one.n,
+        (found.covariate, each.value, metric_text(one.metric), one.label, number_text(one.value),
+         limits_text(one.low, one.high), one.n,
          "" if one.positives is None else one.positives, one.groups, one.reason)
         for each in found.subgroups
         for one in each.results
@@ -809,7 +729,7 @@ def _say_subgroups(found: Subgroups) -> None:
     say_table(columns, rows)
     for gap in found.gaps:
         apart = gap.difference
-        of = f"{_number(apart.value)} ({_number(apart.low)} to {_number(apart.high)})"
+        of = f"{number_text(apart.value)} ({number_text(apart.low)} to {number_text(apart.high)})"
         say(f"{gap.metric}: {gap.highest} lies {of} above {gap.lowest}, the furthest apart of all")
     for value, groups in found.suppressed:
         say(f"{found.covariate} {value}: {groups} groups only, not judged")
@@ -818,7 +738,9 @@ def _say_subgroups(found: Subgroups) -> None:
 @_verb(verbs.calibrate, "calibrate local.csv --protocol isic2020 --group patient_id --out local.json")
 def calibrate(
     context: typer.Context,
-    table: Annotated[Path, typer.Argument(metavar="FILE", help="A table of predictions with their truth.")],
+    predictions: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A table of predictions with their truth.")
+    ],
     protocol: ProtocolName,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The .json file to write.")],
     truth: Truth = None,
@@ -857,7 +779,7 @@ def calibrate(
     allow: Allow = "",
 ) -> None:
     found = verbs.calibrate(
-        table, protocol, out, truth=truth, group=group, method=method, rule=rule, target_value=aim,  # type: ignore[arg-type]
+        predictions, protocol, out, truth=truth, group=group, method=method, rule=rule, aim=aim,  # type: ignore[arg-type]
         part=part, only_predicted=only_predicted, uncertain=uncertain, blank=blank, **_reading(context),
     )  # fmt: skip
     of = f", the part {found.part}" if found.part else ""
@@ -872,7 +794,7 @@ def calibrate(
             complain(f"{label or 'all classes'}: {why}")
     for each in found.thresholds:
         of = f"{each.label}: " if each.label else ""
-        say(f"{of}threshold {_number(each.value)}, {each.describe() if not each.reason else each.reason}")
+        say(f"{of}threshold {number_text(each.value)}, {each.describe() if not each.reason else each.reason}")
     say(str(out))
 
 
@@ -913,39 +835,16 @@ def compare(
     )  # fmt: skip
     code = FOUND if found.findings else 0
     if as_json:
-        from graftwork.common.evaluation.results import plain
-
-        say_json(plain(found))
+        say_json(_plain(found))
         return code
     one = found.evaluations[0]
     say(f"{one.part}: {one.n:,} cases, {one.groups:,} groups, by protocol {one.protocol}; A minus B")
-    rows = [
-        (_metric(each.metric), each.label, alone.n, _positives(one, alone), _number(each.first), _number(each.second),
-         _number(each.difference.value), f"{_number(each.difference.low)} to {_number(each.difference.high)}",
-         _p(each.difference.p), _p(each.adjusted), _p(each.delong_p), each.reason)
-        for each in found.compared
-        for alone in [one.result(each.metric, each.label)]
-    ]  # fmt: skip
-    columns = (
-        "metric",
-        "class",
-        "n",
-        "positive",
-        "A",
-        "B",
-        "difference",
-        "interval",
-        "p",
-        "p (Holm)",
-        "p (DeLong)",
-        "why undefined",
-    )
-    say_table(columns, rows)
+    say_table(*comparison_rows(found))
     say(f"{found.method}; DeLong takes cases as independent")
     if not math.isnan(found.mcnemar_p):
         say(
             f"right in A alone {found.only_first:,}, in B alone {found.only_second:,}: McNemar's exact "
-            f"p {_p(found.mcnemar_p)}, cases taken as independent"
+            f"p {p_text(found.mcnemar_p)}, cases taken as independent"
         )
     for note in found.all_notes:
         say(note)
@@ -954,53 +853,14 @@ def compare(
     return code
 
 
-def _p(value: float) -> str:
-    return "-" if math.isnan(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
 def _say_evaluation(found: Evaluation) -> None:
-    rows = [
-        (_metric(each.metric), each.label, _number(each.value), _interval(each), each.n, _positives(found, each),
-         each.reason)
-        for each in found.results
-    ]  # fmt: skip
-    keep = [0, *(column for column in range(1, 7) if any(row[column] != "" for row in rows))]
-    columns = (
-        "metric", "class", "value", f"{100 * found.confidence:g} % interval", "n",
-        "with the class" if found.kind in ("segmentation", "boxes") else "positive", "why undefined",
-    )  # fmt: skip
     say(f"{found.part}: {found.n:,} cases, {found.groups:,} groups, by protocol {found.protocol}")
     of = f"; the target is {found.target}" if found.target else ""
     say(f"a case is one {found.unit}, a group one {found.group}{of}")
     if found.threshold is not None:
         chosen = f" on {found.threshold.chosen_on}" if found.threshold.chosen_on else ""
-        say(f"threshold: {_number(found.threshold.value)}, {found.threshold.rule}{chosen}")
-    say_table([columns[column] for column in keep], [[row[column] for column in keep] for row in rows])
-
-
-def _positives(found: Evaluation, result: Result) -> str:
-    there = found.positives(result)
-    return "" if there is None else _span(there)
-
-
-def _metric(name: str) -> str:
-    """A metric and, where it is a distance, what it is in."""
-    from graftwork.common.evaluation.metric_texts import METRICS
-
-    unit = METRICS[name].unit if name in METRICS else ""
-    return f"{name} ({unit})" if unit == "mm" else name
-
-
-def _number(value: float) -> str:
-    return "undefined" if math.isnan(value) else f"{value:.3f}"
-
-
-def _interval(found: Result) -> str:
-    return _limits(found.low, found.high)
-
-
-def _limits(low: float, high: float) -> str:
-    return "" if math.isnan(low) or math.isnan(high) else f"{low:.3f} to {high:.3f}"
+        say(f"threshold: {number_text(found.threshold.value)}, {found.threshold.rule}{chosen}")
+    say_table(*evaluation_rows(found))
 
 
 @_verb(
