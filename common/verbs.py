@@ -150,7 +150,7 @@ def run(
     recipe: Words,
     data: Words,
     out: Words = "runs",
-    overrides: Sequence[str] = (),
+    overrides: str | Sequence[str] = (),
     *,
     allow_leak: bool = False,
     allow: Sequence[str] = (),
@@ -180,6 +180,7 @@ def run(
 
     from graftwork.common.runs import begin_run
 
+    overrides = [overrides] if isinstance(overrides, str) else overrides
     permitted = set(known_allowances(allow))
     if allow_leak or "leak" in permitted:
         overrides = (*overrides, "split.allow_leak=true")
