@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Container, Iterator
+from pathlib import Path, PurePosixPath
 
 from graftwork.common.errors import DatasetError
 
-__all__ = ["find_folder", "folders_below", "hidden", "listed", "walk"]
+__all__ = ["find_folder", "folders_below", "hidden", "left_out", "listed", "walk"]
 
 
 def hidden(name: str) -> bool:
@@ -65,6 +66,25 @@ def listed(folder: Path, most: int = 8) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     said = (", ".join(names[:most]) + more) or "nothing"
     return said.encode(errors="backslashreplace").decode()  # a name need not be Unicode
+
+
+def left_out(root: Path, used: Container[str]) -> str:
+    """The sentence that counts the files below a folder that a reader does not use; empty where there are none.
+
+    Args:
+        used: paths relative to `root`, POSIX. Hidden files are not counted.
+    """
+    rest = [path for path in walk(root, ("",)) if path not in used]
+    if not rest:
+        return ""
+    kinds = Counter(PurePosixPath(path).suffix.lower() or "without an ending" for path in rest)
+    listing = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+    places = Counter(path.partition("/")[0] if "/" in path else "" for path in rest)
+    folders = [f"{name or 'the folder itself'} {count:,}" for name, count in sorted(places.items())]
+    shown = ", ".join(folders[:8]) + (f" and {len(folders) - 8} more folders" if len(folders) > 8 else "")
+    example = rest[0].encode(errors="backslashreplace").decode()
+    files = "1 file is" if len(rest) == 1 else f"{len(rest):,} files are"
+    return f"{files} not used: {listing} (in {shown}), such as {example}"
 
 
 def walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:

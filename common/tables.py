@@ -16,6 +16,7 @@ import re
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,14 +175,8 @@ def _unpacked(place: Path, content: bytes) -> tuple[bytes, list[str]]:
 
 
 _DAMAGE = (
-    OSError,
-    EOFError,
-    zlib.error,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    NotImplementedError,
-    RuntimeError,
-)
+    OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError,
+)  # fmt: skip
 _PACKED = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"), (b"PK", "zip"))
 
 
@@ -315,14 +310,16 @@ def _from_rows(
     lines: list[int] = []
     cells: list[list[str]] = []
     faults: list[str] = []
-    empty = stripped = 0
+    empty = 0
+    trimmed: list[tuple[int, str]] = []  # cells that had white space at their ends, and their column
     try:
-        for number, row in rows:
-            written, row = row, [cell.strip() for cell in row]
-            stripped += sum(len(a) != len(b) for a, b in zip(written, row, strict=True) if b) if header else 0
+        for number, written in rows:
+            row = [cell.strip() for cell in written]
             if not any(row):
                 empty += bool(header)
                 continue
+            if header and row != written:
+                trimmed += [(at, cell) for at, cell in enumerate(written) if cell != row[at] != ""]
             if not header:
                 header = [clean_name(cell) for cell in row]
                 while header and not header[-1]:  # columns of a sheet or a line that ends in separators
@@ -366,8 +363,11 @@ def _from_rows(
     )
     if empty and any(lines[i + 1] - lines[i] > 1 for i in range(len(lines) - 1)):
         notes = [*notes, f"{place.name}: {empty:,} empty lines were left out."]
-    if stripped:
-        notes = [*notes, f"{place.name}: white space at the ends of {stripped:,} cells was left out."]
+    if trimmed:
+        counts = Counter(header[at] for at, _ in trimmed)
+        counted = ", ".join(f"{count:,} of `{name}`" for name, count in counts.items())
+        said = f"{place.name}: white space at the ends of cells was removed ({counted}), such as {trimmed[0][1]!r}."
+        notes = [*notes, said]
     frame.attrs["source"] = str(place)
     return TextTable(place, frame, lines, tuple(notes), mark)
 

@@ -53,7 +53,7 @@ def test_the_prefix_is_part_of_the_patient(tmp_path: Path) -> None:
     manifest = kermany.read(lay(tmp_path))
     by_part = manifest.frame.groupby("part")["group"].agg(set)
     assert by_part["train"] & by_part["test"] == {"person1"}  # not IM-0115
-    assert any(note.startswith("1 patient ids stand in both") for note in manifest.notes)
+    assert any(note.startswith("1 patient ids are in both") for note in manifest.notes)
     with pytest.raises(LeakError, match="person1"):
         split(manifest, by="publisher", validation=0)
 
@@ -111,9 +111,45 @@ def test_all_names_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
     said = str(caught.value)
     lines = {line.strip() for line in said.splitlines()[1:]}
     assert all(any(line.startswith(name) for line in lines) for name in bad)
-    assert "8 file names" in said
+    assert "8 files or folders are not as published" in said
     assert "train/NORMAL/person3_virus_7.jpeg: a name of the other class" in said
     assert not any(name in said for name in NAMES if name not in bad and "person447" in name)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("train/COVID/IM-0116-0001.jpeg", "train/COVID: a folder with 1 image"),
+        ("train/normal/IM-0116-0001.jpeg", "train/normal: a folder with 1 image"),
+        ("train/NORMAL/sub/IM-0116-0001.jpeg", "train/NORMAL/sub: a folder with 1 image"),
+        ("train/IM-0116-0001.jpeg", "train: a folder with 1 image"),
+        ("valid/NORMAL/IM-0116-0001.jpeg", "valid/NORMAL: a folder with 1 image"),
+        ("test/NORMAL/IM-0115-0001.jpeg", "IM-0115-0001: one name in test/NORMAL and train/NORMAL"),
+        ("train/NORMAL/IM-0116-0001.webp", "train/NORMAL/IM-0116-0001.webp: expected one of .jpeg"),
+        ("train/NORMAL/IM-0116-0001", "train/NORMAL/IM-0116-0001: expected one of .jpeg"),
+    ],
+)
+def test_images_of_no_known_place_class_or_kind_are_refused(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(DatasetError) as caught:
+        kermany.read(lay(tmp_path, [*NAMES, name]))
+    assert said in str(caught.value)
+
+
+def test_files_that_are_no_images_are_counted(tmp_path: Path) -> None:
+    manifest = kermany.read(lay(tmp_path, [*NAMES, "train/NORMAL/notes.txt", "sizes.csv", "a/b.txt"]))
+    assert (
+        "3 files are not used: 1 .csv, 2 .txt (in the folder itself 1, a 1, train 1), such as sizes.csv"
+        in manifest.notes
+    )
+
+
+def test_numbers_with_and_without_zeros_are_not_two_patients_in_silence(tmp_path: Path) -> None:
+    more = [
+        f"{part}/NORMAL/IM-{n}-0001.jpeg"
+        for part, n in (("train", "115"), ("train", "0600"), ("test", "601"))
+    ]
+    with pytest.raises(LeakError, match=r"'IM-0115' \(1 case\) = 'IM-115' \(1 case\).*look-alike-groups"):
+        split(kermany.read(lay(tmp_path, [*NAMES, *more])))
 
 
 def test_a_name_that_is_not_unicode_can_be_told(tmp_path: Path) -> None:

@@ -178,3 +178,13 @@ def test_the_column_of_an_index_may_have_no_name(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text(buffer.getvalue())
     assert read_table(file).columns == ("", "a")
+
+
+def test_white_space_that_is_removed_is_counted(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("id,name\nA ,x\nB,y \nC ,  \n")
+    table = read_table(file)
+    assert table.frame["id"].tolist() == ["A", "B", "C"]
+    assert table.notes == (
+        "t.csv: white space at the ends of cells was removed (2 of `id`, 1 of `name`), such as 'A '.",
+    )

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from graftwork.common.domain import Dataset
 from graftwork.common.errors import DatasetError
-from graftwork.common.layouts import find_folder, folders_below, hidden
+from graftwork.common.layouts import find_folder, folders_below, hidden, left_out, walk
 from graftwork.common.manifest import Manifest, Target
-from graftwork.common.synthetic import NOTE, begin, generator, is_synthetic
+from graftwork.common.synthetic import MARKER, NOTE, begin, generator, is_synthetic
 
 __all__ = ["DATASET", "read", "synthesize"]
 
@@ -40,7 +40,8 @@ DATASET = Dataset(
 
 _PARTS = {"train": "train", "val": "validation", "test": "test"}
 _CLASSES = {"NORMAL": "normal", "PNEUMONIA": "pneumonia"}
-_SUFFIXES = (".jpeg", ".jpg", ".png")
+_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".dcm", ".dicom", ".tif", ".tiff")  # that can be read
+_UNREADABLE = (".gif", ".webp", ".heic", ".avif", ".jp2", ".jfif", ".jpe", ".nii", ".gz", ".npy")
 # one file of the real set has a second number at its end: person447_virus_921_1
 _PNEUMONIA = re.compile(r"(?P<group>person[0-9]+)_(?P<kind>bacteria|virus)_[0-9]+(?:_[0-9]+)*")
 # the prefix is part of the patient: without it 94 numbers would stand in both train and test, with it none
@@ -63,24 +64,27 @@ def read(root: str | os.PathLike[str]) -> Manifest:
 
     Args:
         root: the folder that holds `train`, `val` and `test`, or one up to two folders above it (the usual
-            archive unpacks to `chest_xray/chest_xray`). `val` may be missing, other files may lie about.
+            archive unpacks to `chest_xray/chest_xray`). `val` may be missing. Files that are no images of the set are
+            counted in a note.
 
     Returns:
         case `train/NORMAL/IM-0115-0001`, group `IM-0115`, covariate `kind` (bacteria, virus, normal);
         `root` is the folder that holds the parts.
 
     Raises:
-        DatasetError: the folders are not there, or file names cannot be read (all of them are listed).
+        DatasetError: the folders are not there; file names that are not as published, one name in two folders,
+            images in other folders than those of the classes (all of them are listed).
     """
     place = _find(Path(root))
     faults: list[str] = []
     pictures = sorted(_pictures(place, faults), key=lambda picture: picture.path)
+    faults += _elsewhere(place, pictures)
     if faults:
         more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
         listing = "".join(f"\n  {fault}" for fault in faults[:_LISTED] + more)
-        count = "1 file name" if len(faults) == 1 else f"{len(faults)} file names"
+        count = "1 file or folder is" if len(faults) == 1 else f"{len(faults)} files or folders are"
         raise DatasetError(
-            f"{count} cannot be read; a name is {_FORMS}:{listing}",
+            f"{count} not as published; a name is {_FORMS}:{listing}",
             where=place,
             remedy="restore the published names (only they tell the patient), or move these files elsewhere",
         )
@@ -91,6 +95,34 @@ def read(root: str | os.PathLike[str]) -> Manifest:
             remedy="unpack the archive again",
         )
     return _manifest(Path(root), place, pictures)
+
+
+def _elsewhere(place: Path, pictures: list[_Picture]) -> Iterator[str]:
+    """Images that the folders of the classes do not hold themselves, and names that are in two of these folders."""
+    used = {picture.path for picture in pictures}
+    odd: dict[str, int] = {}
+    for path in walk(place, _SUFFIXES):
+        first, *inner = path.split("/")[:-1] or [""]
+        if path in used or (first in _PARTS and inner[:1] and inner[0] in _CLASSES and len(inner) == 1):
+            continue  # read, or a fault already
+        if first in _PARTS:
+            odd["/".join([first, *inner])] = odd.get("/".join([first, *inner]), 0) + 1
+        elif inner and inner[0].upper() in _CLASSES:  # such as valid/NORMAL
+            odd[f"{first}/{inner[0]}"] = odd.get(f"{first}/{inner[0]}", 0) + 1
+    for folder, count in odd.items():
+        shown = folder.encode(errors="backslashreplace").decode()
+        images = "1 image" if count == 1 else f"{count:,} images"
+        wanted = f"{{{','.join(_PARTS)}}}/{{{','.join(_CLASSES)}}}"
+        yield f"{shown}: a folder with {images}, expected images in {wanted} alone"
+    places: dict[str, list[str]] = {}
+    for picture in pictures:
+        folder, _, name = picture.path.rpartition("/")
+        found = places.setdefault(name.rpartition(".")[0], [])
+        if folder not in found:
+            found.append(folder)
+    for name, found in places.items():
+        if len(found) > 1:
+            yield f"{name}: one name in {' and '.join(found)}; an image has one part and one class"
 
 
 def _manifest(root: Path, place: Path, pictures: list[_Picture]) -> Manifest:
@@ -127,14 +159,20 @@ def _notes(root: Path, place: Path, pictures: list[_Picture]) -> Iterator[str]:
     if is_synthetic(root, place):
         yield NOTE
     yield "patients are read from file names; one personN is one patient whatever the kind (cautious)"
+    said = left_out(place, {*(picture.path for picture in pictures), MARKER})
+    if said:
+        yield said
     parts: dict[str, set[str]] = {}
     for picture in pictures:
         parts.setdefault(picture.part, set()).add(picture.group)
     shared = parts.get("train", set()) & parts.get("test", set())
     if shared:
-        yield f"{len(shared)} patient ids stand in both the given train part and the given test part"
+        yield f"{len(shared)} patient ids are in both the published train part and the published test part"
     if "validation" not in parts:
         yield "the publisher's folder val is missing"
+    absent = [f"val/{upper}" for upper in _CLASSES if not (place / "val" / upper).is_dir()]
+    if len(absent) == 1:
+        yield f"the folder {absent[0]} is missing"
 
 
 def _find(root: Path) -> Path:
@@ -171,15 +209,22 @@ def _pictures(place: Path, faults: list[str]) -> Iterator[_Picture]:
                 ) from error
             for entry in entries:
                 stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122 (a Path for each of many files is slow)
-                if hidden(entry.name) or suffix.lower() not in _SUFFIXES or entry.is_dir():
+                if hidden(entry.name) or entry.is_dir():
                     continue
                 path = f"{folder}/{upper}/{entry.name}"
-                form = _NORMAL if label == "normal" else _PNEUMONIA
-                match = form.fullmatch(stem)
-                if match is None:
-                    other = (_PNEUMONIA if label == "normal" else _NORMAL).fullmatch(stem)
+                form, of_other = (_NORMAL, _PNEUMONIA) if label == "normal" else (_PNEUMONIA, _NORMAL)
+                match, other = form.fullmatch(stem), of_other.fullmatch(stem)
+                readable = suffix.lower() in _SUFFIXES
+                begins = entry.name.partition(".")[0]
+                named = form.fullmatch(begins) or of_other.fullmatch(begins)
+                if not readable and not named and suffix.lower() not in _UNREADABLE:
+                    continue  # no image; counted with the files that are not used
+                if match is None or not readable:
                     shown = path.encode(errors="backslashreplace").decode()  # a name need not be Unicode
-                    faults.append(f"{shown}: a name of the other class" if other else shown)
+                    reason = ": a name of the other class" if other else ""
+                    faults.append(
+                        shown + (reason if readable else f": expected one of {', '.join(_SUFFIXES)}")
+                    )
                     continue
                 kind = match["kind"] if label == "pneumonia" else "normal"
                 yield _Picture(path, part, label, match["group"], kind)

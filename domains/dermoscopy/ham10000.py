@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from graftwork.common.domain import Dataset
 from graftwork.common.errors import DatasetError
-from graftwork.common.layouts import listed, walk
+from graftwork.common.layouts import left_out, listed, walk
 from graftwork.common.manifest import Manifest, Target
-from graftwork.common.synthetic import NOTE, begin, generator, is_synthetic
+from graftwork.common.synthetic import MARKER, NOTE, begin, generator, is_synthetic
+from graftwork.domains.dermoscopy.lesion_tables import COLUMNS, DIAGNOSES, compare_tables, read_lesions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,16 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DATASET", "DIAGNOSES", "findings", "read", "synthesize"]
 
-# the code in the table, and the name in full; in the order of the columns of the ISIC 2018 challenge
-DIAGNOSES = {
-    "mel": "melanoma",
-    "nv": "nevus",
-    "bcc": "basal cell carcinoma",
-    "akiec": "actinic keratosis",
-    "bkl": "benign keratosis",
-    "df": "dermatofibroma",
-    "vasc": "vascular lesion",
-}
 DATASET = Dataset(
     name="dermoscopy/ham10000",
     title="Dermoscopic pictures of pigmented skin lesions: seven diagnoses (HAM10000)",
@@ -54,7 +45,7 @@ DATASET = Dataset(
 )
 
 _TABLE = "HAM10000_metadata"  # .csv on Kaggle, .tab on Dataverse, without a suffix after download
-_COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
+_TABLES = (".csv", ".tab", ".tsv", ".txt", ".xlsx", ".parquet", ".csv.gz", ".csv.zip", ".csv.bz2", ".csv.xz")
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _PICTURE = re.compile(r"(?P<id>ISIC_[0-9]{7})(?P<mask>_segmentation)?\.(?:jpe?g|png)", re.IGNORECASE)
 _LOOKED_FOR = (
@@ -65,44 +56,73 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class _Layout:
-    """What lies below a root: the table, and each id's pictures and masks (several where a copy lies about)."""
+    """What is below a root: the tables, and each id's pictures and masks (several where there are copies).
+
+    Attributes:
+        root: the folder. table: the table that is read. twins: further tables of that name. others: tables of other
+            names. pictures, masks: id to paths, the one that is used first.
+    """
 
     root: Path
     table: Path
-    others: tuple[Path, ...]  # further tables of that name, which are not read
+    twins: tuple[Path, ...]
+    others: tuple[Path, ...]
     pictures: dict[str, list[str]]
     masks: dict[str, list[str]]
 
 
 def read(root: str | os.PathLike[str]) -> Manifest:
-    """The manifest of the set below `root`: the table and file names alone, no pixel is read.
+    """The manifest of the set below `root`: tables and file names alone, no pixel is read.
 
     Args:
-        root: a folder with the table and the pictures anywhere below it. Masks (`ISIC_..._segmentation.png`) may lie
-            there too. Pictures may be missing: their rows are left out, and a note says how many.
+        root: a folder with the table and the pictures anywhere below it. Masks (`ISIC_..._segmentation.png`) may be
+            there too. Pictures may be missing: their rows are left out, and a note says how many. Pictures without a
+            row and files that are not used are counted in notes as well.
 
     Returns:
         case `ISIC_0027419`, group `HAM_0000118` (the lesion), target the diagnosis in words; covariates `age` (years),
         `sex`, `localization`, `dx_type` (how the diagnosis was confirmed: it tells the diagnosis, so it is never an
-        input) and, where masks lie below the root, `mask` (the path of the lesion's mask).
+        input) and, where masks are below the root, `mask` (the path of the lesion's mask).
 
     Raises:
-        DatasetError: the table or the pictures are not there, or the table says something impossible (all of it).
+        DatasetError: the table or the pictures are missing, the table says something impossible (all of it), or two
+            tables disagree about the lesion or the diagnosis of an image.
     """
     layout = _look(Path(root))
-    table = _table(layout.table)
-    _refuse_faults(table, layout.table)
-    there = table["image_id"].isin(list(layout.pictures)).to_numpy()
+    table = read_lesions(layout.table)
+    notes = [*table.notes, *compare_tables(table, (*layout.twins, *layout.others), layout.root)]
+    there = table.frame["image_id"].isin(list(layout.pictures)).to_numpy()
     if not there.any():
         raise DatasetError(
-            f"none of the {len(table)} pictures of the table is there; looked for {_LOOKED_FOR}",
+            f"none of the {len(there):,} pictures of the table is there; looked for {_LOOKED_FOR}",
             where=layout.root,
             remedy="unpack HAM10000_images_part_1 and part_2 below this folder",
         )
-    return _manifest(layout, table[there].sort_values("image_id"), missing=int((~there).sum()))
+    notes += _unused(layout, set(table.frame["image_id"]))
+    return _manifest(layout, table.frame[there].sort_values("image_id"), notes, missing=int((~there).sum()))
 
 
-def _manifest(layout: _Layout, table: pd.DataFrame, missing: int) -> Manifest:
+def _unused(layout: _Layout, known: set[str]) -> Iterator[str]:
+    """Pictures and masks that no row names, copies, and files of other kinds, counted."""
+    for kind, places in (("picture", layout.pictures), ("mask", layout.masks)):
+        odd = sorted(set(places) - known)
+        if odd:
+            yield f"{len(odd):,} {kind}s have no row in the table and are not used, such as {odd[0]}"
+        again = sum(len(found) - 1 for found in places.values())
+        if again:
+            yield f"{again:,} further copies of {kind}s are not used; of each id the file less deep is taken"
+    named = {
+        path for places in (layout.pictures, layout.masks) for found in places.values() for path in found
+    }
+    tables = {
+        file.relative_to(layout.root).as_posix() for file in (layout.table, *layout.twins, *layout.others)
+    }
+    said = left_out(layout.root, named | tables | {MARKER})
+    if said:
+        yield said
+
+
+def _manifest(layout: _Layout, table: pd.DataFrame, said: list[str], missing: int) -> Manifest:
     import pandas as pd
 
     ids = table["image_id"].tolist()
@@ -112,9 +132,9 @@ def _manifest(layout: _Layout, table: pd.DataFrame, missing: int) -> Manifest:
             "path": [layout.pictures[each][0] for each in ids],
             "group": table["lesion_id"].tolist(),
             "target": [DIAGNOSES[code] for code in table["dx"]],
-            "age": pd.to_numeric(table["age"], errors="coerce").to_numpy(),
+            "age": pd.to_numeric(table["age"]).astype(float).to_numpy(),
             **{
-                name: table[name].where(~table[name].isin(["", "unknown"])).tolist()
+                name: table[name].where(table[name] != "unknown").astype(object).tolist()
                 for name in ("sex", "localization", "dx_type")
             },
         }
@@ -125,8 +145,8 @@ def _manifest(layout: _Layout, table: pd.DataFrame, missing: int) -> Manifest:
         covariates.append("mask")
     several = int((frame["group"].value_counts() > 1).sum())
     notes = [NOTE] if is_synthetic(layout.root) else []
-    notes.append(f"{several} lesions stand in several pictures: by picture a split would leak")
-    notes.append("the set tells no patient, so two lesions of one person may stand in two parts")
+    notes.append(f"{several} lesions have several pictures: a split by picture leaks")
+    notes.append("the set names no patients, so two lesions of one person can be in two parts")
     if missing:
         notes.append(f"{missing} rows of the table have no picture here and are left out")
     return Manifest(
@@ -136,12 +156,12 @@ def _manifest(layout: _Layout, table: pd.DataFrame, missing: int) -> Manifest:
         group=DATASET.group,
         target=DATASET.target,
         covariates=tuple(covariates),
-        notes=tuple(notes),
+        notes=(*notes, *said),
     )
 
 
 def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
-    """What only this layout can have wrong with it: rows without a picture, and copies.
+    """What only this layout can have wrong with it: rows without a picture, further tables, and copies.
 
     Raises:
         DatasetError: as `read`.
@@ -149,33 +169,62 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
     from graftwork.common.checks.findings import Finding
 
     layout = _look(Path(root))
-    table = _table(layout.table)
-    known, where = set(table["image_id"]), layout.table.name
-    for other in layout.others:
-        same = other.read_bytes() == layout.table.read_bytes()
+    table = read_lesions(layout.table)
+    known, where = set(table.frame["image_id"]), layout.table.name
+    for other in layout.twins:
+        what = _difference(table.frame, read_lesions(other).frame)
         yield Finding(
-            "copy" if same else "contradiction", "warning" if same else "error", str(other),
-            f"a second table of this name, {'the same' if same else 'with other content'}; {layout.table} is read",
+            "contradiction" if what else "copy", "error" if what else "warning", str(other),
+            f"a second table of this name, {what or 'the same'}; {layout.table} is read",
             "remove the one that is not meant",
         )  # fmt: skip
     gone = sorted(known - set(layout.pictures))
     if gone:
-        lesions = table.loc[~table["image_id"].isin(list(layout.pictures)), "lesion_id"]
-        whole = int((~lesions.drop_duplicates().isin(table["lesion_id"].drop(lesions.index))).sum())
+        lesions = table.frame.loc[~table.frame["image_id"].isin(list(layout.pictures)), "lesion_id"]
+        rest = table.frame["lesion_id"].drop(lesions.index)
+        whole = int((~lesions.drop_duplicates().isin(rest)).sum())
         yield Finding(
             "missing", "warning", where,
             f"{len(gone)} rows of the table have no picture below the root ({whole} lesions have none at all)",
             "unpack both parts, or accept that these rows are left out", len(gone), tuple(gone[:_SHOWN]),
         )  # fmt: skip
     for kind, places in (("picture", layout.pictures), ("mask", layout.masks)):
-        twice = {each: found for each, found in places.items() if len(found) > 1}
+        yield from _copies(layout.root, kind, places)
+
+
+def _difference(one: pd.DataFrame, other: pd.DataFrame) -> str:
+    """In what two tables of the same images differ, as "another age of 3 images"; "" where they are the same."""
+    first, second = (each.set_index("image_id").fillna("") for each in (one, other))
+    only = len(first.index.symmetric_difference(second.index))
+    found = [f"{only:,} images in one of them only"] if only else []
+    both = first.index.intersection(second.index)
+    for name in first.columns:
+        differ = int((first.loc[both, name] != second.loc[both, name]).sum())
+        found += [f"another {name} of {differ:,} images"] if differ else []
+    return " and ".join(found)
+
+
+def _copies(root: Path, kind: str, places: dict[str, list[str]]) -> Iterator[Finding]:
+    """Ids with several files: a warning where they are the same, an error where they are not."""
+    import filecmp
+
+    from graftwork.common.checks.findings import Finding
+
+    same: list[list[str]] = []
+    differ: list[list[str]] = []
+    for found in places.values():
+        if len(found) > 1:
+            alike = all(filecmp.cmp(root / found[0], root / each, shallow=False) for each in found[1:])
+            (same if alike else differ).append(found)
+    for twice, severity in ((same, "warning"), (differ, "error")):
         if twice:
-            first = next(iter(twice.values()))
             yield Finding(
-                "copy", "warning", str(Path(first[1]).parent),
-                f"{len(twice)} {kind}s stand below the root more than once; the first is taken",
+                "copy" if twice is same else "contradiction", "warning" if severity == "warning" else "error",
+                str(Path(twice[0][1]).parent),
+                f"{len(twice)} {kind}s are below the root more than once"
+                f"{'' if twice is same else ', with other content'}; the first is taken",
                 "remove the copies, so that it is certain which is used", len(twice),
-                tuple(f"{found[0]} = {found[1]}" for found in list(twice.values())[:_SHOWN]),
+                tuple(f"{found[0]} = {found[1]}" for found in twice[:_SHOWN]),
             )  # fmt: skip
 
 
@@ -184,83 +233,32 @@ def _look(root: Path) -> _Layout:
         what = "is a file, not a folder" if root.exists() else "there is no such folder"
         raise DatasetError(f"{what}; looked for {_LOOKED_FOR}", where=root)
     tables: list[str] = []
+    others: list[str] = []
     pictures: dict[str, list[str]] = {}
     masks: dict[str, list[str]] = {}
-    for path in sorted(walk(root, (*_SUFFIXES, ".csv", ".tab", _TABLE.lower())), key=_order):
+    for path in sorted(walk(root, (*_SUFFIXES, *_TABLES, _TABLE.lower())), key=_order):
         name = path.rpartition("/")[2]
         match = _PICTURE.fullmatch(name)
         if match:
             places = masks if match["mask"] else pictures
             places.setdefault(f"ISIC_{match['id'][5:]}", []).append(path)
-        elif name.partition(".")[0] == _TABLE:
+        elif name.partition(".")[0].lower() == _TABLE.lower():
             tables.append(path)
+        elif name.lower().endswith(_TABLES) and name != MARKER:
+            others.append(path)
     if not tables:
         raise DatasetError(
             f"looked for {_LOOKED_FOR}; found: {listed(root)}",
             where=root,
             remedy=f"put {_TABLE}.csv, as published, into this folder",
         )
-    first, *others = (root / table for table in tables)
-    return _Layout(root, first, tuple(others), pictures, masks)
+    first, *twins = (root / table for table in tables)
+    return _Layout(root, first, tuple(twins), tuple(root / each for each in others), pictures, masks)
 
 
 def _order(path: str) -> tuple[int, str]:
     """Of two copies the one that lies less deep comes first."""
     return path.count("/"), path
-
-
-def _table(place: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        with place.open(encoding="utf-8-sig") as file:
-            separator = "\t" if "\t" in file.readline() else ","
-        table = pd.read_csv(
-            place,
-            sep=separator,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            skipinitialspace=True,
-        )
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"the table cannot be read ({error})", where=place) from error
-    missing = [name for name in _COLUMNS if name not in table.columns]
-    if missing:
-        raise DatasetError(
-            f"column {', '.join(missing)} is missing; found: {', '.join(map(str, table.columns))}",
-            where=place,
-            remedy="take the table as it was published",
-        )
-    return table[list(_COLUMNS)]
-
-
-def _refuse_faults(table: pd.DataFrame, place: Path) -> None:
-    """All that the table must not say, in one message."""
-    faults: list[str] = []
-
-    def blame(what: str, odd: pd.Series[str]) -> None:
-        if len(odd):
-            more = f" and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
-            faults.append(f"{what}: {', '.join(map(repr, odd.iloc[:_SHOWN]))}{more}")
-
-    ids = table["image_id"]
-    blame("image_id is not ISIC_ and seven digits", ids[~ids.str.fullmatch("ISIC_[0-9]{7}")])
-    blame("image_id stands twice", ids[ids.duplicated()])
-    blame("lesion_id is empty, of image", ids[table["lesion_id"].str.strip() == ""])
-    odd = table["dx"][~table["dx"].isin(list(DIAGNOSES))].drop_duplicates()
-    blame(f"dx is not one of {', '.join(DIAGNOSES)}", odd)
-    diagnoses = table.groupby("lesion_id")["dx"].nunique()
-    blame("a lesion has two diagnoses", diagnoses.index[diagnoses > 1].to_series())
-    age = table["age"][table["age"] != ""]
-    blame(
-        "age is not a number of years from 0 to 120",
-        age[~age.str.fullmatch(r"(?:\d{1,2}|1[01]\d|120)(?:\.\d*)?")],
-    )
-    if faults:
-        raise DatasetError(
-            "; ".join(faults), where=place, remedy="take the table as it was published, or correct these rows"
-        )
 
 
 def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0) -> None:
@@ -298,7 +296,7 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
         outline = Image.fromarray(mask.astype(np.uint8) * 255).convert("1")
         outline.save(root / "HAM10000_segmentations" / f"{row['image_id']}_segmentation.png")
     with (root / f"{_TABLE}.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
 
