@@ -15,12 +15,12 @@ import pytest
 from typer.testing import CliRunner
 
 from graftwork.cli import app
-from graftwork.common.domain import protocol
+from graftwork.common.domain import dataset, protocol
 from graftwork.common.errors import GraftworkError, TableError, UsageError
 from graftwork.common.evaluation import auroc
 from graftwork.common.evaluation.case_joining import join_cases
 from graftwork.common.evaluation.list_cells import read_lists
-from graftwork.common.verbs import calibrate, compare, evaluate_file
+from graftwork.common.verbs import calibrate, compare, evaluate_file, synthesize
 from graftwork.domains.dermoscopy.ham10000 import DIAGNOSES
 
 N = 120
@@ -438,6 +438,20 @@ def test_a_further_target_of_a_run_and_a_table_of_ones_own(tmp_path: Path) -> No
     assert which.result("auroc", "fox").value == auroc(species == "fox", scores[:, 2])
 
 
+def test_the_truth_is_read_from_the_folder_of_a_dataset(tmp_path: Path) -> None:
+    synthesize("chest_xray/kermany", tmp_path / "set", cases=40)
+    frame = dataset("chest_xray/kermany").read(tmp_path / "set").frame
+    scores = np.round(RNG.random(len(frame)), 6)
+    table = pd.DataFrame({"file": frame["path"], "score_pneumonia": scores, "predicted": "normal"})
+    table.sample(frac=1, random_state=0).to_csv(tmp_path / "p.csv", index=False)
+    found = evaluate_file(tmp_path / "p.csv", "kermany", truth=tmp_path / "set", bootstrap=2).evaluation
+    here = (frame["part"] == "test").to_numpy()
+    assert found.result("auroc").value == auroc(frame["target"][here] == "pneumonia", scores[here])
+    assert found.groups == frame["group"][here].nunique()
+    with pytest.raises(UsageError, match="is a folder, expected a table"):
+        evaluate_file(tmp_path / "p.csv", "isic2020", truth=tmp_path / "set")
+
+
 def test_columns_that_nothing_was_taken_from_are_told_or_refused(tmp_path: Path) -> None:
     assert "Columns not used (p.csv): age, note." in notes(base(age=3, note="x"), tmp_path)
     for name in ("score_xyz", "prob_xyz", "target_xyz", ".pred_xyz"):
@@ -476,6 +490,12 @@ REFUSED: dict[str, Case] = {
     "truth named": (base, {"truth_column": "truht"}, ("--truth-column", "'truht'", "target")),
     "part named": (base, {"part_column": "phase"}, ("--part-column", "'phase'", "score_malignant")),
     "model named": (base, {"model": "A"}, ("--model", "'A'", "--model-column")),
+    "two cases": (
+        lambda: base().assign(Case=CASE[::-1]),
+        {},
+        ("p.csv", "'case' and 'Case' both say the case", "--case"),
+    ),
+    "idle option": (base, {"nothing": "none"}, ("--nothing", "multi-label", "binary")),
     "allow": (base, {"allow": "all"}, ("--allow", "'all'", "look-alikes")),
     "policy": (base, {"uncertain": "zero"}, ("--uncertain", "binary")),
     "mixed decimals": (lambda: base(score_malignant=["0,5", *S[1:]]),
@@ -496,7 +516,7 @@ def test_every_refusal_names_file_column_value_and_remedy(name: str, tmp_path: P
     for each in said:
         assert each in message, message
     assert caught.value.remedy and "..." not in str(caught.value.remedy)
-    assert "p.csv" in message or caught.value.where in ("--allow", "--uncertain")
+    assert "p.csv" in message or str(caught.value.where).startswith("--")
 
 
 def test_a_protocol_knows_its_words_and_tables() -> None:

@@ -10,14 +10,56 @@ import numpy as np
 from graftwork.common.evaluation.arrays import Array
 from graftwork.common.evaluation.case_joining import join_cases
 from graftwork.common.evaluation.named_columns import NamedColumns
-from graftwork.common.evaluation.tables import absent, shown, some, text_of
+from graftwork.common.evaluation.tables import absent, refuse, shown, some, text_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["scored_failures", "with_truth", "without_failures"]
+__all__ = ["case_columns", "scored_failures", "with_truth", "without_failures"]
 
+CASES = (
+    "case", "image", "image_name", "isic_id", "image_id", "Image Index", "Path", "filename", "file", "filepath", ".row",
+    "rowIndex", "id", "study", "study_id",
+)  # fmt: skip
 _FAILURES = ("failure", "failure reason")
+
+
+def case_columns(
+    scores: NamedColumns, labels: NamedColumns | None, own: Sequence[str], asked: str
+) -> tuple[str, str]:
+    """The columns that say the case, in the predictions and in the table of truth.
+
+    Args:
+        labels: the table of truth; None where the predictions hold it. own: columns of the dataset's own table.
+        asked: the column that was named, in either table; empty: found by the usual names.
+
+    Raises:
+        TableError: a table has none, or two that look alike and differ. UsageError: the named one is not there.
+    """
+    faults: list[str] = []
+    named = scores.asked(asked, "--case", needed=labels is None) if asked else ""
+    case = named or next(iter(scores.called(CASES)), "")
+    tables = [(scores, case)]
+    if labels is not None:
+        beside = labels.asked(asked, "--case", needed=not named) if asked else ""
+        tables.append(
+            (labels, beside or next(iter(labels.called((*own, *([case] if case else []), *CASES))), ""))
+        )
+    for table, found in tables:
+        if not found:
+            faults.append(
+                f"{table.source}: no column says the case; it is one of {shown(CASES, 20)}, or named with "
+                "--case; there "
+                f"are {table.there()}"
+            )
+        for other in table.called([found]) if found and found != asked else ():
+            if (text_of(table.frame[other]) != text_of(table.frame[found])).any():
+                faults.append(
+                    f"{table.source}: the columns {found!r} and {other!r} both say the case and differ; remove one, or "
+                    "name one with --case"
+                )
+    refuse(scores.frame, faults)
+    return case, tables[-1][1]
 
 
 def without_failures(table: NamedColumns, case: str, notes: list[str]) -> tuple[NamedColumns, pd.DataFrame]:

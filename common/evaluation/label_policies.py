@@ -11,6 +11,7 @@ import numpy.typing as npt
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import FloatArray
 from graftwork.common.evaluation.tables import numbers
+from graftwork.common.names import clean_name
 
 __all__ = ["POLICIES", "Which", "policy_by_class", "settle_columns", "settle_labels"]
 
@@ -38,7 +39,7 @@ def policy_by_class(
         named = list(policy.items())
     elif "=" in policy:
         parts = (each.partition("=") for each in policy.split(","))
-        named = [(name.strip(), what.strip()) for name, _, what in parts]
+        named = [(clean_name(name), what.strip()) for name, _, what in parts]
     else:
         named = [(name, policy.strip()) for name in classes]
     found = dict(named)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TypedDict
 
 from graftwork.common.errors import UsageError
@@ -71,6 +71,17 @@ class Reading:
                 remedy=f"write {LOOK_ALIKES}",
             )
 
-    def given(self) -> list[str]:
-        """The options that were given, by name."""
-        return [each.name for each in fields(self) if getattr(self, each.name) != each.default]
+    def refuse_idle(self, kind: str) -> None:
+        """Refuse options that do nothing for a kind of target, since they would be taken for ones that did.
+
+        Raises:
+            UsageError: one was given.
+        """
+        of = {"positive": ("binary",), "nothing": ("multi-label",)}
+        for name, kinds in of.items():
+            if getattr(self, name) and kind not in kinds:
+                raise UsageError(
+                    f"it is for {kinds[0]} targets, and the protocol's are {kind}",
+                    where=f"--{name}",
+                    remedy="leave it out",
+                )

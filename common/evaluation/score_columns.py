@@ -160,6 +160,11 @@ class ScoreReader:
                     + (", or name the right one with --score" if self.alone else "")
                 )
             self.table.take(other, "score, the same")
+            self.notes += (
+                []
+                if apart
+                else [f"{other} of {self.table.source} has the scores of {rest[0]} and was not used."]
+            )
         return rest[0]
 
     def _decisive(self, name: str) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import Array
-from graftwork.common.evaluation.case_rows import scored_failures, with_truth, without_failures
+from graftwork.common.evaluation.case_rows import case_columns, scored_failures, with_truth, without_failures
 from graftwork.common.evaluation.label_policies import Which, settle_columns
 from graftwork.common.evaluation.long_tables import of_one_model, one_row_a_case
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE
@@ -42,10 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Submission", "TableTarget", "read_submission"]
 
-CASES = (
-    "case", "image", "image_name", "isic_id", "image_id", "Image Index", "Path", "filename", "file", "filepath", ".row",
-    "rowIndex", "id", "study", "study_id",
-)  # fmt: skip
 _SURE_TRUTH = ("target", "truth", "obs", "observed", "ground truth", "gt", "y true", "true label")
 _ONLY = "test"  # the part of a table that tells none
 
@@ -126,9 +122,11 @@ def read_submission(
         UsageError: the protocol evaluates masks or boxes, or an option names a column or value that is not there.
     """
     protocol.refuse_shapes()
+    how = reading or Reading()
+    how.refuse_idle(protocol.kind)
     return _Reader(
         protocol,
-        reading or Reading(),
+        how,
         group,
         part,
         only_predicted,
@@ -167,7 +165,7 @@ class _Reader:
         own = next((each for each in self.protocol.tables if _is_of(labels, each)), None)
         if own is not None and apart:
             self.notes.append(f"{labels.source} is read as {own.name}.")
-        case, place = self._cases(scores, labels, own, apart)
+        case, place = case_columns(scores, labels if apart else None, own.case if own else (), self.how.case)
         scores = of_one_model(scores, case, self.how.model, self.how.model_column, self.notes)
         classes = self.protocol.classes or ()
         counts = self.protocol.kind == "counts"
@@ -227,28 +225,6 @@ class _Reader:
         self.notes += frame.attrs.get("notes", ())
         found = NamedColumns(frame, str(frame.attrs.get("source", what)))
         return of_target(found, self.protocol.target, self.notes)
-
-    def _cases(
-        self, scores: NamedColumns, labels: NamedColumns, own: TruthTable | None, apart: bool
-    ) -> tuple[str, str]:
-        """The columns of the case in both tables."""
-        faults = []
-        named = [scores.asked(self.how.case, "--case", needed=not apart) if self.how.case else ""]
-        named.append(labels.asked(self.how.case, "--case", needed=not named[0]) if self.how.case else "")
-        case = named[0] or next(iter(scores.called(CASES)), "")
-        first = (*(own.case if own else ()), *([case] if case else []), *CASES)
-        place = named[1] or next(iter(labels.called(first)), "")
-        for table, found in ((scores, case), (labels, place)):
-            if not found:
-                faults.append(
-                    f"{table.source}: no column says the case; it is one of {shown(CASES, 20)}, or named "
-                    "with --case; there "
-                    f"are {table.there()}"
-                )
-            if not apart:
-                break
-        refuse(scores.frame, faults)
-        return case, place if apart else case
 
     def _classes_by_row(self, table: NamedColumns, case: str) -> tuple[str, ...]:
         """The classes of a table in long format, where the protocol fixes none."""
