@@ -19,7 +19,8 @@ class Mixed:
     """A mixed batch, of which the loss of a case is share * loss(truth) + (1 - share) * loss(other).
 
     Of a cross-entropy that is the loss of the mixed label (Yun et al. 2019, equation 1). As each truth keeps a term of
-    its own, it works for every kind of target, and an unknown label weighs nothing in its own term alone.
+    its own, it works for every kind of target, and an unknown label weighs nothing in its own term alone. A class
+    weight multiplies the whole, see `tasks.losses`.
 
     Attributes:
         inputs: as given, mixed.

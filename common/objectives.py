@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Objective", "objective", "overlap_objective"]
 
-Objective = Callable[[Tensor, Tensor], Tensor]
-"""Logits [B, outputs] and truth (as `tasks.encode`) to the loss of each case [B]."""
+
+class Objective(Protocol):
+    """Logits [B, outputs] and truth (as `tasks.encode`) to the loss of each case [B]; of cases that are mixed also with
+    the truth of the partner and the share [B] of the first truth."""
+
+    def __call__(
+        self, logits: Tensor, truth: Tensor, other: Tensor | None = None, share: Tensor | None = None, /
+    ) -> Tensor: ...
 
 
 def objective(
@@ -34,14 +40,20 @@ def objective(
     """
     weights = None
     if training.class_weights == "balanced":
-        weights = [torch.from_numpy(each).to(device) for each in class_weights(targets, truth)]
+        found = class_weights(targets, truth, sampled=training.sampling == "balanced")
+        weights = [torch.from_numpy(each).to(device) for each in found]
 
-    def minimised(logits: Tensor, wanted: Tensor) -> Tensor:
+    def minimised(
+        logits: Tensor, wanted: Tensor, other: Tensor | None = None, share: Tensor | None = None
+    ) -> Tensor:
         exact = (
             logits if logits.dtype == torch.float64 else logits.float()
         )  # a head is solved in double precision
         weighed = None if weights is None else [each.to(exact.dtype) for each in weights]
-        return losses(targets, exact, wanted, weights=weighed, smoothing=training.label_smoothing)
+        return losses(
+            targets, exact, wanted,
+            weights=weighed, smoothing=training.label_smoothing, other=other, share=share,
+        )  # fmt: skip
 
     return minimised
 
@@ -57,13 +69,18 @@ def overlap_objective(smoothing: float = 0.0) -> Objective:
         smoothing: label smoothing of the cross-entropy.
 
     Returns:
-        logits [B, classes, *size] and classes [B, *size] to [B]; of [B, P, classes, *size] the mean over P blocks.
+        logits [B, classes, *size] and classes [B, *size] to [B]; of [B, P, classes, *size] the mean over P blocks. Of
+        mixed cases the losses of both masks, in their shares.
     """
     from monai.losses.dice import DiceLoss
 
     dice = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, reduction="none")
 
-    def minimised(logits: Tensor, truth: Tensor) -> Tensor:
+    def minimised(
+        logits: Tensor, truth: Tensor, other: Tensor | None = None, share: Tensor | None = None
+    ) -> Tensor:
+        if other is not None and share is not None:
+            return share * minimised(logits, truth) + (1 - share) * minimised(logits, other)
         if logits.ndim == 6:  # blocks of volumes
             each = minimised(logits.flatten(0, 1), truth.flatten(0, 1))
             return each.reshape(logits.shape[:2]).mean(dim=1)

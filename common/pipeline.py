@@ -19,6 +19,7 @@ from graftwork.common.classifying import Classifying
 from graftwork.common.errors import RunError
 from graftwork.common.features import best_precision
 from graftwork.common.files import write_text
+from graftwork.common.memory import memory_for
 from graftwork.common.probing import solve_probe
 from graftwork.common.provenance import library_versions
 from graftwork.common.report import model_card, report
@@ -37,6 +38,9 @@ __all__ = ["accelerator_for", "carry_out", "task_of"]
 
 log = logging.getLogger("graftwork")
 
+MORE = "close other programs, or use a machine with more memory"
+SMALLER = f"{MORE}; or begin a new run with a smaller image.size, backbone.name"
+
 
 def carry_out(run: Run, progress: Progress | None = None) -> None:
     """Do what is left to do in a run, up to its report.
@@ -49,25 +53,30 @@ def carry_out(run: Run, progress: Progress | None = None) -> None:
     main = accelerator.is_main_process
     with run.writer(main), Signals(run.folder) as signals, Stopwatch(run, main) as clock:
         accelerator.wait_for_everyone()  # the folder is settled: now all may read where the run stands
-        task = task_of(run, accelerator, signals, progress)
+        with signals.at_once(), memory_for("building the network", SMALLER, where=run.folder):
+            task = task_of(run, accelerator, signals, progress)
         clock.store()
         learn: Callable[..., object] = solve_probe if run.recipe.strategy.strengths else train
-        learn(
-            run, task.network, task.learn_from, task.minimise,
-            validate=task.validate, primary=run.protocol.primary, classes=task.balanced,
-            accelerator=accelerator, signals=signals, progress=progress,
-        )  # fmt: skip
-        merge(task.network)
-        task.network.load_state_dict(_best(run), strict=True)
+        with memory_for("training", f"{SMALLER}, training.batch_size or training.workers", where=run.folder):
+            learn(
+                run, task.network, task.learn_from, task.minimise,
+                validate=task.validate, primary=run.protocol.primary, classes=task.balanced,
+                accelerator=accelerator, signals=signals, progress=progress,
+            )  # fmt: skip
+            merge(task.network)
+            task.network.load_state_dict(_best(run), strict=True)
         if not (run.folder / "predictions.parquet").is_file():
-            task.predict()
+            with memory_for("predicting", f"{SMALLER} or training.workers", where=run.folder):
+                task.predict()
         if main:
-            run.judge()
-            signals.check()
-            task.illustrate()
-            clock.store(finished=datetime.now(UTC).isoformat(timespec="seconds"))
-            write_text(run.folder / "MODEL_CARD.md", model_card(run))
-            report([run])
+            with signals.at_once():
+                with memory_for("evaluating", "lower evaluation.bootstrap", where=run.folder):
+                    run.judge()
+                with memory_for("writing the report", MORE, where=run.folder):
+                    task.illustrate()
+                    clock.store(finished=datetime.now(UTC).isoformat(timespec="seconds"))
+                    write_text(run.folder / "MODEL_CARD.md", model_card(run))
+                    report([run])
         accelerator.wait_for_everyone()
 
 

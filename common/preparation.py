@@ -32,6 +32,7 @@ def prepared(asked: Recipe, data: str | os.PathLike[str]) -> tuple[Manifest, Spl
         asked,
         segmentation=manifest.target.kind == "segmentation",
         volumes=any(is_volume(path) for path in manifest.frame["path"]),
+        targets=len(manifest.targets),
     )
     parts = split(
         manifest,

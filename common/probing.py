@@ -76,7 +76,8 @@ def solve_probe(
         signals.check()
         clock, strength = time.monotonic(), path[state.epoch - 1]
         network.eval()
-        found = solve(cast(Network, network).head, table, truth, minimise, decay=strength)
+        with signals.at_once():  # a strength is solved whole or again
+            found = solve(cast(Network, network).head, table, truth, minimise, decay=strength)
         if not found.converged:
             log.warning(
                 "penalty %g: not converged after %d iterations, gradient %.2g",

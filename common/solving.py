@@ -9,7 +9,7 @@ it works in coordinates in which the curvature at even odds is 1 in every direct
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,7 +19,6 @@ from torch import Tensor
 
 from graftwork.common.errors import RunError, UsageError
 from graftwork.common.heads import LinearHead
-from graftwork.common.objectives import Objective
 
 __all__ = ["Solved", "Standardised", "solve", "strengths"]
 
@@ -134,7 +133,7 @@ def solve(
     head: LinearHead,
     features: Any,
     truth: Tensor,
-    minimise: Objective,
+    minimise: Callable[[Tensor, Tensor], Tensor],
     *,
     decay: float,
     tolerance: float = 1e-5,
@@ -238,7 +237,7 @@ class _Problem:
     """
 
     def __init__(
-        self, table: Standardised, truth: Tensor, minimise: Objective, decay: float, outputs: int
+        self, table: Standardised, truth: Tensor, minimise: Callable[[Tensor, Tensor], Tensor], decay: float, outputs: int
     ) -> None:
         self.table, self.truth, self.minimise = table, truth, minimise
         self.decay, self.outputs = decay, outputs

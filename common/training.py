@@ -25,6 +25,7 @@ from graftwork.common.epochs import Schedule, advance, epoch_line, ledger_rows, 
 from graftwork.common.errors import Interrupted, RunError, UsageError
 from graftwork.common.evaluation import METRICS
 from graftwork.common.freezing import Plan, StageMode, apply
+from graftwork.common.memory import memory_lack
 from graftwork.common.mixing import Mixing
 from graftwork.common.networks import AnyNetwork
 from graftwork.common.objectives import Objective
@@ -225,13 +226,14 @@ class Loop:
             self.signals.stop()
 
     def _parts(self, batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """A global batch to this process's share of it, in the parts in which gradients are summed."""
+        """A global batch to this process's share of it, in the parts in which gradients are summed: as many as asked
+        for, or as the share has cases where these are fewer."""
         asked, processes = self.settings.accumulate, self.accelerator.num_processes
-        if len(batch) < processes * asked:
+        if len(batch) < processes:
             raise UsageError(
-                f"a batch of {len(batch)} cases cannot be shared by {processes} processes in {asked} parts",
+                f"a batch of {len(batch)} cases cannot be shared by {processes} processes",
                 where="training.batch_size",
-                remedy="use larger batches, fewer processes or a smaller training.accumulate",
+                remedy="use larger batches or fewer processes",
             )
         mine = batch[self.accelerator.process_index :: processes]
         return np.array_split(mine, min(asked << self.state.halvings, len(mine)))
@@ -265,9 +267,7 @@ class Loop:
         if self.mixing is None:
             return self.minimise(self.wrapped(inputs), truth)
         mixed = self.mixing(inputs, truth, epoch=self.state.epoch, step=step, part=part)
-        logits = self.wrapped(mixed.inputs)
-        first, other = self.minimise(logits, mixed.truth), self.minimise(logits, mixed.other)
-        return mixed.share * first + (1 - mixed.share) * other
+        return self.minimise(self.wrapped(mixed.inputs), mixed.truth, mixed.other, mixed.share)
 
     def _clip(self, cases: Sequence[int], step: int) -> None:
         """Limit the gradient, and see that it is finite before a step is made of it."""
@@ -341,9 +341,8 @@ def _naming_lack_of_memory(lone: bool) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        text = str(error).split("\n")[0]
-        lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in text
-        if not lacking:
+        text = memory_lack(error)
+        if not text:
             raise
         if not lone:
             raise RunError(
@@ -351,7 +350,7 @@ def _naming_lack_of_memory(lone: bool) -> Iterator[None]:
                 where="training.accumulate",
                 remedy="set training.accumulate to 2 or more: the batch of a step stays what it is",
             ) from error
-        raise _NoMemory(text or "out of memory") from error
+        raise _NoMemory(text) from error
 
 
 def _summed(values: tuple[float, float, bool], accelerator: Accelerator) -> tuple[float, float, float]:

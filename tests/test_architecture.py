@@ -28,6 +28,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("plain", "errors"),
     ("plain", "files"),
     ("plain", "seeds"),
+    ("plain", "memory"),
     ("plain", "names"),
     ("plain", "formulas"),
     ("plain", "tables"),

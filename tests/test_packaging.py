@@ -123,7 +123,7 @@ def test_the_wheel_says_who_made_it_and_what_it_needs(wheel: Path) -> None:
     assert metadata["Version"] == graftwork.__version__
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert "graftwork = graftwork.cli:main" in entry_points
+    assert "graftwork = graftwork.__main__:main" in entry_points
     assert "chest_xray = graftwork.domains.chest_xray:DOMAIN" in entry_points
     core = [need for need in metadata.get_all("Requires-Dist", []) if "extra ==" not in need]
     named = {need.split(";")[0].split(">")[0].split("<")[0].split("=")[0].strip() for need in core}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from graftwork.common.objectives import objective
 from graftwork.common.optimisation import rate_at
 from graftwork.common.recipe.sections import TrainingSection
 from graftwork.common.runs import open_run
+from graftwork.common.state import State
 from graftwork.common.tasks import class_weights, encode, losses, outputs, probabilities
+from graftwork.common.training import Loop
 from graftwork.common.verbs import report, run
 
 
@@ -120,9 +123,19 @@ def test_damaged_test_pictures_are_met_before_training(recipe: Path, tmp_path: P
     assert not (folder / "last").exists()
 
 
-def test_a_batch_too_small_for_its_parts_is_refused(recipe: Path, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cases", "processes", "parts"), [(8, 1, 4), (3, 1, 3), (1, 1, 1), (5, 2, 3)])
+def test_a_batch_of_fewer_cases_than_parts_has_as_many_parts_as_cases(
+    cases: int, processes: int, parts: int
+) -> None:
+    loop = object.__new__(Loop)
+    loop.settings, loop.state = TrainingSection(batch_size=8, accumulate=4), State()
+    loop.accelerator = SimpleNamespace(num_processes=processes, process_index=0)  # type: ignore[assignment]
+    found = loop._parts(np.arange(cases))
+    assert len(found) == parts
+    assert np.concatenate(found).tolist() == list(range(0, cases, processes))
+    loop.accelerator.num_processes = cases + 1  # type: ignore[misc]
     with pytest.raises(UsageError, match="cannot be shared"):
-        run(recipe, data, tmp_path, ["training.accumulate=8", "training.batch_size=8", "training.epochs=1"])
+        loop._parts(np.arange(cases))
 
 
 def test_a_batch_too_small_for_batch_norm_is_refused(recipe: Path, data: Path, tmp_path: Path) -> None:

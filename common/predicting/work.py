@@ -26,7 +26,7 @@ from graftwork.common.predicting.owner import check_apart, check_names, claim
 from graftwork.common.predicting.place import Place, about_of, check_same
 from graftwork.common.predicting.rows import columns, files_of, merged, read_rows, without
 from graftwork.common.runs import open_run
-from graftwork.common.signals import Signals
+from graftwork.common.signals import CODES, Signals
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -237,7 +237,7 @@ def _stop(signals: Signals, place: Place) -> None:
     caught = signals.caught or 0
     raise Interrupted(
         f"stopped by {Names(caught).name}; what was done is kept",
-        exit_code=Signals.CODES[caught],
+        exit_code=CODES[caught],
         where=place.partial,
         remedy="the same command goes on from here",
     )

@@ -113,6 +113,15 @@ def contradictions(
         "training.accumulate",
         "training.batch_size",
     )
+    for mix in ("mixup", "cutmix"):
+        expect(
+            lambda alpha, batch, parts: not alpha or batch // parts > 1 or batch % parts != 0,
+            "expected 0 with training.batch_size = {1} and training.accumulate = {2} (pictures are mixed within a part "
+            "of the batch, and a part holds one case), found {0}",
+            f"training.{mix}",
+            "training.batch_size",
+            "training.accumulate",
+        )
     expect(
         lambda warmup, epochs: warmup <= epochs,
         "expected at most training.epochs ({1}), found {0}",

@@ -253,7 +253,7 @@ class TrainingSection(Section):
         "Cases in an optimiser step, over all processes.", 32, ge=1, le=1_000_000, unit="cases"
     )
     accumulate: int = key(
-        "Parts in which the batch is worked through, to save memory; the batch stays batch_size.",
+        "Parts in which the batch is worked through, to save memory; at most as many as the batch has cases.",
         1,
         ge=1,
         le=1_000_000,
@@ -285,7 +285,8 @@ class TrainingSection(Section):
     dropout: float = key("Probability of dropout before the head.", 0.0, ge=0, lt=1)
     label_smoothing: float = key("Label smoothing.", 0.0, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = key(
-        "`balanced`: each class weighs the same in the loss, however rare.", "none"
+        "`balanced`: each class weighs the same in the loss, however rare; with balanced sampling, as drawn.",
+        "none",
     )
     sampling: Literal["natural", "balanced"] = key(
         "`balanced`: each class is met equally often in an epoch, rare cases repeatedly.", "natural"

@@ -63,11 +63,12 @@ def _kind(segmentation: bool, volumes: bool) -> str:
     return "volumes" if volumes else f"pictures that are {'outlined' if segmentation else 'classified'}"
 
 
-def refuse_idle_keys(recipe: Recipe, *, segmentation: bool, volumes: bool) -> None:
+def refuse_idle_keys(recipe: Recipe, *, segmentation: bool, volumes: bool, targets: int = 1) -> None:
     """See that a recipe sets no key that does nothing for its data.
 
     Args:
-        segmentation: whether masks are the target. volumes: whether the data are volumes.
+        segmentation: whether masks are the target. volumes: whether the data are volumes. targets: how many the
+            data have.
 
     Raises:
         UsageError: names all such keys, with the values that they must have.
@@ -87,6 +88,13 @@ def refuse_idle_keys(recipe: Recipe, *, segmentation: bool, volumes: bool) -> No
     if found:
         what = _kind(segmentation, volumes) + (", with a head that is solved," if solved else "")
         raise UsageError(f"for {what} these keys do nothing: {', '.join(found)}", where=recipe.dataset)
+    training = recipe.training
+    if targets == 1 and (training.class_weights, training.sampling) == ("balanced", "balanced"):
+        raise UsageError(
+            "class weights do nothing beside balanced sampling, which already shows each class equally often",
+            where="training.class_weights",
+            remedy='set training.class_weights to "none", or training.sampling to "natural"',
+        )
     if recipe.augmentation.views and not recipe.changes_pictures:
         raise UsageError(
             "there are no changed views where no other key of augmentation changes a picture",

@@ -159,6 +159,8 @@ def _class_weights(facts: Facts) -> str:
     if wish == "none":
         return "none: each case weighs the same in the loss"
     text = "balanced: each class weighs the same in the loss, however rare"
+    if facts.recipe.training.sampling == "balanced":
+        return f"{text}, counted as drawn by balanced sampling"
     if target.kind not in ("binary", "multi-class", "ordinal"):
         return text
     there = facts.split.train.frame[target.columns[0]].value_counts()

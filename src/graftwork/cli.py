@@ -27,6 +27,7 @@ from graftwork.common.evaluation.text_tables import (
     readers_rows,
 )
 from graftwork.common.evaluations import TAKEN, what_is
+from graftwork.common.signals import heed_no_more
 from graftwork.completion import backbones, formats, names, overrides_of_a_recipe, recipes_or_files, words
 from graftwork.terminal import (
     FOUND,
@@ -1038,5 +1039,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         complain(f"error: {sentence(error.format_message())} See: {path} --help")
         code = error.exit_code if error.exit_code != 1 else 2
     except (Exception, KeyboardInterrupt) as error:  # outside of a verb
-        code = exit_code(error)
-    sys.exit(code if isinstance(code, int) else 0)
+        stopped = isinstance(error.__cause__, KeyboardInterrupt)  # typer makes an error of its own of it
+        code = exit_code(error.__cause__ if stopped and error.__cause__ else error)
+    code = code if isinstance(code, int) else 0
+    heed_no_more(code)
+    sys.exit(code)

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from graftwork.common.errors import GraftworkError
+from graftwork.common.memory import memory_lack
 from graftwork.common.recipe.keys import printable
+from graftwork.common.signals import Stopped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -142,6 +144,9 @@ def exit_code(error: BaseException) -> int:
         return 0
     if settings.traceback:
         raise error
+    if isinstance(error, Stopped):
+        complain(f"stopped: by {error}; what was done is kept. The same command goes on.")
+        return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         complain("stopped: interrupted")
         return INTERRUPTED
@@ -149,6 +154,12 @@ def exit_code(error: BaseException) -> int:
         stopped = error.exit_code in (STOPPED, INTERRUPTED)
         complain(f"{'stopped' if stopped else 'error'}: {error}")
         return error.exit_code
+    if lack := memory_lack(error):
+        complain(
+            f"error: memory ran out ({sentence(lack)[:-1]}). Fix: lower --workers or training.workers, "
+            "training.batch_size or image.size, work on fewer files at a time, or use a machine with more memory."
+        )
+        return GraftworkError.exit_code
     kept = _kept(error)
     complain(
         f"error: {type(error).__name__}: {sentence(_first_line(error))} This is a fault of graftwork.{kept}"

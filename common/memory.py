@@ -1,0 +1,45 @@
+"""Memory that does not suffice: one error that says what was being done and what to lower."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+
+from graftwork.common.errors import RunError
+
+__all__ = ["memory_for", "memory_lack"]
+
+# how torch says it of the CPU and of a GPU, and the system of a new process
+_SAID = ("defaultcpuallocator", "out of memory", "cannot allocate memory", "can't allocate memory")
+
+
+def memory_lack(error: BaseException) -> str:
+    """In a line, what an error says of memory that does not suffice; empty where it is about something else."""
+    line = (str(error).strip().splitlines() or [""])[0]
+    lacks = (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # of torch, which is not imported for this
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError) and any(said in str(error).lower() for said in _SAID))
+    )
+    return (line or "out of memory") if lacks else ""
+
+
+@contextlib.contextmanager
+def memory_for(doing: str, remedy: str, *, where: object = None) -> Iterator[None]:
+    """Turn an error of lacking memory into one that says what was being done.
+
+    Args:
+        doing: "predicting". remedy: what to lower. where: the file, folder or verb that it concerns.
+
+    Raises:
+        RunError: memory did not suffice.
+    """
+    try:
+        yield
+    except (MemoryError, OSError, RuntimeError) as error:
+        text = memory_lack(error)
+        if not text:
+            raise
+        raise RunError(f"memory ran out while {doing} ({text})", where=where, remedy=remedy) from error
