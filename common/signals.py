@@ -105,7 +105,7 @@ class Signals:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """For work that keeps whole files alone: a signal ends it at once, and one noted before keeps it from beginning."""
+        """For work that keeps whole files alone: a signal ends it at once; one noted before keeps it from starting."""
         self.check()
         before, self._prompt = self._prompt, True
         try:
