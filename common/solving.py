@@ -237,7 +237,12 @@ class _Problem:
     """
 
     def __init__(
-        self, table: Standardised, truth: Tensor, minimise: Callable[[Tensor, Tensor], Tensor], decay: float, outputs: int
+        self,
+        table: Standardised,
+        truth: Tensor,
+        minimise: Callable[[Tensor, Tensor], Tensor],
+        decay: float,
+        outputs: int,
     ) -> None:
         self.table, self.truth, self.minimise = table, truth, minimise
         self.decay, self.outputs = decay, outputs
