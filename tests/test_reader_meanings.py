@@ -38,7 +38,9 @@ def _ham() -> Laid:
             header, *rows = csv.reader(file)
         names = [each.relative_to(root).as_posix() for each in root.rglob("ISIC_*")]
         masks = sorted(name for name in names if "_segmentation" in name)
-        names = [name for name in names if name not in masks[6:]]  # few files, so that many variants are quick
+        names = [
+            name for name in names if name not in masks[6:]
+        ]  # few files, so that many variants are quick
     return Laid({HAM: Table(header, rows)}, {name: name.encode()[-40:] for name in sorted(names)})
 
 

@@ -15,7 +15,7 @@ from graftwork.common.evaluation.tables import absent, refuse, shown, some, text
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["case_columns", "scored_failures", "with_truth", "without_failures"]
+__all__ = ["CASES", "case_columns", "scored_failures", "with_truth", "without_failures"]
 
 CASES = (
     "case", "image", "image_name", "isic_id", "image_id", "Image Index", "Path", "filename", "file", "filepath", ".row",

@@ -12,8 +12,8 @@ import numpy as np
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import Array, BoolArray, FloatArray
+from graftwork.common.evaluation.case_rows import CASES
 from graftwork.common.evaluation.readers import AgainstReaders, against_readers, majority
-from graftwork.common.evaluation.submissions import CASES
 from graftwork.common.evaluation.table_files import read_predictions
 from graftwork.common.evaluation.tables import absent, numbers, refuse, shown, some, text_of
 from graftwork.common.names import clean_name, clean_names, look_alikes, match_names
