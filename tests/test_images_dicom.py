@@ -24,7 +24,7 @@ from pydicom.uid import (
     JPEGLossless,
     JPEGLosslessSV1,
 )
-from written_pictures import RAMP, dicom, dicom_failure, lossless_jpeg, table
+from written_pictures import RAMP, dicom, dicom_failure, expect, lossless_jpeg, table
 
 from graftwork.common.images import Picture, read_image, read_size, stored_pixels, to_float
 
@@ -154,10 +154,24 @@ def test_of_several_windows_the_first_counts_and_an_empty_one_does_not(tmp_path:
     assert read_image(empty).pixels.dtype == np.uint8
 
 
-def test_windows_that_the_standard_forbids_are_errors(tmp_path: Path) -> None:
-    for width, function in [("0", "LINEAR"), ("0.5", "LINEAR"), ("0", "SIGMOID"), ("-3", "LINEAR_EXACT")]:
-        path = dicom(tmp_path / "a.dcm", RAMP, WindowCenter="5", WindowWidth=width, VOILUTFunction=function)
-        assert "Window Width" in dicom_failure(path).reason
+def test_a_window_without_width_is_passed_over_and_said(tmp_path: Path) -> None:
+    for width, function in [("0", "LINEAR"), ("0.21", "LINEAR"), ("0", "SIGMOID"), ("-3", "LINEAR_EXACT")]:
+        window = {"WindowCenter": "5", "WindowWidth": width, "VOILUTFunction": function}
+        picture = read_image(dicom(tmp_path / "a.dcm", RAMP, **window))
+        expect(picture, RAMP, 255)
+        assert f"Window Width of {width}" in picture.remarks[0]
+        rescaled = dicom(tmp_path / "b.dcm", RAMP, RescaleSlope="0.01", RescaleIntercept="-1", **window)
+        picture = read_image(rescaled)
+        np.testing.assert_allclose(picture.pixels[..., 0], RAMP * 0.01 - 1, rtol=1e-6)
+        assert (picture.low, round(picture.high, 6)) == (-1, 1.55)
+    # widths below 1 mean something in the other two
+    for function in ("LINEAR_EXACT", "SIGMOID"):
+        path = dicom(tmp_path / "c.dcm", RAMP, WindowCenter="5", WindowWidth="0.5", VOILUTFunction=function)
+        picture = read_image(path)
+        assert (picture.high, picture.remarks) == (1, ())
+
+
+def test_a_function_that_is_not_known_is_an_error(tmp_path: Path) -> None:
     path = dicom(tmp_path / "b.dcm", RAMP, WindowCenter="5", WindowWidth="9", VOILUTFunction="CUBIC")
     assert "VOI LUT Function" in dicom_failure(path).reason
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from graftwork.common.checks import segmentations, tables, twins
 from graftwork.common.checks.findings import KINDS, SHOWN, Finding, Findings, each, some
 from graftwork.common.checks.inspection import LOOK_VERSION, Look, looks
+from graftwork.common.checks.intensities import intensities
 from graftwork.common.errors import TableError
 from graftwork.common.files import Cache, Fingerprint, file_sha256, hash_of
 from graftwork.common.manifest import Manifest
@@ -47,7 +48,8 @@ def check(
     given, else the publisher's, else across groups; a pair within one group is no news, and neither is a slice of
     one value (the ends of a volume often are). Of a volume the voxels are compared whatever their place in the world,
     and the look of its middle slice. Of a segmentation each mask is read too: its grid is that of its picture, its
-    values are those of the classes.
+    values are those of the classes. Headers are compared over the set: what decides the range of an image (Rescale
+    Slope, units, window, bits) and differs between files is found, with the count of each value.
 
     Args:
         manifest: the dataset.
@@ -69,6 +71,7 @@ def check(
     given = frame["part"].to_numpy(dtype=object)
     found = [*extra, *tables.no_group(manifest), *tables.doubtful_names(manifest)]
     found += _files(frame["path"].tolist(), seen, slices="slice" in manifest.covariates)
+    found += intensities(frame["path"].tolist(), seen)
     found += tables.values(manifest, seen)
     found += tables.shared_groups(manifest, given, "the publisher's parts")
     parts = given

@@ -12,6 +12,8 @@ KINDS = (
     "missing",
     "unreadable",
     "geometry",
+    "header",
+    "intensity",
     "mask-values",
     "no-foreground",
     "no-group",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HASH_BITS", "LOOK_VERSION", "TIME_LIMIT", "Look", "look", "looks", "serve"]
 
-LOOK_VERSION = "3"  # another one whenever `look` answers otherwise; remembered answers are then forgotten
+LOOK_VERSION = "4"  # another one whenever `look` answers otherwise; remembered answers are then forgotten
 HASH_SIDE = 16
 HASH_BITS = HASH_SIDE**2
 _MOST_VALUES = 300  # of a mask that are kept, the commonest: all of 8 bits
@@ -47,7 +47,9 @@ class Look:
             volume, that of its middle slice.
         constant: whether it holds one single value. It then counts as unreadable, with this reason; whoever expects
             such pictures (slices at the end of a volume) passes over it.
-        remarks: what is unusual in the header of a volume and was passed over.
+        remarks: what is unusual in the header and was passed over.
+        stated: of an image, what of its header decides the range of its values, by name (see `images.Picture`).
+        used: of an image, the share of this range between its least and its greatest value, 0 to 1.
         values: of a mask, its values as text, each with the number of its pixels.
         lasting: whether the same content would be seen the same again (not so where a process died).
     """
@@ -64,6 +66,8 @@ class Look:
     values: dict[str, int] = field(default_factory=dict)
     lasting: bool = True
     remarks: Sequence[str] = ()
+    stated: dict[str, str] = field(default_factory=dict)
+    used: float = 0.0
 
     @property
     def readable(self) -> bool:
@@ -100,7 +104,16 @@ def _look_at_picture(path: str) -> Look:
     if (pixels == pixels[0, 0]).all():
         return _constant("pixel", height, width)
     grey = (to_float(picture, channels=1)[..., 0] * 255).round()
-    return Look(height=height, width=width, pixels=_hash(pixels), appearance=_appearance(grey))
+    least, most = float(pixels.min()), float(pixels.max())
+    return Look(
+        height=height,
+        width=width,
+        pixels=_hash(pixels),
+        appearance=_appearance(grey),
+        remarks=picture.remarks,
+        stated=dict(picture.stated),
+        used=(most - least) / (picture.high - picture.low),
+    )
 
 
 def _look_at_volume(path: str) -> Look:

@@ -40,7 +40,6 @@ def masks(
     paths = manifest.frame[target.columns[0]].tolist()
     readable = {row: look for row, look in seen.items() if look is not None and look.readable}
     yield from _off_the_grid(manifest, paths, pictures, readable)
-    yield from _remarks([str(path) for path in manifest.frame["path"]], pictures)
     yield from _remarks(paths, readable)
     scales = {row: other_scale(list(map(int, look.values)), target.values) for row, look in readable.items()}
     yield from _other_scales(target, paths, scales)

@@ -15,8 +15,8 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
@@ -57,12 +57,17 @@ class Picture:
         pixels: `[H, W, C]`, C is 1 (grey) or 3 (RGB); uint8, uint16 or float32.
         low, high: the range that the pixels may take, from the file's bit depth, never from the values found.
         full_size: H, W of the file's picture, upright, before any reduced decoding.
+        remarks: what is unusual in the header and was passed over, a phrase each.
+        stated: what of the header decides the range, by name. Of two files that differ in it, equal pixels may mean
+            different things.
     """
 
     pixels: NDArray[np.generic]
     low: float
     high: float
     full_size: tuple[int, int]
+    remarks: tuple[str, ...] = ()
+    stated: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_image(
@@ -97,12 +102,10 @@ def read_image(
     def read(file: BinaryIO, size: int, where: str) -> Picture:
         kind = _kind(file, where)
         if kind == "DICOM":
-            pixels, low, high = _dicom_picture(file, size, where, pixel_budget, frame)
-            picture = Picture(pixels, low, high, (pixels.shape[0], pixels.shape[1]))
+            picture = _dicom_picture(file, size, where, pixel_budget, frame)
         else:
-            picture = Picture(
-                *raster_picture(file, kind, where, cover=cover, pixel_budget=pixel_budget, frame=frame)
-            )
+            found = raster_picture(file, kind, where, cover=cover, pixel_budget=pixel_budget, frame=frame)
+            picture = Picture(*found, stated={"Range": f"{found[1]:g} to {found[2]:g}"})
         if constant == "error" and _is_constant(picture.pixels):
             raise ImageError(
                 "every pixel has the same value",
@@ -333,15 +336,14 @@ def _kind(file: BinaryIO, where: str) -> str:
     )
 
 
-def _dicom_picture(
-    file: BinaryIO, size: int, where: str, pixel_budget: int, frame: int | None
-) -> tuple[NDArray[np.generic], float, float]:
+def _dicom_picture(file: BinaryIO, size: int, where: str, pixel_budget: int, frame: int | None) -> Picture:
     from graftwork.common.images import dicom, presentation
 
     header = dicom.read_header(file, size, where)
     index = dicom.frame_index(header, frame)
     dicom.keep_to(header, 1, pixel_budget)
-    return presentation.presented(header, dicom.decoded(header, index), index)
+    pixels, low, high, remarks, stated = presentation.presented(header, dicom.decoded(header, index), index)
+    return Picture(pixels, low, high, (pixels.shape[0], pixels.shape[1]), remarks, stated)
 
 
 def _is_constant(pixels: NDArray[np.generic]) -> bool:

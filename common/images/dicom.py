@@ -1,6 +1,6 @@
 """DICOM files: the header first, with all that can be refused from it, then one frame of stored values.
 
-Only the elements named in `_ELEMENTS` are parsed; names, dates and free text are skipped over unread, and no value
+Only the elements named in `dicom_elements` are parsed; names, dates and free text are skipped over unread, and no value
 of any element but sizes and syntaxes is ever part of an error. What stored values mean is in `presentation`.
 """
 
@@ -15,7 +15,6 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.filereader import read_dataset
@@ -24,6 +23,7 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from graftwork.common.errors import ImageError
 from graftwork.common.images.codestreams import Expected, Refused, checked, decoder_of, supported
+from graftwork.common.images.dicom_elements import COLOURS, PIXELS, add_later_elements, read_elements
 
 __all__ = [
     "COLOURS",
@@ -37,37 +37,8 @@ __all__ = [
 ]
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
-COLOURS = ("Red", "Green", "Blue")
 _COLOUR_SPACES = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-_ELEMENTS = [
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "ModalityLUTSequence",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "VOILUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "PresentationLUTShape",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-    *(f"{colour}PaletteColorLookupTable{part}" for colour in COLOURS for part in ("Descriptor", "Data")),
-    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in COLOURS),
-]
-_TAGS = [cast(int, tag_for_keyword(keyword)) for keyword in _ELEMENTS]
 _TRANSFER_SYNTAX = 0x00020010
-_PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 # A deflated data set is inflated whole; what grows beyond this is not a picture that anybody deflates.
 _MOST_INFLATED = 2**28
 DAMAGED = "get the file from its source again"
@@ -78,7 +49,8 @@ class Header:
     """What a file says of its pixels, before any of them is decoded.
 
     `body` holds the pixel data's value from `start` on, `length` bytes of it (what the file has left, at most), or
-    -1 where it is encapsulated. `data` holds the elements of the grey scale pipeline and nothing else.
+    -1 where it is encapsulated. `data` holds the elements of the grey scale pipeline and nothing else. `remarks` says
+    what is unusual and was passed over.
     """
 
     where: str
@@ -97,6 +69,7 @@ class Header:
     stored: int
     signed: bool
     photometric: str
+    remarks: tuple[str, ...] = ()
 
     @property
     def little(self) -> bool:
@@ -187,22 +160,21 @@ def _read_header(file: BinaryIO, size: int, where: str) -> Header:
             raise error(f"the deflated data set grows beyond {_MOST_INFLATED:,} bytes", stage="budget")
         body, left = io.BytesIO(inflated), len(inflated)
 
-    found: list[tuple[int, str | None, int]] = []
-
-    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
-        if tag in _PIXELS:
-            found[:] = [(tag, vr, length)]
-        return tag in _PIXELS or tag > 0x7FE00010
-
     implicit, little = syntax == uid.ImplicitVRLittleEndian, syntax != uid.ExplicitVRBigEndian
-    data = read_dataset(body, implicit, little, stop_when=at_pixels, specific_tags=cast("list[Any]", _TAGS))
+    data, found, stray = read_elements(body, implicit, little)
     if not found:
+        if any(length == 0xFFFFFFFF for length in stray):
+            raise error(
+                "an item tag (FFFE,E000) of undefined length among its elements swallows all that follows"
+            )
         raise error(
-            "it holds no pixel data, or ends before them", "leave it out, or get it from its source again"
+            f"it holds no pixel data (its elements end at byte {min(body.tell(), left):,} of {left:,})",
+            "leave it out; if other programs show an image, get it from its source again",
         )
     tag, vr, length = found[0]
     value = body.tell() + (12 if vr in EXPLICIT_VR_LENGTH_32 else 8)
     encapsulated = length == 0xFFFFFFFF
+    add_later_elements(data, body, value, length, implicit, little)
     if encapsulated != syntax.is_encapsulated:
         claim = "compressed" if syntax.is_encapsulated else "not compressed"
         raise error(
@@ -222,7 +194,7 @@ def _read_header(file: BinaryIO, size: int, where: str) -> Header:
             raise error(f"{name} is not one whole number")
         return int(content)
 
-    integers = _PIXELS[tag] == "PixelData"
+    integers = PIXELS[tag] == "PixelData"
     header = Header(
         where=where,
         syntax=syntax,
@@ -230,7 +202,7 @@ def _read_header(file: BinaryIO, size: int, where: str) -> Header:
         body=body,
         start=value,
         length=-1 if encapsulated else max(0, min(length, left - value)),
-        keyword=_PIXELS[tag],
+        keyword=PIXELS[tag],
         vr=vr or "OW",
         rows=number("Rows"),
         columns=number("Columns"),
@@ -240,6 +212,7 @@ def _read_header(file: BinaryIO, size: int, where: str) -> Header:
         stored=number("BitsStored", None if integers else 0),
         signed=number("PixelRepresentation", None if integers else 0) == 1,
         photometric=str(data.get("PhotometricInterpretation") or "").strip(),
+        remarks=("a stray item tag (FFFE) among its elements was passed over",) if stray else (),
     )
     _validate(header)
     return header
@@ -346,6 +319,7 @@ def _decoded(header: Header, index: int) -> NDArray[np.generic]:
         source, index, options["number_of_frames"] = encapsulate([frame], has_bot=False), 0, 1
     else:
         _check_length(header, index)
+        header.body.seek(header.start)
     pixels, properties = get_decoder(header.syntax).as_array(
         source, index=index, decoding_plugin=plugin, **options
     )
@@ -381,4 +355,15 @@ def _check_length(header: Header, index: int) -> None:
     if header.length < needed:
         raise header.error(
             f"it is truncated: {header.length:,} bytes of pixels, {needed:,} belong there", "decode"
+        )
+    whole = (bits * header.frames + 7) // 8
+    if header.photometric == "YBR_FULL_422" or header.length < whole + 2:
+        return
+    header.body.seek(header.start + whole)
+    more = header.body.read(min(header.length - whole, 2**20))
+    if header.length - whole >= bits // 8 or more.strip(b"\x00"):  # zeros alone are padding
+        raise header.error(
+            f"its pixels take {header.length:,} bytes where {header.rows} x {header.columns} x {header.samples} in "
+            f"{header.frames} frame{'s' * (header.frames > 1)} take {whole:,}: Rows, Columns or Number of Frames is "
+            "wrong"
         )

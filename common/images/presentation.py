@@ -7,6 +7,7 @@ found, so two pictures of one machine stay comparable.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -23,10 +24,13 @@ Pixels = NDArray[Any]
 Floats = NDArray[np.float32]
 
 
-def presented(header: Header, stored: Pixels, index: int) -> tuple[Pixels, float, float]:
-    """Frame `index` with the stored values `stored` as pixels `[H, W, 1 or 3]` in `low` to `high`.
+def presented(
+    header: Header, stored: Pixels, index: int
+) -> tuple[Pixels, float, float, tuple[str, ...], dict[str, str]]:
+    """Frame `index` with the stored values `stored` as pixels `[H, W, 1 or 3]` in `low` to `high`, remarks and facts.
 
-    The pixels are uint8 or uint16 where that is what is stored and nothing rescales them, else float32.
+    Remarks say what is unusual and was passed over, facts what decides the range (see `Picture`). The pixels are uint8
+    or uint16 where that is what is stored and nothing rescales them, else float32.
 
     Raises:
         ImageError: its tables or windows are damaged, or nothing states the range of floating point pixels.
@@ -39,11 +43,12 @@ def presented(header: Header, stored: Pixels, index: int) -> tuple[Pixels, float
         else:
             low, high = _stored_range(header)
             pixels = _plain(stored)
+        remarks, facts = _remarks(header, index), _stated(header, index)
     except ImageError:
         raise
     except Exception as error:  # the tables and windows of a damaged file can be anything
         raise header.error(f"its look-up tables or windows are damaged ({type(error).__name__})") from None
-    return (pixels[..., None] if pixels.ndim == 2 else pixels), low, high
+    return (pixels[..., None] if pixels.ndim == 2 else pixels), low, high, remarks, facts
 
 
 def _real(values: Pixels) -> Pixels:
@@ -114,11 +119,23 @@ def _modality(header: Header, stored: Pixels, data: Dataset) -> tuple[Pixels, fl
     slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
     if slope == 0:
         raise header.error("Rescale Slope is 0, which makes every pixel equal", remedy="mend its header")
-    if (slope, intercept) == (1.0, 0.0):
+    scales = {(slope, intercept), *_frame_scales(header)}
+    if scales == {(1.0, 0.0)}:
         return _plain(stored), low, high
-    ends = low * slope + intercept, high * slope + intercept
+    # one range for all frames of a file, so that equal values of two frames look equal
+    ends = [end * each + start for each, start in scales for end in (low, high)]
     pixels = _real(stored) * slope + intercept
     return pixels.astype(np.float32), min(ends), max(ends)
+
+
+def _frame_scales(header: Header) -> set[tuple[float, float]]:
+    """Slope and intercept of each frame that has its own (enhanced objects)."""
+    scales = set()
+    for group in header.data.get("PerFrameFunctionalGroupsSequence") or ():
+        for item in (group.get("PixelValueTransformationSequence") or ())[:1]:
+            slope, intercept = (_number(header, item, f"Rescale{name}") for name in ("Slope", "Intercept"))
+            scales.add((1.0 if slope is None else slope, intercept or 0.0))
+    return scales
 
 
 def _voi(
@@ -128,31 +145,98 @@ def _voi(
     if sequence := data.get("VOILUTSequence"):
         table, first, depth = _table(header, sequence[0], "LUTDescriptor", "LUTData", low < 0)
         return _look_up(np.rint(pixels), table, first), 0.0, float(2**depth - 1)
-    centre, width = _number(header, data, "WindowCenter"), _number(header, data, "WindowWidth")
-    if centre is not None and width is not None:
-        function = str(data.get("VOILUTFunction") or "LINEAR").strip().upper()
-        return _windowed(header, pixels, centre, width, function), 0.0, 1.0
+    window = _window(header, data)
+    if window is not None and not _unusable(*window[1:]):
+        return _windowed(pixels, *window), 0.0, 1.0
     if header.floating:
         raise header.error(
-            "floating point pixels without a window have no stated range",
+            "floating point pixels without a window (or with one of no width) have no stated range",
             "content",
             "store it as integers, or with Window Center and Window Width",
         )
     return pixels, low, high
 
 
-def _windowed(header: Header, pixels: Pixels, centre: float, width: float, function: str) -> Floats:
+def _window(header: Header, data: Dataset) -> tuple[float, float, str] | None:
+    """Centre, width and function of the first window; None where there is none."""
+    centre, width = _number(header, data, "WindowCenter"), _number(header, data, "WindowWidth")
+    if centre is None or width is None:
+        return None
+    function = str(data.get("VOILUTFunction") or "LINEAR").strip().upper()
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        what = "its VOI LUT Function is not LINEAR, LINEAR_EXACT or SIGMOID"
+        raise header.error(what, remedy="mend or remove its window")
+    return centre, width, function
+
+
+def _unusable(width: float, function: str) -> str:
+    """Why a window says nothing, in a phrase; "" of one that does.
+
+    LINEAR is defined from a width of 1 on, the other functions above 0 (PS3.3, C.11.2.1.2 and C.11.2.1.3). Some
+    scanners write 0 for "none". Such an image is read in the range of its bits, as one without a window.
+    """
+    if width < (1.0 if function == "LINEAR" else 1e-30):
+        return (
+            f"a Window Width of {width:g} is not one that {function} allows: read as if no window were there"
+        )
+    return ""
+
+
+def _remarks(header: Header, index: int) -> tuple[str, ...]:
+    """What is unusual in the header of frame `index` and was passed over, a phrase each."""
+    found = list(header.remarks)
+    data = _of_frame(header, index, "FrameVOILUTSequence")
+    if header.photometric in GREY and not data.get("VOILUTSequence"):
+        window = _window(header, data)
+        if window is not None and (fault := _unusable(*window[1:])):
+            found.append(fault)
+    return tuple(found)
+
+
+def _stated(header: Header, index: int) -> dict[str, str]:
+    """What decides the range of frame `index`, by the names of PS3.6: of two files that differ in it equal pixels may
+    mean different things."""
+    found = {
+        "Photometric Interpretation": header.photometric if header.samples == 1 else "colour",
+        "Bits Stored": "floating point" if header.floating else str(header.stored),
+        "Pixel Representation": "signed" if header.signed else "unsigned",
+    }
+    if header.photometric not in GREY:
+        return found
+    data = _of_frame(header, index, "PixelValueTransformationSequence")
+    if header.data.get("ModalityLUTSequence"):
+        found["Rescale Slope"] = found["Rescale Intercept"] = "a table"
+    else:
+        slope, intercept = _number(header, data, "RescaleSlope"), _number(header, data, "RescaleIntercept")
+        found["Rescale Slope"] = f"{1.0 if slope is None else slope:g}"
+        found["Rescale Intercept"] = f"{intercept or 0.0:g}"
+    found["Rescale Type"] = _code(data.get("RescaleType"))
+    found["Units"] = _code(header.data.get("Units"))
+    data = _of_frame(header, index, "FrameVOILUTSequence")
+    window = None if data.get("VOILUTSequence") else _window(header, data)
+    usable = window is not None and not _unusable(*window[1:])
+    found["Window Center and Width"] = (
+        "a table"
+        if data.get("VOILUTSequence")
+        else f"{window[0]:g}, {window[1]:g}"
+        if window and usable
+        else "none"
+    )
+    return found
+
+
+def _code(content: object) -> str:
+    """A unit as it is written; free text, which may say anything, is not shown."""
+    written = str(content or "").strip()
+    return written if re.fullmatch(r"[A-Za-z0-9/^%.*_-]{1,16}", written) else "another" if written else "none"
+
+
+def _windowed(pixels: Pixels, centre: float, width: float, function: str) -> Floats:
     """The VOI LUT functions of PS3.3, C.11.2.1.2 and C.11.2.1.3, with an output range of 0 to 1.
 
     pydicom's `apply_windowing` takes its output range from the rescaled ends, which turns a picture with a negative
     Rescale Slope into its negative.
     """
-    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        what = "its VOI LUT Function is not LINEAR, LINEAR_EXACT or SIGMOID"
-        raise header.error(what, remedy="mend or remove its window")
-    if width < (1.0 if function == "LINEAR" else 1e-30):
-        what = f"a Window Width of {width:g} is not one that {function} allows"
-        raise header.error(what, remedy="mend or remove its window")
     values = _real(pixels)
     if function == "SIGMOID":
         exponent = np.clip(-4.0 * (values - centre) / width, -80.0, 80.0)

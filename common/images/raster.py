@@ -7,7 +7,6 @@ import ctypes
 import functools
 import io
 import sys
-import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -18,6 +17,7 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from graftwork.common.errors import ImageError
 from graftwork.common.images.jpeg import jpeg_damage
+from graftwork.common.images.png import check_png
 from graftwork.common.images.tiff import check_tiff, stack_of
 
 __all__ = ["SIGNATURES", "opened_raster", "raster_picture", "raster_size"]
@@ -117,9 +117,14 @@ def opened_raster(
         check_tiff(cast(TiffImagePlugin.TiffImageFile, image).tag_v2, content.getvalue(), where)
         return image, content
     if frame:
-        raise ImageError(f"frame {frame} was asked for, it holds one", where=where, stage="header")
+        raise ImageError(
+            f"frame {frame} was asked for, it holds one image",
+            where=where,
+            stage="header",
+            remedy="leave frame= out",
+        )
     if kind == "PNG":
-        _check_png(file, where)
+        check_png(file, where)
     return image, file
 
 
@@ -247,31 +252,6 @@ def _check_jpeg(image: Image.Image, file: BinaryIO, where: str) -> None:
         raise ImageError(what, where=where, stage="budget", remedy=DAMAGED)
     if damage := jpeg_damage(data):
         raise ImageError(f"it is {damage}", where=where, stage="decode", remedy=DAMAGED)
-
-
-def _check_png(file: BinaryIO, where: str) -> None:
-    """Refuse a PNG of which a chunk that the pixels depend on is cut short or fails its checksum.
-
-    Pillow checks no chunk of pixels: it ends once it has all rows, before the checksum of the compressed data.
-    """
-    begin = file.tell()
-    place = 8
-    while True:
-        file.seek(place)
-        head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IEND":
-            break
-        length, name = int.from_bytes(head[:4], "big"), head[4:]
-        if name in (b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"eXIf"):
-            body, stated = file.read(length), file.read(4)
-            if len(body) < length or len(stated) < 4:
-                what = f"it is truncated: {len(body):,} of the {length:,} bytes of its chunk {name.decode()} are there"
-                raise ImageError(what, where=where, stage="decode", remedy=DAMAGED)
-            if zlib.crc32(body, zlib.crc32(name)) != int.from_bytes(stated, "big"):
-                what = f"it is damaged: its chunk {name.decode()} at byte {place:,} fails its checksum"
-                raise ImageError(what, where=where, stage="decode", remedy=DAMAGED)
-        place += 12 + length
-    file.seek(begin)
 
 
 def _reduce(image: Image.Image, cover: int) -> None:
