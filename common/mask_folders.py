@@ -141,7 +141,7 @@ class _Side:
         full = masks.other_scale(there, (0, *rules.labels))
         if full:
             self.scales.setdefault(f"0/{full}", []).append(file.name)
-            return (labels.values != 0).astype(np.uint8) * np.int64(rules.labels[0])
+            return (labels.values != 0).astype(np.min_scalar_type(rules.labels[0])) * rules.labels[0]
         odd = [value for value in there if value not in (0, *rules.labels)]
         if odd:
             known = ", ".join(map(str, (0, *rules.labels)))

@@ -75,7 +75,7 @@ def pairs_of(truth: Path, predicted: Path) -> Pairs:
             where=str(truth),
             remedy="name two folders",
         )
-    found = [_listed(truth, "truth"), _listed(predicted, "prediction")]
+    found = [_listed(truth, "truth", predicted), _listed(predicted, "prediction", truth)]
     faults = [fault for each in found for fault in each.faults]
     for one, other in ((found[0], found[1]), (found[1], found[0])):
         lost = [name for name in one.cases if name not in other.cases]
@@ -104,11 +104,12 @@ def refuse_faults(faults: Sequence[str], where: object) -> None:
         raise TableError(f"the masks have {several}:{listing}", where=str(where))
 
 
-def _listed(place: Path, what: str) -> _Folder:
+def _listed(place: Path, what: str, other: Path) -> _Folder:
+    """What lies in a folder; the other one may lie in it and is no part of it."""
     folder = _Folder(place, what)
     jpegs: list[str] = []
     others: list[str] = []
-    for name in _walk(place, folder):
+    for name in _walk(place, folder, other):
         base = name.rpartition("/")[2].lower()
         case = case_of(name)
         file = place / name
@@ -150,7 +151,7 @@ def _files(names: Sequence[str]) -> str:
     return "1 file is" if len(names) == 1 else f"{len(names)} files are"
 
 
-def _walk(place: Path, folder: _Folder) -> Iterator[str]:
+def _walk(place: Path, folder: _Folder, other: Path) -> Iterator[str]:
     """Paths of the files below a folder, POSIX and relative, in order; what file systems leave behind is counted."""
 
     def refuse(error: OSError) -> None:
@@ -160,10 +161,11 @@ def _walk(place: Path, folder: _Folder) -> Iterator[str]:
             remedy="check its permissions",
         ) from error
 
-    seen: set[tuple[int, int]] = set()
+    status = other.stat()
+    seen = {(status.st_dev, status.st_ino)}
     for here, below, names in os.walk(place, onerror=refuse, followlinks=True):
         status = os.stat(here)  # noqa: PTH116 (a Path for each of many folders is slow)
-        if (status.st_dev, status.st_ino) in seen:  # a link to a folder above
+        if (status.st_dev, status.st_ino) in seen:  # a link to a folder above, or the other folder
             below.clear()
             continue
         seen.add((status.st_dev, status.st_ino))

@@ -405,3 +405,8 @@ def test_a_table_of_groups_is_read_whole(pictures: tuple[Path, Path], tmp_path: 
         notes("case,group\nc0,p1\nc1,\nc2,p2\n")
     with pytest.raises(UsageError, match=r"no column group \(found case, patient\)"):
         notes("case,patient\nc0,p1\n")
+
+
+def test_one_folder_may_lie_in_the_other(pictures: tuple[Path, Path]) -> None:
+    pictures[1].rename(pictures[0] / "said")
+    assert judged((pictures[0], pictures[0] / "said"))[0] == {"c0": 1, "c1": 0.5, "c2": 0}

@@ -347,3 +347,24 @@ def test_the_error_names_both_files_both_values_and_the_command(tmp_path: Path) 
         "graftwork regrid 'my data/m.nii.gz' --like 'my data/i.nii' --out m_regridded.nii.gz",
     ):
         assert said in error
+
+
+def test_a_quaternion_without_a_sign_and_an_unknown_unit_are_read_and_said(tmp_path: Path) -> None:
+    plain = write(tmp_path / "a.nii", ARRAY, forms=(1, 0))
+    odd = write(tmp_path / "b.nii", ARRAY, forms=(1, 0), xyzt_units=5, pixdim=[0, 1.5, 2, 3, 1, 1, 1, 1])
+    one, other = read_geometry(plain), read_geometry(odd)
+    np.testing.assert_allclose(one.affine, other.affine)
+    assert one.remarks == ()
+    assert other.remarks == (
+        "the sign of its quaternion (pixdim[0]) is 0, which counts as 1",
+        "its unit of length (xyzt_units) is 5, which is not known and counts as mm",
+    )
+
+
+@pytest.mark.parametrize("size", [[0, 0, 0], [1, -1, 5], [1, 1, float("nan")], [2, 2, 2]])
+def test_the_voxel_size_is_that_of_the_sform_whatever_pixdim_says(tmp_path: Path, size: list[float]) -> None:
+    path = write(tmp_path / "a.nii", ARRAY, np.diag([1.0, 1, 5, 1]), pixdim=[1, *size, 1, 1, 1, 1])
+    geometry = read_geometry(path)
+    assert geometry.spacing == read_volume(path).spacing == (1, 1, 5)
+    (remark,) = geometry.remarks
+    assert "that of its affine is used, 1 x 1 x 5 mm" in remark

@@ -41,6 +41,7 @@ __all__ = [
 
 _DAMAGED = "restore the file from its source"
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # NIfTI-1's xyzt_units: metres, micrometres; else millimetres
+_UNITS = (0, 1, 2, 3)  # not stated, metres, millimetres, micrometres
 _ROUNDING = 0.01  # of a side of a voxel, by which pixdim and the affine may differ without a remark
 _ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 _DEFLATE_MOST = 1032  # no byte of deflate holds more than this many (RFC 1951: 258 bytes by two bits)
@@ -190,6 +191,13 @@ def geometry_of(header: Any, where: str) -> Geometry:
             f"its voxel size (pixdim) is {by(sizes)} mm, and it has no sform to take it from",
             "correct the voxel size in its header",
         )
+    remarks = []
+    if int(header["sform_code"]) <= 0 < int(header["qform_code"]) and not float(header["pixdim"][0]):
+        header["pixdim"][0] = 1
+        remarks.append("the sign of its quaternion (pixdim[0]) is 0, which counts as 1")
+    unit = int(header["xyzt_units"]) & 7
+    if unit not in _UNITS:
+        remarks.append(f"its unit of length (xyzt_units) is {unit}, which is not known and counts as mm")
     try:
         raw = np.asarray(header.get_best_affine(), np.float64)
     except (
@@ -208,7 +216,6 @@ def geometry_of(header: Any, where: str) -> Geometry:
         raise refuse(
             "its affine squeezes the volume flat, or is not finite", "correct the forms in its header"
         )
-    remarks = []
     if len(dims) > 3:
         remarks.append(
             f"it has {len(dims)} axes ({by(dims)}), all beyond the third of length 1: one volume is read"
