@@ -111,7 +111,10 @@ def _grid_faults(case: str, truth: Path, predicted: Path) -> Iterator[str]:
         yield f"{case}: {error}"
         return
     if found:
-        yield f"{case}: truth (image) and prediction (mask) differ: {'; '.join(found)}"
+        yield (
+            f"{case}: truth (image) and prediction (mask) differ: {'; '.join(found)}. Fix: save both on one grid "
+            "(`graftwork regrid` moves a NIfTI mask), if they show the same place"
+        )
 
 
 @dataclass(eq=False)

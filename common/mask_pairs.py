@@ -83,7 +83,10 @@ def pairs_of(truth: Path, predicted: Path) -> Pairs:
             count = (
                 f"{len(lost)} cases of {one.place} have" if len(lost) > 1 else f"1 case of {one.place} has"
             )
-            faults.append(f"{count} no {other.what} in {other.place}: {some_of(lost)}")
+            faults.append(
+                f"{count} no {other.what} in {other.place}: {some_of(lost)}. Fix: add the masks, or remove these cases "
+                "from both folders"
+            )
     faults += _hints(found)
     refuse_faults(faults, predicted)
     files = {name: (file, found[1].cases[name]) for name, file in found[0].cases.items()}

@@ -214,3 +214,13 @@ def test_names_of_volumes_that_look_alike_are_found(tmp_path: Path) -> None:
         "names of volumes look alike and count as different": ("hippocampus_001 and hippocampus_01",)
     }
     assert "names that look alike count as different" in "\n".join(hippocampus_msd.read(tmp_path).notes)
+
+
+def test_another_folder_of_the_same_layout_is_named(tmp_path: Path) -> None:
+    lay(tmp_path / "Task04_Hippocampus")
+    lay(tmp_path / "Task04_new", images=(1,), labels=(1,))
+    manifest = hippocampus_msd.read(tmp_path)
+    assert manifest.root == tmp_path / "Task04_Hippocampus"
+    assert f"not read: 1 other folders of this layout ({tmp_path / 'Task04_new'})" in "\n".join(
+        manifest.notes
+    )

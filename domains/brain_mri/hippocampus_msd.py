@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from graftwork.common.domain import Dataset
 from graftwork.common.errors import DatasetError
-from graftwork.common.layouts import find_folder, walk
+from graftwork.common.layouts import find_folder, folders_below, walk
 from graftwork.common.manifest import Manifest, Target
 from graftwork.common.names import look_alikes
 from graftwork.common.synthetic import NOTE, begin, generator, is_synthetic
@@ -61,6 +61,7 @@ class _Files:
     about: PairList
     faults: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)  # files of another type
+    copies: list[Path] = field(default_factory=list)  # other folders of the same layout
 
     @property
     def pairs(self) -> list[str]:
@@ -161,6 +162,8 @@ def _notes(root: Path, files: _Files) -> Iterator[str]:
     for what, names in files.unlisted.items():
         if names:
             yield f"{len(names)} {what} ({', '.join(names[:5])}): the folders decide"
+    if files.copies:
+        yield f"not read: {len(files.copies)} other folders of this layout ({', '.join(map(str, files.copies[:5]))})"
     if files.others:
         yield f"left out: {len(files.others)} files of another type ({', '.join(files.others[:5])})"
     if files.alike:
@@ -172,20 +175,33 @@ def _notes(root: Path, files: _Files) -> Iterator[str]:
         yield "imagesTs is left alone: its labels are not published"
 
 
+def _is_it(folder: Path) -> bool:
+    return all((folder / name).is_dir() for name in _FOLDERS)
+
+
 def _files(root: Path) -> _Files:
     place = find_folder(
         root,
-        lambda folder: all((folder / name).is_dir() for name in _FOLDERS),
+        _is_it,
         "the folders imagesTr and labelsTr",
         "unpack the archive again (Task04_Hippocampus)",
     )
+    below = [root, *folders_below(root)]
+    near = [*below, *(deeper for each in below[1:] for deeper in folders_below(each))]
+    copies = [each for each in near if each != place and _is_it(each)]
     faults: list[str] = []
     others: list[str] = []
     images, labels = (
         _cases(place, folder, form, faults, others) for folder, form in zip(_FOLDERS, NAMES, strict=True)
     )
     return _Files(
-        place, images, labels, read_list(place / "dataset.json", DATASET.target.classes), faults, others
+        place,
+        images,
+        labels,
+        read_list(place / "dataset.json", DATASET.target.classes),
+        faults,
+        others,
+        copies,
     )
 
 
