@@ -150,7 +150,7 @@ def test_readers_of_the_reference_vote_on_all(tmp_path: Path) -> None:
         (lambda f: f.assign(r3=f["net"]), {},
          r"net \(the model\) and r3 \(a reader\) hold the same decision in all 60"),
         (lambda f: f.assign(r1=f["r1"] + 1), {"positive": "2.0"}, "found the values .*, expected 2.0 and one other"),
-        (lambda f: f.assign(Split="train"), {}, "found the parts train in the column 'Split', expected test"),
+        (lambda f: f.assign(Split="train"), {}, "found the parts train in the column Split, expected test"),
         (lambda f: f, {"readers": ["r0", "net"]}, "'net' is named twice: as the model and a reader"),
         (lambda f: f, {"readers": ["r0", "r0 "]}, "'r0' is named twice: as a reader twice"),
         (lambda f: f, {"reference_readers": ["r0"]}, "as a reader and a reader of the reference"),
@@ -172,12 +172,13 @@ def test_a_truth_that_is_not_of_these_cases_is_refused(tmp_path: Path) -> None:
     truth = pd.DataFrame({"case": [f"c{n:03}" for n in range(61)], "target": np.arange(61) % 2})
     truth.to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(
-        TableError, match=r"cases have no reading \(--only-predicted .* 1 of 61 cases \(c060\)"
+        TableError,
+        match=r"cases of the table of truth have no prediction \(--only-predicted .* 1 of 61 cases \(c060\)",
     ):
         ask(file, truth=tmp_path / "t.csv")
     assert "1 cases of" in " ".join(ask(file, truth=tmp_path / "t.csv", only_predicted=True).notes)
     truth[:50].to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(TableError, match=r"cases have no row in .*t.csv: 10 of 60"):
+    with pytest.raises(TableError, match=r"cases have no truth: 10 of 60"):
         ask(file, truth=tmp_path / "t.csv")
     pd.concat([truth[:60], truth[:1]]).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(TableError, match=r"t.csv: a case is there more than once: c000"):
@@ -185,6 +186,10 @@ def test_a_truth_that_is_not_of_these_cases_is_refused(tmp_path: Path) -> None:
     truth[:60].assign(label=1).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(UsageError, match=r"found the columns target, label, expected one .*--truth-column"):
         ask(file, truth=tmp_path / "t.csv")
+    files = pd.DataFrame({"Path": [f"data/c{n:03}.png" for n in range(60)], "target": np.arange(60) % 2})
+    files.to_csv(tmp_path / "t.csv", index=False)
+    found = ask(file, truth=tmp_path / "t.csv")
+    assert any("60 cases were joined with" in note and "without its ending" in note for note in found.notes)
     with pytest.raises(TableError, match="no column names the cases, by which the truth is found"):
         ask(readings(tmp_path)[0], truth=tmp_path / "t.csv", truth_column="target")
 

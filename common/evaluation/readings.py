@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.arrays import Array, BoolArray, FloatArray
+from graftwork.common.evaluation.arrays import Array, FloatArray
+from graftwork.common.evaluation.case_joining import join_cases
 from graftwork.common.evaluation.case_rows import CASES
+from graftwork.common.evaluation.named_columns import NamedColumns
+from graftwork.common.evaluation.part_columns import part_name, read_parts
 from graftwork.common.evaluation.readers import AgainstReaders, against_readers, majority
 from graftwork.common.evaluation.table_files import read_predictions
 from graftwork.common.evaluation.tables import absent, numbers, refuse, shown, some, text_of
-from graftwork.common.names import clean_name, clean_names, look_alikes, match_names
+from graftwork.common.evaluation.truth_columns import NO, YES
+from graftwork.common.names import clean_name, look_alikes, match_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +29,7 @@ __all__ = ["judge_readings"]
 
 Words = str | os.PathLike[str]
 _TRUTH = ("target", "truth", "true", "label", "y")
-_PARTS = ("part", "split", "set", "fold", "subset")
-_WORDS = {"1": 1.0, "0": 0.0, "yes": 1.0, "no": 0.0, "y": 1.0, "n": 0.0, "true": 1.0,
-          "false": 0.0, "t": 1.0, "f": 0.0}  # fmt: skip
+_WORDS = {**dict.fromkeys(YES, 1.0), **dict.fromkeys(NO, 0.0)}
 _COPY = 20  # cases from which two columns that agree in all of them are called copies
 
 
@@ -57,7 +59,7 @@ def judge_readings(
     roles += [(group, "the group")] if group else []
     roles += [(truth_column, "the truth")] if truth_column and truth is None else []
     columns, notes = _columns(frame, roles, str(readings))
-    frame, said = _of_part(frame, part, columns.values(), str(readings))
+    frame, said, of_parts = _of_part(frame, part, columns.values(), str(readings))
     notes += said
     faults: list[str] = []
     case, named = _cases(frame, faults, notes)
@@ -75,11 +77,20 @@ def judge_readings(
         faults += _missing(own, columns[model], case)
     known = None
     if truth is not None:
-        known = _truth(truth, truth_column, positive, case if named else None, only_predicted, faults, notes)
+        known = _truth(
+            str(readings),
+            truth,
+            truth_column,
+            positive,
+            case if named else None,
+            only_predicted,
+            faults,
+            notes,
+        )
     elif truth_column:
         known = values[columns[truth_column]]
     refuse(frame, faults)
-    used = {columns[name] for name, _ in roles} | {named, "group" if groups is not None else ""}
+    used = {columns[name] for name, _ in roles} | {named, "group" if groups is not None else "", *of_parts}
     idle = [str(name) for name in frame.columns if str(name) not in used]
     notes += [f"Columns that were not used: {', '.join(idle)}."] if idle else []
     of_readers = {name: values[columns[name]] for name in readers}
@@ -158,28 +169,35 @@ def _columns(
     ]
 
 
-def _of_part(frame: pd.DataFrame, part: str, asked: Any, where: str) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of a part, where a column of parts is there that was not asked for as something else."""
-    there = {
-        clean_name(str(name)).casefold(): str(name) for name in frame.columns if str(name) not in set(asked)
-    }
-    column = next((there[name] for name in _PARTS if name in there), "")
-    if not column:
-        return frame, []
-    parts = text_of(frame[column])
-    here = np.array([str(name).casefold() == part.casefold() for name in parts], dtype=np.bool_)
+def _of_part(
+    frame: pd.DataFrame, part: str, asked: Iterable[str], where: str
+) -> tuple[pd.DataFrame, list[str], set[str]]:
+    """The rows of a part, where a column says it that was not asked for as something else; and that column."""
+    columns = NamedColumns(frame, where)
+    for name in asked:
+        columns.take(name, "asked for")
+    faults: list[str] = []
+    notes: list[str] = []
+    lines = np.array([f"line {number}" for number in range(2, len(frame) + 2)], dtype=object)
+    parts = read_parts([columns], lines, part, "", faults, notes)
+    refuse(frame, faults)
+    used = {name for name, what in columns.used.items() if what == "part"}
+    if parts is None:
+        return frame, [], used
+    here = parts == part_name(part)
     if not here.any():
         listed = ", ".join(sorted({str(name) for name in parts}))
         raise TableError(
-            f"found the parts {listed} in the column {column!r}, expected {part}",
+            f"found the parts {listed} in the column {', '.join(used)}, expected {part}",
             where=where,
             remedy="name a part with --part, or remove the column",
         )
     rows = frame[here].reset_index(drop=True)
     rows.attrs = dict(frame.attrs)
-    return rows, [
-        f"{len(rows):,} of {len(frame):,} rows are of the part {part} (column {column!r}); others were left out."
-    ]
+    left = (
+        f"{len(rows):,} of {len(frame):,} rows are of the part {part_name(part)}; the others were left out."
+    )
+    return rows, [*notes, left], used
 
 
 def _cases(frame: pd.DataFrame, faults: list[str], notes: list[str]) -> tuple[Array, str]:
@@ -190,7 +208,7 @@ def _cases(frame: pd.DataFrame, faults: list[str], notes: list[str]) -> tuple[Ar
     if not column:
         notes.append("No column names the cases, so that a case that is there twice cannot be found.")
         return np.array([f"line {number}" for number in range(2, len(frame) + 2)], dtype=object), ""
-    case = _names(text_of(frame[column]))
+    case = text_of(frame[column])
     rows = np.array([f"line {number}" for number in range(2, len(frame) + 2)], dtype=object)
     faults += some(f"{column} is missing", absent(case), rows)
     names, counts = np.unique(case[~absent(case)].astype(str), return_counts=True)
@@ -208,22 +226,16 @@ def _groups(
 ) -> Array | None:
     if not column:
         return None
-    groups = _names(text_of(frame[column]))
+    groups = text_of(frame[column])
     faults += some(f"{column} is missing", absent(groups), case)
     notes += _alike(groups[~absent(groups)].astype(str), "groups")
     return groups.astype(str)
 
 
-def _names(values: Array) -> Array:
-    found = np.empty(len(values), dtype=object)
-    found[:] = clean_names(values)[0]
-    return found
-
-
 def _cells(values: Array) -> Array:
     """Cells in their normal form; whole numbers without decimals, as a column with gaps may be written as 0.0, 1.0."""
-    found = _names(values)
-    found[:] = [None if cell is None else _plain_number(cell) for cell in found]
+    found = np.empty(len(values), dtype=object)
+    found[:] = [None if cell is None else _plain_number(cell) for cell in values]
     return found
 
 
@@ -318,6 +330,7 @@ def _scores(frame: pd.DataFrame, column: str, threshold: float, case: Array, fau
 
 
 def _truth(
+    readings: str,
     file: Words,
     column: str,
     positive: str,
@@ -348,18 +361,17 @@ def _truth(
         {(name := next(iter(wanted.values()))): _cells(text_of(frame[name]))}, positive, names
     )
     faults += [f"{file}: {each}" for each in (*own, *said)]
-    place = {str(each): at for at, each in enumerate(names)}
-    at = np.array([place.get(str(each), -1) for each in case], dtype=np.intp)
-    faults += some(f"cases have no row in {file}", at < 0, case)
-    extra: BoolArray = ~np.isin(np.arange(len(names)), at)
-    if extra.any() and not only_predicted:
-        faults += some(
-            f"{file}: cases have no reading (--only-predicted evaluates the others alone)", extra, names
-        )
-    elif extra.any():
-        notes.append(f"{int(extra.sum()):,} cases of {file} have no reading and were left out, as was asked.")
-    found: FloatArray = np.where(at < 0, np.nan, values[name][at])
-    return found
+    if faults:
+        return None
+    joined = join_cases(
+        case, names, (), only_predicted=only_predicted, where=(readings, str(file)), faults=faults
+    )
+    if joined.rows is None:
+        return None
+    notes += [joined.note] if joined.note else []
+    if joined.left:
+        notes.append(f"{joined.left:,} cases of {file} have no reading and were left out, as was asked.")
+    return values[name][joined.rows]
 
 
 def _copies(

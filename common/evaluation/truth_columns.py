@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from graftwork.common.evaluation.truth_tables import TruthTable
 
-__all__ = ["LISTED", "SINGLE", "TRUTH_WORDS", "Truth", "TruthReader", "disagreement"]
+__all__ = ["LISTED", "NO", "SINGLE", "TRUTH_WORDS", "YES", "Truth", "TruthReader", "disagreement"]
 
 TRUTH_WORDS = ("target", "truth", "true", "label", "y", "gt")  # before the name of a class
 SINGLE = (
@@ -41,8 +41,8 @@ SINGLE = (
     "true label",
 )
 LISTED = ("Finding Labels", "Finding Label", "labels", "findings")  # several classes in one cell
-_YES = ("yes", "y", "true", "t", "positive", "pos", "present", "1")
-_NO = ("no", "n", "false", "f", "negative", "neg", "absent", "0")
+YES = ("yes", "y", "true", "t", "positive", "pos", "present", "1")
+NO = ("no", "n", "false", "f", "negative", "neg", "absent", "0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,7 +283,7 @@ class TruthReader:
     def _yes_or_no(self, value: str) -> str:
         low = value.casefold()
         low = {"1.0": "1", "0.0": "0"}.get(low, low)
-        return self.classes[1] if low in _YES else self.classes[0] if low in _NO else ""
+        return self.classes[1] if low in YES else self.classes[0] if low in NO else ""
 
     def _one_hot(self, wide: Mapping[str, str]) -> Truth:
         table = self.table
@@ -367,8 +367,8 @@ def _as_numbers(column: pd.Series[Any]) -> tuple[FloatArray, Array]:
     if odd.any():
         for row in np.flatnonzero(odd):
             low = clean_name(str(column.iloc[row])).casefold()
-            if low in _YES or low in _NO:
-                values[row], odd[row] = float(low in _YES), False
+            if low in YES or low in NO:
+                values[row], odd[row] = float(low in YES), False
     return values, odd
 
 
