@@ -92,16 +92,23 @@ def evaluate_boxes(
         several = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
         more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
         listing = "".join(f"\n  - {fault}" for fault in [*faults[:_LISTED], *more])
-        raise TableError(f"the boxes have {several}:{listing}", where=str(predicted))
+        raise TableError(
+            f"the boxes have {several}:{listing}", where=str(predicted), remedy="correct the files"
+        )
     if protocol.classes and set(true.classes) != set(protocol.classes):
         raise UsageError(
             f"its classes are {', '.join(protocol.classes)}, those here {', '.join(true.classes)}",
             where=f"protocol {protocol.name!r}",
+            remedy="name the categories of the truth by the classes of the protocol",
         )
     notes = [*true.notes, *said, *_left_out(true, failed)]
     judged = ~(failed | true.unboxed)
     if not judged.any():
-        raise TableError("no image is left to be judged", where=str(predicted))
+        raise TableError(
+            "no image is left: each was not processed, or has an annotation without a box",
+            where=str(predicted),
+            remedy="predict the images again, or give the annotations boxes",
+        )
     told_by = true.ids if grouping is None else grouping
     true, found = _kept(true, found, judged)
     codes, count = group_codes(told_by[judged])
@@ -139,9 +146,11 @@ def _opened(file: Path, how: Callable[[Path], Any]) -> Any:
     try:
         return how(file)
     except OSError as error:
-        raise TableError(f"cannot be read ({error.strerror})", where=file) from error
+        raise TableError(f"cannot be read ({error.strerror})", where=file, remedy="check the path") from error
     except (ValueError, RecursionError) as error:
-        raise TableError(f"not readable as JSON: {error}", where=file) from error
+        raise TableError(
+            f"not readable as JSON: {error}", where=file, remedy="write the file anew"
+        ) from error
 
 
 def _content(file: Path) -> Any:

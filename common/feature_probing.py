@@ -92,7 +92,9 @@ def read_features(file: str | os.PathLike[str], cases: Sequence[str]) -> NDArray
     faults = []
     if "case" not in frame:
         raise TableError(
-            f"no column `case`; there are {shown(list(map(str, frame.columns)))}", where=str(file)
+            f"no column `case`; there are {shown(list(map(str, frame.columns)))}",
+            where=str(file),
+            remedy="call the column of the cases case",
         )
     names = text_of(frame["case"]).astype(str)
     places = {name: place for place, name in enumerate(names.tolist())}

@@ -108,6 +108,7 @@ def search(
         raise UsageError(
             f"expected rates that rise from above 0, and {2 * EDGE} steps or more, not {low:g} to {high:g} in {steps}",
             where="find-rate",
+            remedy="change --from, --to or --steps",
         )
     accelerator = accelerator_for(run)
     with Signals(run.folder) as signals:

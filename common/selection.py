@@ -122,13 +122,16 @@ def select_among(
     """
     if by not in CRITERIA or not among:
         raise UsageError(
-            f"expected a criterion of {', '.join(CRITERIA)} and at least one candidate", where="select"
+            f"expected a criterion of {', '.join(CRITERIA)} and at least one candidate",
+            where="select",
+            remedy="name them with --by and --among",
         )
     target = manifest.targets[0]
     if target.kind not in ("binary", "multi-class", "ordinal") or recipe.backbone.channels != 3:
         raise UsageError(
             f"the scores of transferability are for exclusive classes of pictures, not for {target.kind}",
             where=manifest.dataset,
+            remedy="choose by training candidates for a few epochs",
         )
     rows = split.rows("train")
     digests = _contents(manifest, rows)
@@ -202,7 +205,11 @@ def _judge(
         [row for row in rows.tolist() if row not in features.failures and codes[row] >= 0], np.int64
     )
     if len(known) < 2:
-        raise UsageError("of the training part no label is known, or no picture can be read", where=name)
+        raise UsageError(
+            "of the training part no label is known, or no picture can be read",
+            where=name,
+            remedy="`graftwork check` says what is wrong with the dataset",
+        )
     table, labels = features.gather(known), codes[known].astype(np.int64)
     old = _old_classes(backbone, weights, table)
     probe = cross_validated_probe(

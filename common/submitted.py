@@ -178,7 +178,9 @@ def page_file(report: Words | None) -> Path | None:
         UsageError: it is no .html file.
     """
     if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
-        raise UsageError("the report is a page, an .html file", where=str(report))
+        raise UsageError(
+            "the report is a page, an .html file", where=str(report), remedy="end its name in .html"
+        )
     return None if report is None else Path(report)
 
 

@@ -294,7 +294,11 @@ def synthesize(dataset: str, folder: Words, *, cases: int = 60, seed: int = 0) -
 
     target = Path(folder)
     if cases < 1 or seed < 0:
-        raise UsageError("expected at least one case and a seed of at least 0", where="synthesize")
+        raise UsageError(
+            "expected at least one case and a seed of at least 0",
+            where="synthesize",
+            remedy="give larger numbers",
+        )
     found = domain.dataset(dataset)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError("exists and is not empty", where=target, remedy="choose another folder")

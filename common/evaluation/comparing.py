@@ -131,10 +131,16 @@ def permutation_test(
     """
     one, other = np.asarray(a), np.asarray(b)
     if one.shape != other.shape or not len(one):
-        raise TableError(f"outputs of the shapes {one.shape} and {other.shape} are not paired", where="b")
+        raise TableError(
+            f"outputs of the shapes {one.shape} and {other.shape} are not paired",
+            where="b",
+            remedy="give both for the same cases",
+        )
     codes, count = group_codes(np.arange(len(one)) if groups is None else groups)
     if len(codes) != len(one):
-        raise TableError(f"{len(codes)} groups for {len(one)} cases", where="groups")
+        raise TableError(
+            f"{len(codes)} groups for {len(one)} cases", where="groups", remedy="give one a case"
+        )
     observed = abs(statistic(one, other))
     if math.isnan(observed):
         return math.nan, False
@@ -166,7 +172,9 @@ def mcnemar(first: npt.ArrayLike, second: npt.ArrayLike) -> McNemar:
     one, other = np.asarray(first).astype(bool), np.asarray(second).astype(bool)
     if one.shape != other.shape or one.ndim != 1:
         raise TableError(
-            f"decisions of the shapes {one.shape} and {other.shape} are not paired", where="second"
+            f"decisions of the shapes {one.shape} and {other.shape} are not paired",
+            where="second",
+            remedy="give both for the same cases",
         )
     b, c = int((one & ~other).sum()), int((~one & other).sum())
     p = min(1.0, 2.0 * float(binom.cdf(min(b, c), b + c, 0.5))) if b + c else 1.0
@@ -186,7 +194,11 @@ def holm(p: npt.ArrayLike) -> FloatArray:
     values = np.asarray(p, np.float64)
     known = np.flatnonzero(~np.isnan(values))
     if ((values[known] < 0) | (values[known] > 1)).any():
-        raise UsageError("a p value lies in 0..1", where="p")
+        raise UsageError(
+            f"found {values[known].min():g} to {values[known].max():g}, expected p values of 0 to 1",
+            where="p",
+            remedy="give p values",
+        )
     adjusted = np.full(values.shape, np.nan)
     order = known[np.argsort(values[known], kind="stable")]
     steps = values[order] * np.arange(len(order), 0, -1)

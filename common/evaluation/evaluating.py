@@ -99,7 +99,11 @@ def evaluate(
     if not len(cases) and not cases.excluded:
         parts = ", ".join(sorted({str(value) for value in predictions["part"]}))
         where = predictions.attrs.get("source", "predictions")
-        raise TableError(f"no case is of part {part!r}; there are {parts}", where=where)
+        raise TableError(
+            f"no case is of part {part!r}; there are {parts}",
+            where=where,
+            remedy="name one of these with --part",
+        )
     how = Resampling(cases.units[1], name, grouped, len(cases), bootstrap, seed, confidence)
     results, remarks = results_of(found.table, how)
     return Evaluation(
@@ -172,7 +176,11 @@ def _of_scores(
 def _fits(target: TargetLike, protocol: Protocol) -> None:
     where = f"protocol {protocol.name!r}"
     if target.kind != protocol.kind:
-        raise UsageError(f"it judges {protocol.kind} targets, this one is {target.kind}", where=where)
+        raise UsageError(
+            f"it judges {protocol.kind} targets, this one is {target.kind}",
+            where=where,
+            remedy="name a protocol of such targets; `graftwork ls protocols` lists them",
+        )
     name = getattr(target, "name", protocol.target)
     if protocol.masks is not None:
         raise UsageError(
@@ -181,11 +189,16 @@ def _fits(target: TargetLike, protocol: Protocol) -> None:
             remedy="`graftwork evaluate seg --truth DIR --predicted DIR --protocol NAME`",
         )
     if protocol.target and name != protocol.target:
-        raise UsageError(f"it judges the target {protocol.target!r}, this one is {name!r}", where=where)
+        raise UsageError(
+            f"it judges the target {protocol.target!r}, this one is {name!r}",
+            where=where,
+            remedy="name a protocol of this target",
+        )
     if protocol.classes and tuple(target.classes) != protocol.classes:
         raise UsageError(
             f"its classes are {', '.join(protocol.classes)}, those here {', '.join(target.classes)}",
             where=where,
+            remedy="name the columns by the classes of the protocol, or another protocol",
         )
 
 
@@ -217,7 +230,9 @@ def _thresholds(
         )
     if isinstance(threshold, (int, float)):
         if math.isnan(threshold):
-            raise UsageError("the threshold is NaN", where="threshold")
+            raise UsageError(
+                "the threshold is NaN", where="threshold", remedy="give a number, or leave it out"
+            )
         fixed = Threshold(float(threshold), "fixed", chosen_on="")
         return tuple(replace(fixed, label=each.label) for each in questions)
     if isinstance(threshold, Threshold):
@@ -225,7 +240,11 @@ def _thresholds(
     place = {each.label: each for each in threshold}
     missing = [each.label for each in questions if each.label not in place]
     if missing:
-        raise UsageError(f"no threshold is given for {', '.join(missing)}", where="threshold")
+        raise UsageError(
+            f"no threshold is given for {', '.join(missing)}",
+            where="threshold",
+            remedy="give one for each class",
+        )
     return tuple(place[each.label] for each in questions)
 
 

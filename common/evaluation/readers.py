@@ -128,18 +128,26 @@ def _readings(readings: npt.ArrayLike) -> FloatArray:
     found = np.asarray(readings)
     if found.ndim != 2:
         raise TableError(
-            f"readings must have the shape [n, readers], they have {found.shape}", where="readings"
+            f"readings must have the shape [n, readers], they have {found.shape}",
+            where="readings",
+            remedy="give a row a case and a column a reader",
         )
     try:
         values = found.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise TableError(
-            f"readings must hold 0, 1 and NaN, they hold {found.dtype}", where="readings"
+            f"readings must hold 0, 1 and NaN, they hold {found.dtype}",
+            where="readings",
+            remedy="recode them; NaN is a case that a reader did not read",
         ) from error
     odd = np.unique(values[~np.isnan(values) & (values != 0.0) & (values != 1.0)])
     if odd.size:
         listed = ", ".join(f"{value:g}" for value in odd[:5])
-        raise TableError(f"readings must hold 0, 1 and NaN, they hold {listed}", where="readings")
+        raise TableError(
+            f"readings must hold 0, 1 and NaN, they hold {listed}",
+            where="readings",
+            remedy="recode them; NaN is a case that a reader did not read",
+        )
     return values
 
 
@@ -182,9 +190,15 @@ def against_readers(
     readers.
     """
     if metric not in _METRICS:
-        raise UsageError(f"one of {', '.join(_METRICS)}, not {metric!r}", where="metric")
+        raise UsageError(
+            f"one of {', '.join(_METRICS)}, not {metric!r}", where="metric", remedy="name one of these"
+        )
     if reference not in ("majority-of-others", "each"):
-        raise UsageError(f"one of majority-of-others, each, not {reference!r}", where="reference")
+        raise UsageError(
+            f"one of majority-of-others, each, not {reference!r}",
+            where="reference",
+            remedy="name one of these",
+        )
     read = _readings(readings)
     n, many = read.shape
     if many < (2 if truth is None else 1):
@@ -195,13 +209,25 @@ def against_readers(
         )
     known = None if truth is None else _readings(np.asarray(truth)[:, None])[:, 0]
     if known is not None and len(known) != n:
-        raise TableError(f"{len(known)} values of the truth for {n} cases", where="truth")
+        raise TableError(
+            f"{len(known)} values of the truth for {n} cases",
+            where="truth",
+            remedy="give one for each row of the readings",
+        )
     own = as_truth(model, "model").astype(np.float64)
     if len(own) != n:
-        raise TableError(f"{len(own)} decisions of the model for {n} cases", where="model")
+        raise TableError(
+            f"{len(own)} decisions of the model for {n} cases",
+            where="model",
+            remedy="give one for each row of the readings",
+        )
     codes, count = group_codes(np.arange(n) if groups is None else groups)
     if len(codes) != n:
-        raise TableError(f"{len(codes)} groups for {n} cases", where="groups")
+        raise TableError(
+            f"{len(codes)} groups for {n} cases",
+            where="groups",
+            remedy="give one for each row of the readings",
+        )
     judged = _comparisons(read, own, reference, known)
     sizes = [[int(there.sum()) for _, _, there in each] for each in judged]
     positive = [[int(told[there].sum()) for _, told, there in each] for each in judged]

@@ -219,11 +219,19 @@ def recalibrate(
             a protocol that judges no scores.
     """
     if method not in METHODS:
-        raise UsageError(f"one of {', '.join(METHODS)}, not {method!r}", where="method")
+        raise UsageError(
+            f"one of {', '.join(METHODS)}, not {method!r}", where="method", remedy="name one of these"
+        )
     if target.kind not in SCORED:
-        raise UsageError(f"scores are scaled; it judges {target.kind}", where=f"protocol {protocol.name!r}")
+        raise UsageError(
+            f"scores are scaled; it judges {target.kind}",
+            where=f"protocol {protocol.name!r}",
+            remedy="fit by a protocol of scores",
+        )
     if method == "isotonic" and target.kind in EXCLUSIVE:
-        raise UsageError("exclusive classes are scaled by a temperature", where="method")
+        raise UsageError(
+            "exclusive classes are scaled by a temperature", where="method", remedy="leave --method out"
+        )
     cases = read_cases(table, target, part, group=group, protocol=protocol)
     if not len(cases):
         raise TableError(

@@ -113,7 +113,11 @@ class Evaluation:
                 return each
         have = ", ".join(dict.fromkeys(each.metric for each in self.results))
         of = f" of class {label!r}" if label else ""
-        raise UsageError(f"there is no {metric!r}{of}; there are {have}", where=f"protocol {self.protocol!r}")
+        raise UsageError(
+            f"there is no {metric!r}{of}; there are {have}",
+            where=f"protocol {self.protocol!r}",
+            remedy="name one of these",
+        )
 
     def positives(self, result: Result) -> tuple[int, int] | None:
         """The fewest and the most positive cases beside a result: its own, or of a mean those of the classes.

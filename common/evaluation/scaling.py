@@ -38,7 +38,11 @@ def _binary(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[BoolArray, FloatArray]:
     truth = as_truth(y)
     scores = as_scores(p, len(truth), "p", probability=True)
     if scores.ndim != 1:
-        raise TableError(f"p must have one dimension, its shape is {scores.shape}", where="p")
+        raise TableError(
+            f"p must have one dimension, its shape is {scores.shape}",
+            where="p",
+            remedy="give one probability a case",
+        )
     return truth, scores
 
 
@@ -177,9 +181,15 @@ class Temperature:
                 str(found.get("reason", "")),
             )
         except (TypeError, ValueError) as error:
-            raise TableError(f"the temperature is damaged: {error}", where="temperature") from error
+            raise TableError(
+                f"the temperature is damaged: {error}", where="temperature", remedy="fit the scaling again"
+            ) from error
         if not (made.value > 0.0 and math.isfinite(made.value)):
-            raise TableError(f"a temperature above 0 was expected, found {made.value}", where="temperature")
+            raise TableError(
+                f"a temperature above 0 was expected, found {made.value}",
+                where="temperature",
+                remedy="fit the scaling again",
+            )
         return made
 
 
@@ -253,7 +263,11 @@ class Isotonic:
         """
         scores = as_scores(p, len(np.asarray(p)), "p", probability=True)
         if scores.ndim != 1:
-            raise TableError(f"p must have one dimension, its shape is {scores.shape}", where="p")
+            raise TableError(
+                f"p must have one dimension, its shape is {scores.shape}",
+                where="p",
+                remedy="give one probability a case",
+            )
         return np.interp(scores, self.x, self.y)
 
     def to_json(self) -> dict[str, Any]:
@@ -278,12 +292,15 @@ class Isotonic:
             x, y = (tuple(float(value) for value in found[name]) for name in ("x", "y"))
             n = int(found["n"])
         except (TypeError, ValueError) as error:
-            raise TableError(f"the isotonic curve is damaged: {error}", where="isotonic") from error
+            raise TableError(
+                f"the isotonic curve is damaged: {error}", where="isotonic", remedy="fit the scaling again"
+            ) from error
         rising = all(a < b for a, b in pairwise(x)) and list(y) == sorted(y)
         if not x or len(x) != len(y) or not rising or not all(0.0 <= value <= 1.0 for value in (*x, *y)):
             raise TableError(
                 "a curve of as many x as y, x rising and y not falling, in 0..1, was expected",
                 where="isotonic",
+                remedy="fit the scaling again",
             )
         return cls(x, y, str(found["chosen_on"]), n)
 
@@ -322,15 +339,23 @@ def _two_classes(index: Array, part: str) -> None:
     if present < 2:
         what = "no case" if present == 0 else f"{len(index):,} cases of one class only"
         raise TableError(
-            f"cases of two classes are needed to fit a scaling, part {part} has {what}", where=part
+            f"cases of two classes are needed to fit a scaling, part {part} has {what}",
+            where=part,
+            remedy="add labelled cases of the other class",
         )
 
 
 def _fields(content: Mapping[str, Any], kind: str, names: tuple[str, ...]) -> Mapping[str, Any]:
     if not isinstance(content, Mapping) or content.get("kind") != kind:
         found = content.get("kind") if isinstance(content, Mapping) else type(content).__name__
-        raise TableError(f"a scaling of the kind {kind!r} was expected, found {found!r}", where=kind)
+        raise TableError(
+            f"a scaling of the kind {kind!r} was expected, found {found!r}",
+            where=kind,
+            remedy="fit the scaling again",
+        )
     lacking = [name for name in names if name not in content]
     if lacking:
-        raise TableError(f"the scaling lacks {', '.join(lacking)}", where=kind)
+        raise TableError(
+            f"the scaling lacks {', '.join(lacking)}", where=kind, remedy="fit the scaling again"
+        )
     return content

@@ -99,11 +99,19 @@ def subgroups(
         UsageError: there is no such column, it has too many values, or masks are judged.
     """
     if target.kind not in SCORED:
-        raise UsageError("subgroups are of targets told by scores, not of masks or counts", where="by")
+        raise UsageError(
+            "subgroups are of targets told by scores, not of masks or counts",
+            where="by",
+            remedy="leave --by out",
+        )
     missing = [name for name in covariates if name not in predictions.columns]
     if missing:
         there = shown([str(name) for name in predictions.columns], 40)
-        raise UsageError(f"no column {shown(missing)}; there are {there}", where="by")
+        raise UsageError(
+            f"no column {shown(missing)}; there are {there}",
+            where="by",
+            remedy="name columns as the table does",
+        )
     cases = read_cases(predictions, target, evaluation.part, group=group, protocol=protocol)
     _, count = cases.units
     how = Resampling(
