@@ -101,6 +101,10 @@ def test_a_positive_value_is_named(tmp_path: Path) -> None:
     for wrong, said in (("3", "is not among them"), ("benign", "names the negative class")):
         with pytest.raises(TableError, match=said):
             area(base(target=Y + 1), tmp_path, positive=wrong)
+    with pytest.raises(TableError, match="names the negative class benign"):
+        area(base(target=np.where(Y == 1, "malignant", "benign")), tmp_path, positive="benign")
+    with pytest.raises(TableError, match="leaves several; expected two values"):
+        area(base(target=Y + np.arange(N) % 2), tmp_path, positive="2")
     with pytest.raises(TableError, match="'maybe'"):
         area(base(target=np.where(Y == 1, "yes", "maybe")), tmp_path)
 
@@ -283,7 +287,7 @@ def test_one_rule_joins_all_cases(wanted: list[str], names: list[str], rule: str
     [
         (["x/a.jpg", "y/a.jpg"], ["a.jpg", "b.jpg"], "several times (a.jpg in p.csv)"),
         (["a", "b.jpg"], ["a", "b"], "cases have no truth: 1 of 2 cases (b.jpg)"),  # never a mix of rules
-        (["1.10", "2.10"], ["1.1", "2.1"], "no case of the two tables is the same"),
+        (["1.10", "2.10"], ["1.1", "2.1"], "'1.10' looks like '1.1'"),
         (["a.v1", "b.v1"], ["a.v2", "b.v2"], "no case of the two tables is the same"),
         (["a", "a"], ["a", "b"], "more than once in p.csv"),
     ],

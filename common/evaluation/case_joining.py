@@ -138,11 +138,13 @@ def _twice(names: Array) -> Array:
 
 
 def _alike(wanted: Array, names: Array) -> str:
-    """Names of the other table that only look alike, for a message."""
-    there = {name_key(name): name for name in names}
-    pairs = [
-        f"{name!r} looks like {there[name_key(name)]!r}"
-        for name in wanted
-        if name_key(name) in there and there[name_key(name)] != name
-    ]
-    return f"; {shown(pairs)}, which is another id" if pairs else ""
+    """Names of the other table that only look alike, or are the same number, for a message."""
+    there = {key: name for name in names for key in (name_key(name), _number(name)) if key}
+    found = [(name, there.get(name_key(name)) or there.get(_number(name))) for name in wanted]
+    pairs = [f"{name!r} looks like {other!r}" for name, other in found if other is not None and other != name]
+    return f"; {shown(pairs)}, which is another id (ids are text)" if pairs else ""
+
+
+def _number(name: str) -> str:
+    """The number that an id is, as text; empty where it is none."""
+    return f"= {float(name)!r}" if re.fullmatch(r"[0-9]+\.?[0-9]*", name) else ""

@@ -74,9 +74,9 @@ def read_lists(
         notes.append(f"{name}: read {', '.join(f'{there!r} as {each}' for there, each in said.items())}.")
     several = sum(len(_split(text, separator)) > 1 for text in texts)
     if several and separator != "|":
-        marks = " and ".join(_NAMED[each] for each in separator)
+        marks = " and ".join(_NAMED[each] for each in separator if any(each in text for text in texts))
         notes.append(f"{name}: names are separated by {marks}, in {several:,} cells.")
-    left = [each for each in ignored if each in known.values()]
+    left = [each for each in ignored if each in known.values() and each not in nothing]
     if left:
         count = sum(count for there, count in counted.items() if known[there] in left)
         notes.append(f"{name}: {shown(left, 12)} are not evaluated, in {count:,} cells.")

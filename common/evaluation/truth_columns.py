@@ -310,7 +310,7 @@ class TruthReader:
         found = np.full(len(values), None, dtype=object)
         found[good] = np.array(list(self.classes), dtype=object)[values[good].argmax(axis=1)]
         return Truth(
-            f"the columns {shown([wide[name] for name in self.classes])} ({self.table.source})",
+            f"{shown([wide[name] for name in self.classes])} ({self.table.source})",
             found,
             faults=faults,
         )
@@ -357,7 +357,7 @@ class TruthReader:
                 if odd.any():
                     raw[name] = text_of(column)
         lacking = [name for name in self.classes if name not in wide]
-        whole = f"the columns {shown(list(wide.values()))} ({self.table.source})"
+        whole = f"{shown(list(wide.values()))} ({self.table.source})"
         return Truth(whole, values, raw, lacking=tuple(lacking))
 
 
