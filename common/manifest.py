@@ -115,7 +115,11 @@ class Manifest:
 
         chosen = np.asarray(mask_or_rows)
         if chosen.dtype == bool and len(chosen) != len(self):
-            raise DatasetError(f"a mask of {len(chosen)} for {len(self)} cases", where=self.dataset)
+            raise DatasetError(
+                f"a mask of {len(chosen)} for {len(self)} cases",
+                where=self.dataset,
+                remedy="give one value a case",
+            )
         rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
         frame = self.frame.iloc[rows].reset_index(drop=True)
         if len(np.unique(rows)) < len(rows):
@@ -171,11 +175,19 @@ class Manifest:
             said["one_case_groups"] = about.get("one_case_groups", False)
             frame = table.to_pandas()
         except FileNotFoundError as error:
-            raise DatasetError("there is no such manifest", where=path) from error
+            raise DatasetError("there is no such manifest", where=path, remedy="check the path") from error
         except KeyError as error:
-            raise DatasetError("a Parquet file, but not a manifest of graftwork", where=path) from error
+            raise DatasetError(
+                f"a Parquet file, but not a manifest of graftwork (it lacks {error})",
+                where=path,
+                remedy="give a manifest.parquet that Manifest.save or a run wrote",
+            ) from error
         except (OSError, pa.ArrowException, ValueError, TypeError) as error:
-            raise DatasetError(f"not a readable manifest ({error})", where=path) from error
+            raise DatasetError(
+                f"not a readable manifest ({error})",
+                where=path,
+                remedy="write it anew, or get it from its source",
+            ) from error
         return cls(frame=frame, root=Path(root), target=target, further=tuple(further), **said)
 
 
@@ -343,4 +355,4 @@ def _fault(name: str, rule: str, odd: pd.Series) -> str:
 
 
 def _as_error(faults: Sequence[str], where: str) -> DatasetError:
-    return DatasetError("; ".join(faults), where=where)
+    return DatasetError("; ".join(faults), where=where, remedy="correct the table or the loader that made it")

@@ -22,6 +22,7 @@ from graftwork.common.errors import DatasetError, LeakError, TableError, UsageEr
 from graftwork.common.files import writing
 from graftwork.common.group_keys import Doubt, group_doubts, refuse_doubts
 from graftwork.common.manifest import PARTS, Manifest
+from graftwork.common.saved_parts import saved_parts, some_of
 from graftwork.common.stratification import (
     SEEN,
     absences,
@@ -90,9 +91,13 @@ class Split:
             )
         values = np.asarray(self.parts, dtype=object)
         allowed = (*PARTS, SEEN)
-        odd = sorted({repr(value) for value in values[~np.isin(values.astype(str), allowed)][:_SHOWN]})
+        odd = sorted({repr(value) for value in values[~np.isin(values.astype(str), allowed)]})
         if odd:
-            raise TableError(f"a part is one of {', '.join(allowed)}, not {', '.join(odd)}", where="part")
+            raise TableError(
+                f"a part is one of {', '.join(allowed)}, not {some_of(odd)}",
+                where="part",
+                remedy="correct these parts",
+            )
         _require_groups(self.manifest)
         index, text = self.manifest.frame.index, self.manifest.frame["case"].dtype
         object.__setattr__(self, "parts", pd.Series(values, index=index, name="part").astype(text))
@@ -186,40 +191,8 @@ class Split:
             LeakError: a group stands in two parts and `allow_leak` is not set.
             UsageError: `allow` holds an unknown name.
         """
-        import pandas as pd
-
-        try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-        except FileNotFoundError as error:
-            raise TableError("there is no such split", where=path) from error
-        except (OSError, ValueError) as error:
-            raise TableError(f"not a readable table ({error})", where=path) from error
-        missing = [name for name in ("case", "group", "part") if name not in table.columns]
-        if missing:
-            raise TableError(f"column {', '.join(map(repr, missing))} is missing", where=path)
-        again = table["case"][table["case"].duplicated()]
-        if len(again):
-            raise TableError(f"case {again.iloc[0]!r} stands in it twice", where=path)
-        table = table.set_index("case")
-        cases = manifest.frame["case"]
-        if len(table) != len(cases) or not cases.isin(table.index).all():
-            astray = [*cases[~cases.isin(table.index)], *table.index[~table.index.isin(cases)]]
-            raise TableError(
-                f"the split has {len(table)} cases, the manifest {len(cases)}; in one of them only: "
-                f"{', '.join(astray[:_SHOWN])}",
-                where=path,
-            )
-        table = table.loc[cases.tolist()]
-        differ = np.flatnonzero(table["group"].to_numpy() != manifest.frame["group"].to_numpy())
-        if len(differ):
-            raise TableError(
-                f"{len(differ)} cases have another group than in the manifest, "
-                f"such as {cases.iloc[differ[0]]!r}",
-                where=path,
-            )
-        return cls(
-            manifest, table["part"].reset_index(drop=True), by, seed, allow_leak, known_allowances(allow)
-        )
+        parts = saved_parts(path, manifest)
+        return cls(manifest, parts, by, seed, allow_leak, known_allowances(allow))
 
     def _times(self) -> NDArray[np.int64]:
         """In how many parts each group stands."""
@@ -270,17 +243,23 @@ def split(
     allow = known_allowances(allow)
     allow_leak = allow_leak or "leak" in allow
     if by not in ("group", "publisher"):
-        raise UsageError(f"a split is by group or by publisher, not {by!r}", where="split.by")
+        raise UsageError(
+            f"a split is by group or by publisher, not {by!r}", where="split.by", remedy="name one of these"
+        )
     shares = {"validation": validation, "test": test if by == "group" else 0.0}
     for name, share in {**shares, "seen": seen}.items():
         if not 0 <= share < 1:
-            raise UsageError(f"a share of the cases from 0 to below 1, not {share!r}", where=f"split.{name}")
+            raise UsageError(
+                f"a share of the cases from 0 to below 1, not {share!r}",
+                where=f"split.{name}",
+                remedy="as in 0.2",
+            )
     if sum(shares.values()) >= 1:
         raise UsageError(
             f"validation and test take {sum(shares.values()):.3g} of 1; nothing is left to train on"
         )
     if not len(manifest):
-        raise DatasetError("there is no case to split", where=manifest.dataset)
+        raise DatasetError("there is no case to split", where=manifest.dataset, remedy="check --data")
 
     _require_groups(manifest)
     refuse_doubts(manifest, allow)

@@ -64,6 +64,7 @@ def draw_parts(manifest: Manifest, shares: Mapping[str, float], seed: int) -> ND
         raise DatasetError(
             f"{word} ({manifest.group} {', '.join(names)}); {', '.join(reversed(active))} need one each",
             where=manifest.dataset,
+            remedy=f"add images of another {manifest.group}, or set split.validation or split.test to 0",
         )
     counts = _counts(manifest, codes, len(names))
     # of many classes one may be rare, or live at one place only; its metric then says why it is undefined

@@ -41,20 +41,32 @@ class Target:
         object.__setattr__(self, "classes", tuple(self.classes))
         where = f"target {self.name!r}"
         if self.kind not in KINDS:
-            raise DatasetError(f"kind is one of {', '.join(KINDS)}, not {self.kind!r}", where=where)
+            raise DatasetError(
+                f"kind is one of {', '.join(KINDS)}, not {self.kind!r}",
+                where=where,
+                remedy="name one of these kinds",
+            )
         values = tuple(self.values)
         if self.kind == "segmentation" and not values:
             values = tuple(range(len(self.classes)))
         object.__setattr__(self, "values", values)
         if any(not isinstance(name, str) or not name.strip() for name in self.classes):
-            raise DatasetError(f"classes are names, not {self.classes!r}", where=where)
+            raise DatasetError(
+                f"classes are names, not {self.classes!r}",
+                where=where,
+                remedy="give each class a text that is not empty",
+            )
         given, names = self.classes, tuple(map(clean_name, self.classes))
         object.__setattr__(self, "classes", names)
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if twice:
             same = [repr(each) for each in dict.fromkeys(given) if clean_name(each) in twice]
             if len(same) == 1:
-                raise DatasetError(f"a class is there twice in {', '.join(names)}", where=where)
+                raise DatasetError(
+                    f"a class is there twice in {', '.join(names)}",
+                    where=where,
+                    remedy="name each class once",
+                )
             raise DatasetError(
                 f"classes cannot be told apart: {', '.join(same)} are equal without white space and Unicode forms",
                 where=where,
@@ -63,19 +75,40 @@ class Target:
         if self.kind == "segmentation" and (
             len(set(values)) != len(values) or len(values) != len(self.classes)
         ):
-            raise DatasetError(f"each class has a value of its own, not {values}", where=where)
+            raise DatasetError(
+                f"each class has a value of its own, found {values} for {len(self.classes)} classes",
+                where=where,
+                remedy="give one value a class, in the order of the classes",
+            )
         if any(not isinstance(value, int) or value < 0 for value in values):
-            raise DatasetError(f"the values of a mask are whole numbers from 0, not {values}", where=where)
+            raise DatasetError(
+                f"the values of a mask are whole numbers from 0, not {values}",
+                where=where,
+                remedy="give the values as the files of the masks hold them",
+            )
         if self.prefix and not (self.prefix.endswith("_") and self.prefix[:-1].isidentifier()):
-            raise DatasetError(f"a prefix is a word and '_' at its end, not {self.prefix!r}", where=where)
+            raise DatasetError(
+                f"a prefix is a word and '_' at its end, not {self.prefix!r}",
+                where=where,
+                remedy="as in 'count_'",
+            )
         if self.kind != "segmentation" and values:
-            raise DatasetError("only the classes of a segmentation have values", where=where)
+            raise DatasetError(
+                f"only the classes of a segmentation have values, found {values}",
+                where=where,
+                remedy="leave them out",
+            )
         if not self.classes:
             return
         least = 1 if self.kind == "multi-label" else 2
         if len(self.classes) < least or (self.kind == "binary" and len(self.classes) != 2):
             wanted = "two classes (negative, positive)" if self.kind == "binary" else f"at least {least}"
-            raise DatasetError(f"{self.kind} takes {wanted}, got {len(self.classes)}", where=where)
+            named = ", ".join(map(repr, self.classes[:8])) + (" and more" if len(self.classes) > 8 else "")
+            raise DatasetError(
+                f"{self.kind} takes {wanted}, got {len(self.classes)} ({named})",
+                where=where,
+                remedy="change the classes or the kind",
+            )
 
     @property
     def columns(self) -> tuple[str, ...]:

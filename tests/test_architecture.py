@@ -41,6 +41,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("data", "group_keys"),
     ("data", "allotment"),
     ("data", "stratification"),
+    ("data", "saved_parts"),
     ("data", "splits"),
     ("data", "images/"),
     ("data", "layouts"),

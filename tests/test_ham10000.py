@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from graftwork.common.checks import check
-from graftwork.common.errors import DatasetError
+from graftwork.common.errors import DatasetError, LeakError
 from graftwork.common.splits import split
 from graftwork.domains.dermoscopy import ham10000
 
@@ -163,4 +163,115 @@ def test_a_table_without_pictures_says_where_to_put_them(copy: Path) -> None:
     for part in ("HAM10000_images_part_1", "HAM10000_images_part_2"):
         shutil.rmtree(copy / part)
     with pytest.raises(DatasetError, match="none of the 60 pictures"):
+        ham10000.read(copy)
+
+
+# What is not believed
+
+
+def test_a_trailing_space_makes_no_other_lesion_and_is_said(copy: Path, twin: Path) -> None:
+    def space(rows: Rows) -> Rows:
+        return [{**row, "lesion_id": row["lesion_id"] + " " * (n % 2)} for n, row in enumerate(rows)]
+
+    rewrite(copy, space)
+    manifest = ham10000.read(copy)
+    assert manifest.frame.equals(ham10000.read(twin).frame)
+    assert any("(30 of `lesion_id`), such as 'HAM_" in note for note in manifest.notes)
+    assert split(manifest, seed=0).leaks == 0
+
+
+def test_other_capitals_are_a_finding_and_no_split_is_made(copy: Path) -> None:
+    rewrite(copy, lambda rows: [{**rows[0], "lesion_id": rows[0]["lesion_id"].lower()}, *rows[1:]])
+    manifest = ham10000.read(copy)
+    (found,) = [each for each in check(manifest, workers=0).findings if each.kind == "look-alike-groups"]
+    assert found.severity == "error" and "'HAM_0000001' (" in found.examples[0]
+    with pytest.raises(LeakError, match="allow look-alike-groups"):
+        split(manifest)
+
+
+def test_tables_that_disagree_about_a_lesion_or_a_diagnosis_are_refused_by_name(copy: Path) -> None:
+    text = (copy / TABLE).read_text()
+    (copy / "old").mkdir()
+    (copy / "old" / TABLE).write_text(text.replace("HAM_0000001,", "HAM_0000777,"))
+    with pytest.raises(
+        DatasetError, match=rf"{TABLE} and old/{TABLE} disagree about lesion_id of \d of 60 images"
+    ):
+        ham10000.read(copy)
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_the_truth_of_the_challenge_is_compared(copy: Path, agrees: bool) -> None:
+    with (copy / TABLE).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+    lines = [[row["image_id"], *(f"{float(row['dx'].upper() == name)}" for name in names)] for row in rows]
+    if not agrees:
+        lines[0] = [lines[0][0], *lines[0][2:], lines[0][1]]
+    text = "\n".join(",".join(line) for line in [["image", *names], *lines])
+    (copy / "ISIC2018_Task3_Training_GroundTruth.csv").write_text(text)
+    if agrees:
+        said = "further tables agree with the one that is read"
+        name = "ISIC2018_Task3_Training_GroundTruth.csv (dx of 60 images)"
+        assert f"{said}: {name}" in ham10000.read(copy).notes
+    else:
+        with pytest.raises(
+            DatasetError, match=r"disagree about dx of 1 of 60 images: ISIC_\d+ \('\w+', '\w+'\)"
+        ):
+            ham10000.read(copy)
+
+
+def test_everything_that_is_not_used_is_counted(copy: Path) -> None:
+    first = next((copy / "HAM10000_images_part_1").iterdir())
+    shutil.copy(first, copy / "ISIC_9999999.jpg")
+    (copy / "clinic.jpg").write_bytes(b"")
+    (copy / "notes.pdf").write_bytes(b"")
+    (copy / "hmnist_28_28_L.csv").write_text("pixel0000,label\n1,2\n")
+    (copy / "patients.csv").write_text("who,age\nA,3\n")
+    rewrite(copy, lambda rows: [{**row, "dataset": "x"} for row in rows])
+    notes = ham10000.read(copy).notes
+    for said in (
+        "1 picture has no row in the table and is not used, such as ISIC_9999999",
+        "2 files are not used: 1 .jpg, 1 .pdf (in the folder itself 2), such as clinic.jpg",
+        "1 further table is not used (pixels as numbers): hmnist_28_28_L.csv",
+        "1 further table is not used (no column image_id, image, isic_id): patients.csv",
+        f"{TABLE}: columns that are not used: dataset",
+    ):
+        assert said in notes
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("dx", "MEL", r"dx is not one of .* \(nearest: 'mel' for 'MEL'\): 'MEL' \(line 2\)"),
+        ("sex", "Femal", r"nearest: 'female' for 'Femal'\): 'Femal' \(line 2\)"),
+        ("dx_type", "biopsy", r"dx_type is not one of .*'biopsy' \(line 2\)"),
+        ("localization", "Back", r"nearest: 'back' for 'Back'"),
+        ("age", "55 years", r"0 to 120: '55 years' \(line 2\)"),
+    ],
+)
+def test_unknown_values_are_refused_with_line_and_nearest(
+    copy: Path, column: str, value: str, said: str
+) -> None:
+    rewrite(copy, lambda rows: [{**rows[0], column: value}, *rows[1:]])
+    with pytest.raises(DatasetError, match=said):
+        ham10000.read(copy)
+
+
+def test_a_place_that_the_published_table_has_not_is_kept_and_said(copy: Path) -> None:
+    rewrite(copy, lambda rows: [{**rows[0], "localization": "eyelid"}, *rows[1:]])
+    manifest = ham10000.read(copy)
+    assert "eyelid" in set(manifest.frame["localization"])
+    assert any(
+        "localization has values that the published table has not: 'eyelid' 1" in x for x in manifest.notes
+    )
+
+
+def test_columns_are_found_by_another_spelling_and_never_two_for_one(copy: Path) -> None:
+    rewrite(
+        copy,
+        lambda rows: [{"Lesion ID" if key == "lesion_id" else key: row[key] for key in row} for row in rows],
+    )
+    assert f"{TABLE}: the column 'Lesion ID' is read as lesion_id" in ham10000.read(copy).notes
+    rewrite(copy, lambda rows: [{**row, "lesion_id": "HAM_0000001"} for row in rows])
+    with pytest.raises(DatasetError, match="cannot be told apart: 'Lesion ID' and 'lesion_id'"):
         ham10000.read(copy)

@@ -120,7 +120,7 @@ def respelt_lesion(chance: random.Random, laid: Laid) -> None:
 def second_row(chance: random.Random, laid: Laid) -> None:
     table = table_of(laid)
     again = list(chance.choice(table.rows))
-    at = table.header.index("lesion_id")
+    at = table.place("lesion_id")
     if chance.random() < 0.5:
         again[at] = chance.choice(table.cells("lesion_id"))
     table.rows.insert(chance.randrange(len(table.rows)), again)
@@ -128,7 +128,7 @@ def second_row(chance: random.Random, laid: Laid) -> None:
 
 def missing_column(chance: random.Random, laid: Laid) -> None:
     table = table_of(laid)
-    at = table.header.index(chance.choice(["lesion_id", "image_id", "dx", "age", "sex"]))
+    at = table.place(chance.choice(["lesion_id", "image_id", "dx", "age", "sex"]))
     for row in (table.header, *table.rows):
         del row[at]
 

@@ -428,7 +428,7 @@ def test_lines_may_come_in_another_order(tmp_path: Path) -> None:
     [
         (lambda text: text.replace("case,group", "name,group"), TableError, "'case' is missing"),
         (lambda text: text.replace(",train\n", ",dev\n", 1), TableError, "'dev'"),
-        (lambda text: text + "case0,1,train\n", TableError, "'case0' stands in it twice"),
+        (lambda text: text + "case0,1,train\n", TableError, "cases are there twice: 'case0'"),
         (lambda text: text + "new,1,train\n", TableError, "new"),
         (lambda text: text.rsplit("\n", 2)[0] + "\n", TableError, "has 39 cases, the manifest 40"),
         (lambda text: text.replace("case0,0,", "case0,1,"), TableError, "another group"),

@@ -33,12 +33,15 @@ class Table:
     quote: bool = False
     cut: int | None = None  # a row whose last cell is not written
 
+    def place(self, column: str) -> int:
+        return [name.strip() for name in self.header].index(column)
+
     def cells(self, column: str) -> list[str]:
-        at = self.header.index(column)
+        at = self.place(column)
         return [row[at] for row in self.rows]
 
     def put(self, row: int, column: str, value: str) -> None:
-        self.rows[row][self.header.index(column)] = value
+        self.rows[row][self.place(column)] = value
 
     def written(self) -> bytes:
         text = io.StringIO(newline="")
@@ -141,7 +144,7 @@ def table_changes(path: str, names: tuple[str, ...]) -> tuple[Change, ...]:
         table = laid.tables[path]
         for _ in range(chance.randint(1, 8)):
             row, column = chance.randrange(len(table.rows)), chance.choice(names)
-            value = table.rows[row][table.header.index(column)]
+            value = table.rows[row][table.place(column)]
             before, after = (
                 ("", chance.choice(SPACES)) if chance.random() < 0.6 else (chance.choice(SPACES), "")
             )

@@ -107,7 +107,8 @@ def _unused(layout: _Layout, known: set[str]) -> Iterator[str]:
     for kind, places in (("picture", layout.pictures), ("mask", layout.masks)):
         odd = sorted(set(places) - known)
         if odd:
-            yield f"{len(odd):,} {kind}s have no row in the table and are not used, such as {odd[0]}"
+            count = f"1 {kind} has" if len(odd) == 1 else f"{len(odd):,} {kind}s have"
+            yield f"{count} no row in the table and {'is' if len(odd) == 1 else 'are'} not used, such as {odd[0]}"
         again = sum(len(found) - 1 for found in places.values())
         if again:
             yield f"{again:,} further copies of {kind}s are not used; of each id the file less deep is taken"
