@@ -80,7 +80,8 @@ def other_files(chance: random.Random, laid: Laid) -> None:
 
 
 def agreeing_table(chance: random.Random, laid: Laid) -> None:
-    laid.tables["labels/truth.csv"] = one_hot(table_of(laid))
+    if {"image_id", "dx"} <= {name.strip() for name in table_of(laid).header}:
+        laid.tables["labels/truth.csv"] = one_hot(table_of(laid))
 
 
 def one_hot(table: Table) -> Table:
