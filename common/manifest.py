@@ -36,6 +36,7 @@ _MEASURED = (
     "images",
 )  # columns of a segmentation's predictions
 _METADATA = b"graftwork.manifest"
+_SYNTHETIC = "synthetic"  # how the note begins that marks data as drawn by a program; see synthetic.NOTE
 _SHOWN = 5  # examples of a fault in a message
 
 
@@ -104,6 +105,11 @@ class Manifest:
     def targets(self) -> tuple[Target, ...]:
         """All that is to be told, the first one first."""
         return (self.target, *self.further)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data were drawn by a program: a note says so, which goes along into every subset and file."""
+        return any(note.lower().startswith(_SYNTHETIC) for note in self.notes)
 
     def file(self, row: int) -> Path:
         """The file of a row (counted from 0)."""

@@ -143,6 +143,7 @@ def describe_machine(name: str, manifest: Manifest) -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "versions": library_versions(),
         "data": str(manifest.root.absolute()),
+        "synthetic": manifest.synthetic,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "finished": None,
         "seconds": 0.0,

@@ -14,6 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,6 +199,11 @@ class Run:
         wish, further = self.recipe.evaluation, map(protocol, dataset(self.recipe.dataset).further)
         how = {"threshold": wish.threshold, "target_value": wish.target, "bootstrap": wish.bootstrap}
         found, others = judge(self.predictions, self.manifest.targets, self.protocol, further, **how)
+        if self.manifest.synthetic:
+            found, others = (
+                replace(found, synthetic=True),
+                tuple(replace(each, synthetic=True) for each in others),
+            )
         keep(self.folder, found, others)
         return found
 

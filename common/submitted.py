@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from graftwork.common.commands import command_of, listed
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.submitted_tables import read_tables
+from graftwork.common.synthetic import marked
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.paired import Comparison
@@ -163,6 +164,7 @@ def evaluate_file(
         probes = probe_features(found.table, found.target, convention, evaluation, by, features)
     told = [*warnings_of(probed), *(each.describe() for each in probes)]
     evaluation = replace(evaluation, notes=(*evaluation.notes, *told), command=command)
+    evaluation = marked(evaluation, predictions, truth)
     page = None
     if file is not None:
         from graftwork.common.report import evaluation_report
@@ -351,8 +353,8 @@ def compare(
     found = replace(
         found,
         evaluations=(
-            replace(alone, notes=(*one.notes, *alone.notes)),
-            replace(beside, notes=(*other.notes, *beside.notes)),
+            marked(replace(alone, notes=(*one.notes, *alone.notes)), first, truth),
+            marked(replace(beside, notes=(*other.notes, *beside.notes)), second, truth),
         ),
         findings=tuple(dict.fromkeys((*one.findings, *other.findings))),
         command=command,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from graftwork.common.commands import command_of
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.formulas import escape_formula
+from graftwork.common.synthetic import marked
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.results import Evaluation
@@ -70,7 +71,7 @@ def evaluate_masks(
         seed=seed,
         progress=progress,
     )
-    found = replace(_with_notes(found, known), command=command)
+    found = marked(replace(_with_notes(found, known), command=command), truth, predicted)
     if out is not None:
         written = table.map(escape_formula) if escape_formulas else table
         write_text(Path(out), written.to_csv(index=False))
@@ -115,7 +116,7 @@ def evaluate_boxes(
         seed=seed,
         read=_reader(os.fspath(predicted)),
     )
-    return replace(_with_notes(found, known), command=command)
+    return marked(replace(_with_notes(found, known), command=command), truth, predicted)
 
 
 def _with_notes(found: Evaluation, groups: _Groups | None) -> Evaluation:

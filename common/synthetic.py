@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +14,9 @@ from graftwork.common.errors import DatasetError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["MARKER", "NOTE", "begin", "generator", "is_synthetic"]
+    from graftwork.common.evaluation.results import Evaluation
+
+__all__ = ["MARKER", "NOTE", "begin", "generator", "is_synthetic", "marked", "rests_on_synthetic"]
 
 MARKER = "SYNTHETIC.txt"  # lies in a folder that `synthesize` wrote, so that nobody takes it for data
 NOTE = "synthetic: these pictures were drawn by a program; they show nothing real and prove nothing"
@@ -49,8 +54,40 @@ def begin(folder: str | os.PathLike[str], *, cases: int, seed: int, least: int) 
 
 
 def is_synthetic(*folders: Path) -> bool:
-    """Whether one of these folders was written by a `synthesize`; its manifest then carries `NOTE`."""
-    return any((folder / MARKER).is_file() for folder in folders)
+    """Whether one of these folders was written by a `synthesize`, or lies in one that was; its manifest then carries
+    `NOTE`."""
+    above = (each for folder in folders for each in (folder.absolute(), *folder.absolute().parents))
+    return any((folder / MARKER).is_file() for folder in above)
+
+
+def rests_on_synthetic(*files: str | os.PathLike[str] | None) -> bool:
+    """Whether predictions or truths (files or folders) rest on synthetic data, as far as what lies beside them says.
+
+    They do where they lie in a folder that `synthesize` wrote, or where FILE.about.json (of `predict`) or the
+    environment.json of their run has `synthetic` true.
+    """
+    for file in (Path(each) for each in files if each is not None):
+        folder = file if file.is_dir() else file.parent
+        if is_synthetic(folder):
+            return True
+        said = (
+            sorted(folder.glob("*.about.json"))
+            if file.is_dir()
+            else [file.with_name(f"{file.name}.about.json")]
+        )
+        for beside in (*said, folder / "environment.json", folder.parent / "environment.json"):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # no such file, or another's
+                if json.loads(beside.read_text("utf-8")).get("synthetic") is True:
+                    return True
+    return False
+
+
+def marked(found: Evaluation, *files: str | os.PathLike[str] | None) -> Evaluation:
+    """An evaluation with the field `synthetic` and a note where one of its files rests on synthetic data."""
+    if not rests_on_synthetic(*files):
+        return found
+    note = "SYNTHETIC DATA: made up to try the program. These numbers say nothing about the world."
+    return replace(found, synthetic=True, notes=(note, *found.notes))
 
 
 def generator(dataset: str, seed: int, *words: object) -> np.random.Generator:

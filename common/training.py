@@ -106,6 +106,7 @@ def train(
         quarantine(state, judged.failures, settings.tolerance, run)
         line = epoch_line(state, judged, primary) | {
             "steps": len(order),
+            "parts": settings.accumulate << state.halvings,
             "rate": schedule.rate(len(order) - 1, len(order)),
             "seconds": round(seconds, 3),
             "data_wait": round(loop.waited / seconds, 4),

@@ -73,6 +73,7 @@ class Evaluation:
             empty where there was none and each case counts as its own group.
         notes: what a reader must know, a sentence each.
         target: the name of the target; empty for the first of a manifest.
+        synthetic: whether it rests on data that a program drew: no number then says anything about the world.
         command: that gives the same numbers, a line a command; empty of a run.
     """
 
@@ -95,6 +96,7 @@ class Evaluation:
     group_column: str
     notes: tuple[str, ...] = ()
     target: str = ""
+    synthetic: bool = False
     command: str = field(default="", compare=False)
 
     @property
@@ -181,6 +183,7 @@ def plain(value: Any) -> Any:
 
 _T = TypeVar("_T")
 _LATER = (
+    "synthetic",
     "target",
     "command",
     "case_low",

@@ -79,6 +79,7 @@ def job_of(run: Run) -> Job:
         "run": str(Path(run.folder).absolute()),
         "recipe": run.recipe_name,
         "dataset": run.recipe.dataset,
+        "synthetic": run.manifest.synthetic,
         "model_sha256": file_sha256(tensors),
         "targets": [
             {**asdict(each), "classes": list(each.classes), "values": list(each.values)} for each in targets

@@ -27,6 +27,7 @@ from graftwork.common.predicting.place import Place, about_of, check_same
 from graftwork.common.predicting.rows import columns, files_of, merged, read_rows, without
 from graftwork.common.runs import open_run
 from graftwork.common.signals import CODES, Signals
+from graftwork.common.synthetic import is_synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -78,6 +79,7 @@ def predict(
     about = {
         **job.about,
         "folder": str(listing.root),
+        "synthetic": job.about["synthetic"] or is_synthetic(listing.root),
         "exclude": list(exclude),
         "listed": {"files": len(listing), "sha256": listing.digest()},
         "shard": "" if share is None else str(share),

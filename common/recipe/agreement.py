@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from graftwork.common.recipe.keys import found_text
 from graftwork.common.recipe.toml import value_text
+from graftwork.common.recipe.uses import STEPS
 
 if TYPE_CHECKING:
     from graftwork.common.recipe import Recipe
@@ -192,6 +193,11 @@ def _rising(phases: Any) -> bool:
 
 def idle_under(recipe: Recipe, name: str) -> str:
     """Under what a key does nothing in this recipe, as a comment; "" where it has a say."""
+    if recipe.strategy.strengths and name in STEPS:
+        section, _, last = name.rpartition(".")
+        table = getattr(recipe, section)
+        if getattr(table, last) == type(table).model_fields[last].default:
+            return "only with strategy.strengths = 0 (the head is solved, not trained by steps)"
     if name not in _ALONE:
         return ""
     ruler, values = _ALONE[name]

@@ -9,7 +9,7 @@ from graftwork.common.errors import UsageError
 if TYPE_CHECKING:
     from graftwork.common.recipe import Recipe
 
-__all__ = ["idle_keys", "refuse_idle_keys"]
+__all__ = ["STEPS", "idle_keys", "refuse_idle_keys"]
 
 # A name ending in a dot is a whole section.
 _IDLE = {
@@ -43,7 +43,7 @@ _IDLE = {
     ),
 }
 # what a head has no use for that is solved and not trained by steps
-_STEPS = (
+STEPS = (
     "training.epochs", "training.batch_size", "training.accumulate", "training.rate", "training.backbone_rate",
     "training.weight_decay", "training.l2_sp", "training.warmup", "training.schedule", "training.restart",
     "training.dropout", "training.sampling", "training.mixup", "training.cutmix", "training.ema",
@@ -55,7 +55,7 @@ def idle_keys(*, segmentation: bool, volumes: bool, solved: bool = False) -> fro
     """The keys that have no say for these data, or, `solved`, where the head is solved; see `refuse_idle_keys`."""
     from graftwork.common.recipe import keys
 
-    idle = _IDLE[_kind(segmentation, volumes)] + (_STEPS if solved else ())
+    idle = _IDLE[_kind(segmentation, volumes)] + (STEPS if solved else ())
     return frozenset(name for name in keys() if name.startswith(idle))
 
 

@@ -63,7 +63,11 @@ def model_card(run: Run) -> str:
         "version": __version__,
         "task": task,
         "name": f"{facts.name.rpartition('/')[2]}-{facts.recipe.seed}",
-        "metrics": [_as_metric(result) for result in results if math.isfinite(result.value)],
+        "dataset_title": f"SYNTHETIC data in the layout of: {facts.dataset_title}"
+        if facts.synthetic
+        else facts.dataset_title,
+        "dataset_name": "synthetic" if facts.synthetic else facts.manifest.dataset,
+        "metrics": [_as_metric(result, facts.synthetic) for result in results if math.isfinite(result.value)],
         "hub_metrics": list(dict.fromkeys(_hub_name(result) for result in results)),
         "tags": list(dict.fromkeys(tags)),
     }
@@ -75,11 +79,13 @@ def _hub_name(result: Result) -> str:
     return _HUB_METRICS.get(result.metric, result.metric)
 
 
-def _as_metric(result: Result) -> dict[str, str]:
+def _as_metric(result: Result, synthetic: bool) -> dict[str, str]:
     interval = f"[{result.low:.6g}, {result.high:.6g}]" if math.isfinite(result.low) else "null"
     return {
         "type": _hub_name(result),
-        "name": metric_name(result.metric).title + (f", {result.label}" if result.label else ""),
+        "name": ("on SYNTHETIC data: " if synthetic else "")
+        + metric_name(result.metric).title
+        + (f", {result.label}" if result.label else ""),
         "value": Written(f"{result.value:.6g}"),
         "interval": Written(interval),
     }

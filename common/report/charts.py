@@ -93,9 +93,16 @@ def training_charts(facts: Facts) -> list[Shown]:
         Line("training", train.x, train.y, style=0),
         Line("validation", held.x, held.y, style=1, mark=held.mark),
     ]
-    marked = f" Epoch {best} was chosen." if best is not None else ""
+    step = "strength" if facts.solved else "epoch"
+    marked = f" {step.capitalize()} {best} was chosen." if best is not None else ""
     said, unit = loss_words(facts)
-    epochs = count(len(facts.log), "epoch")
+    epochs = count(len(facts.log), step)
+    when = (
+        "Training: all cases at once, without the penalty. Validation: the pictures as they are"
+        if facts.solved
+        else "Training: while the epoch runs, the pictures as the recipe augments them. "
+        "Validation: after the epoch, the pictures as they are"
+    )
     shown = [
         Shown(
             learning(
@@ -106,8 +113,7 @@ def training_charts(facts: Facts) -> list[Shown]:
                 alt=f"Loss over {epochs}: training {_range(train)}, validation {_range(held)}.{marked}",
             ),
             "Loss.",
-            f"{said} Training: while the epoch runs, the pictures as the recipe augments them. "
-            f"Validation: after the epoch, the pictures as they are{_carried(facts)}.",
+            f"{said} {when}{_carried(facts)}.",
         )
     ]
     if np.isfinite(followed.y).any():
@@ -123,7 +129,8 @@ def training_charts(facts: Facts) -> list[Shown]:
                     + (f" There it is {score(float(top))}." if math.isfinite(top) else ""),
                 ),
                 f"{about.title} on the validation part.",
-                "It chose the epoch whose weights were kept, so its best value flatters; the test part did not choose.",
+                f"It chose the {step} whose weights were kept, so its best value flatters; the test part did not "
+                "choose.",
             )
         )
     return shown
@@ -167,7 +174,7 @@ def ledger_chart(facts: Facts, *, small: bool = False) -> Shown | None:
     )
     return Shown(
         ledger(
-            rows, alt=f"{_ledger_words(rows)} {said}".strip(), small=small, begins=begins,
+            rows, alt=f"{_ledger_words(rows, column)} {said}".strip(), small=small, begins=begins,
             chosen=facts.best_epoch, epoch=column,
         ),
         f"Stages over {'strengths of the penalty' if facts.solved else 'epochs'}, the head on top.",
@@ -189,15 +196,15 @@ def phases_of(facts: Facts) -> list[tuple[str, int, int]]:
     return found
 
 
-def _ledger_words(rows: Sequence[LedgerRow]) -> str:
+def _ledger_words(rows: Sequence[LedgerRow], step: str) -> str:
     always = [row.stage for row in rows if all(row.learning)]
     never = [row.stage for row in rows if not any(row.learning)]
     partly = [row.stage for row in rows if any(row.learning) and not all(row.learning)]
-    said = [f"Trainability of {number(len(rows))} stages over {count(len(rows[0].rates), 'epoch')}."]
+    said = [f"Trainability of {number(len(rows))} stages over {count(len(rows[0].rates), step)}."]
     for stages, words in (
         (always, "learn throughout"),
         (never, "stay frozen throughout"),
-        (partly, "learn in some epochs"),
+        (partly, f"learn in some {step}s"),
     ):
         if stages:
             names = (
@@ -206,5 +213,6 @@ def _ledger_words(rows: Sequence[LedgerRow]) -> str:
                 else f"{len(stages)} stages"
             )
             said.append(f"{names}: {words}.")
-    said.append(f"Highest rate {rate(max(value for row in rows for value in row.rates))}.")
+    if step == "epoch":
+        said.append(f"Highest rate {rate(max(value for row in rows for value in row.rates))}.")
     return " ".join(said)

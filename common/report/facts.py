@@ -153,8 +153,8 @@ class Facts:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the manifest's notes call the data synthetic."""
-        return any("synthetic" in note.lower() for note in self.manifest.notes)
+        """Whether the data were drawn by a program."""
+        return self.manifest.synthetic
 
     @property
     def groups(self) -> int:

@@ -17,21 +17,20 @@ from graftwork.common.report.data_tables import (
 )
 from graftwork.common.report.decisions import Decisions, decisions_of
 from graftwork.common.report.examples import Example, examples_of, examples_sentence
-from graftwork.common.report.facts import NORMS, Facts, limits_of
+from graftwork.common.report.facts import Facts, limits_of
 from graftwork.common.report.further import further_of
 from graftwork.common.report.metrics_table import metrics_table
 from graftwork.common.report.mistakes import Mistake, mistakes_of, mistakes_sentence
 from graftwork.common.report.overlap import Overlap, overlap_of
 from graftwork.common.report.repeating import Repeat, repeat_of
 from graftwork.common.report.stamps import leak_sentence, stamps_of, too_few
+from graftwork.common.report.training_words import ledger_notes, training_words
 from graftwork.common.report.wording import (
     NOT_AVAILABLE,
     count,
-    duration,
     interval,
     metric_name,
     number,
-    percent,
     plural,
     score,
     sentence,
@@ -95,10 +94,6 @@ def _measured(metric: str, value: float) -> str:
     unit = metric_name(metric).unit
     text = score(value)
     return f"{text} {unit}" if unit in ("mm", "classes") and text != NOT_AVAILABLE else text
-
-
-def _speed(value: float) -> str:
-    return number(round(value)) if value >= 10 else f"{value:.2g}"
 
 
 class RunPage:
@@ -229,18 +224,7 @@ class RunPage:
     @property
     def ledger_notes(self) -> list[str]:
         """How the ledger is read, and what the norm modes in it mean."""
-        modes = [mode for mode in NORMS if mode in set(self.facts.ledger["norm"])]
-        said = [
-            "Filled: the stage learned in that epoch; striped: only some of its parameters. The height is its rate, "
-            "relative to the highest of the row, which stands at the right. Hatched: frozen, its parameters the same "
-            "to the bit; plain: frozen and not even run, since what it puts out was kept.",
-            "What was applied is shown, not what was planned: the ledger is written as each epoch begins.",
-        ]
-        if modes:
-            said.append(
-                f"Letters say what the norm layers did. {' '.join(f'{m[0].upper()} ({m}): {NORMS[m]}.' for m in modes)}"
-            )
-        return said
+        return ledger_notes(self.facts)
 
     @property
     def frozen(self) -> list[str]:
@@ -264,57 +248,7 @@ class RunPage:
     @property
     def training(self) -> str:
         """How training went, in a few sentences."""
-        facts, log = self.facts, self.facts.log
-        planned = facts.recipe.training.epochs
-        if not log:
-            return "The run kept no log of its training."
-        done, best = len(log), facts.best_epoch
-        if facts.solved:
-            return self._solved()
-        said = [f"{count(done, 'epoch')} of {number(planned)} planned."]
-        if done < planned and facts.recipe.training.patience:
-            said.append(
-                f"Training ended early, after {count(facts.recipe.training.patience, 'epoch')} without a better value."
-            )
-        if best is not None:
-            about = metric_name(charts.validation_metric(facts))
-            said.append(f"The weights of epoch {best} were kept, the best by validation {about.title}.")
-        seconds = [float(line["seconds"]) for line in log if isinstance(line.get("seconds"), int | float)]
-        if seconds:
-            whole = facts.environment.get("seconds")
-            all_of_it = (
-                f" of {duration(float(whole))} for the whole run"
-                if isinstance(whole, int | float) and whole
-                else ""
-            )
-            said.append(f"The epochs took {duration(sum(seconds))}{all_of_it}.")
-        waits = [float(line["data_wait"]) for line in log if isinstance(line.get("data_wait"), int | float)]
-        if waits:
-            said.append(f"On average {percent(sum(waits), len(waits), 0)} of an epoch was waiting for data.")
-        speeds = [
-            float(line["images_per_second"])
-            for line in log
-            if isinstance(line.get("images_per_second"), int | float)
-        ]
-        if speeds:
-            said.append(f"The last epoch ran at {_speed(speeds[-1])} {plural(facts.picture)} per second.")
-        return " ".join(said)
-
-    def _solved(self) -> str:
-        """How a head was found that was solved and not trained."""
-        facts, log = self.facts, self.facts.log
-        best = next(line for line in log if line["epoch"] == facts.best_epoch)
-        iterations = sum(int(line["iterations"]) for line in log)
-        said = [
-            f"The head was solved to convergence for {count(len(log), 'strength')} of a penalty on its weights, by "
-            f"L-BFGS in {count(iterations, 'iteration')} over all training cases at once.",
-            f"Strength {facts.best_epoch} ({best['strength']:g}) was kept, the best by validation "
-            f"{metric_name(charts.validation_metric(facts)).title}.",
-        ]
-        open_ones = sum(not line["converged"] for line in log)
-        if open_ones:
-            said.append(f"For {number(open_ones)} of them the gradient stayed above the tolerance.")
-        return " ".join(said)
+        return training_words(self.facts)
 
     @property
     def mistakes_sentence(self) -> str:
@@ -351,7 +285,8 @@ class RunPage:
             )
         held = int((facts.split.parts == "validation").sum())
         if held < SMALL:
-            what = "Threshold and epoch were" if facts.evaluation.thresholds else "The epoch was"
+            epoch = "strength of the penalty" if facts.solved else "epoch"
+            what = f"Threshold and {epoch} were" if facts.evaluation.thresholds else f"The {epoch} was"
             said.append(f"{what} chosen on {count(held, f'validation {facts.picture}')} only.")
         if (
             facts.best_epoch is not None

@@ -67,7 +67,7 @@ def _pairs(caption: str, rows: Sequence[tuple[str, str]]) -> Table:
 
 def asked_table(facts: Facts) -> Table:
     """What the recipe asked for, in the order in which a reader asks."""
-    recipe, training, split = facts.recipe, facts.recipe.training, facts.recipe.split
+    recipe, split = facts.recipe, facts.recipe.split
     weights = facts.weights
     origin = str(weights.get("origin") or weights.get("source") or NOT_AVAILABLE)
     if weights.get("source") == "none" or not weights:
@@ -109,17 +109,27 @@ def asked_table(facts: Facts) -> Table:
         ("pretrained weights", facts.scrub(origin)),
         ("input", _input(facts)),
         ("split", drawn),
-        (
-            "training",
-            f"{count(training.epochs, 'epoch')}, {count(training.batch_size, step)} a step, "
-            f"rate {rate(training.rate)}, {training.schedule} schedule, {training.precision}",
-        ),
+        ("training", _training(facts, step)),
         *([] if facts.segments else [("class weights", _class_weights(facts))]),
         ("seed", str(recipe.seed)),
         ("decision", _decision(facts)),
         ("protocol", f"{facts.evaluation.protocol}, version {facts.evaluation.version}"),
     ]
     return _pairs("What the recipe asked for", rows)
+
+
+def _training(facts: Facts, step: str) -> str:
+    """How the weights are found: by steps over epochs, or a head solved on features."""
+    training, strengths = facts.recipe.training, facts.recipe.strategy.strengths
+    if facts.solved or strengths:
+        return (
+            f"the head is solved by L-BFGS on all training cases at once, for {count(strengths, 'strength')} of a "
+            f"penalty on its weights; features in {training.precision}"
+        )
+    return (
+        f"{count(training.epochs, 'epoch')}, {count(training.batch_size, step)} a step, "
+        f"rate {rate(training.rate)}, {training.schedule} schedule, {training.precision}"
+    )
 
 
 def _solid(facts: Facts) -> bool:
@@ -249,12 +259,13 @@ def ledger_table(facts: Facts) -> Table:
                 str(first) if first == last else f"{first} to {last}",
                 number(int(stretch["parameters"].iloc[0])),
                 number(learns) if learns else "frozen",
-                span if learns else "–",
+                ("solved" if facts.solved else span) if learns else "–",
                 str(stretch["norm"].iloc[0]),
             )
             rows.append(Row(shortened(str(stage), 40), cells))
+    when = "strengths" if facts.solved else "epochs"
     columns = (
-        Column("stage"), Column("epochs", numeric=True), Column("parameters", numeric=True),
+        Column("stage"), Column(when, numeric=True), Column("parameters", numeric=True),
         Column("learning", numeric=True), Column("rate", numeric=True), Column("norm layers"),
     )  # fmt: skip
     return Table("What learned: stages from input to head", columns, tuple(rows), stacks=True)
