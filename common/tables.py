@@ -10,6 +10,7 @@ import bz2
 import csv
 import gzip
 import io
+import itertools
 import lzma
 import os
 import re
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from graftwork.common.errors import TableError
 from graftwork.common.names import clean_name
+from graftwork.common.spreadsheets import sheet_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +72,9 @@ def read_table(
     separator: str = "",
     encoding: str = "",
     quote: str = '"',
+    escape: str = "",
+    comment: str = "",
+    header: Sequence[str] = (),
     short: bool = False,
     missing: Sequence[str] = MISSING,
     sheet: str = "",
@@ -81,7 +86,9 @@ def read_table(
 
     Args:
         separator, encoding: where they are known, such as from the dialect of a data package.
-        quote: the quotation mark of text; "" for none. short: rows may end early; the cells they lack are missing.
+        quote: the quotation mark of text; "" for none. escape: the mark before a quotation mark inside quoted text;
+            empty: the quotation mark is doubled. comment: what lines that are left out begin with.
+        header: the columns of a text without a header line. short: rows may end early; the cells they lack are missing.
         missing: cells that are no value. sheet: of a spreadsheet; empty: the only one that holds anything.
 
     Raises:
@@ -94,19 +101,30 @@ def read_table(
         return _parquet(place, content)
     content, notes = _unpacked(place, content)
     if content[:2] == b"PK":
-        return _from_rows(place, *_sheet(place, content, sheet), notes, "", short, missing)
+        return _from_rows(place, *sheet_rows(place, content, sheet), notes, "", short, missing)
     text, said = _text(place, content, encoding)
     notes += said
     named = _SEPARATOR_LINE.match(text)
     if named:
         separator = separator or named[1]
         text = "\n" * len(named[0].splitlines()) + text[named.end() :]  # so that lines keep their numbers
+    if comment:
+        notes += _uncommented(place, text, comment)
+        text = "".join("\n" if line.startswith(comment) else line for line in text.splitlines(keepends=True))
     mark = separator or _separator(text, quote)
     if len(mark) != 1:
         raise TableError(
             f"the separator is {mark!r}, expected one character", where=place, remedy="name one character"
         )
-    return _from_rows(place, _csv_rows(text, mark, quote), "line", notes, mark, short, missing)
+    rows = _csv_rows(text, mark, quote, escape)
+    if header:
+        rows = itertools.chain([(0, list(header))], rows)
+    return _from_rows(place, rows, "line", notes, mark, short, missing)
+
+
+def _uncommented(place: Path, text: str, comment: str) -> list[str]:
+    count = sum(line.startswith(comment) for line in text.splitlines())
+    return [f"{place.name}: {count:,} comment lines ({comment}) were left out."] if count else []
 
 
 def _content(place: Path) -> bytes:
@@ -228,13 +246,15 @@ def _separator(text: str, quote: str) -> str:
     return max(_SEPARATORS, key=width)
 
 
-def _format(mark: str, quote: str) -> dict[str, Any]:
-    quoting = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
+def _format(mark: str, quote: str, escape: str = "") -> dict[str, Any]:
+    quoting: dict[str, Any] = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
+    if escape:
+        quoting |= {"escapechar": escape, "doublequote": False}
     return {"delimiter": mark, "skipinitialspace": mark != "\t", "strict": True, **quoting}
 
 
-def _csv_rows(text: str, mark: str, quote: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), **_format(mark, quote))
+def _csv_rows(text: str, mark: str, quote: str, escape: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), **_format(mark, quote, escape))
     while True:
         try:
             row = next(reader, None)
@@ -247,51 +267,6 @@ def _csv_rows(text: str, mark: str, quote: str) -> Iterator[tuple[int, list[str]
 
 class _Stop(Exception):
     """Text from which no further row can be read; says where and why."""
-
-
-def _sheet(place: Path, content: bytes, sheet: str) -> tuple[Iterator[tuple[int, list[str]]], str]:
-    import warnings
-
-    import openpyxl
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # styles and extensions that hold no data
-            book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-            filled = {
-                each.title: [list(row) for row in each.iter_rows(values_only=True)]
-                for each in book.worksheets
-                if not sheet or each.title == sheet
-            }
-    except Exception as error:  # the library raises whatever its parsers raise
-        raise TableError(
-            f"cannot be read as a spreadsheet ({type(error).__name__}: {error})", where=place, remedy=_ADVICE
-        ) from error
-    filled = {
-        name: rows for name, rows in filled.items() if any(cell is not None for row in rows for cell in row)
-    }
-    if len(filled) != 1:
-        found = ", ".join(map(repr, filled)) or "none"
-        wanted = f"the sheet {sheet!r}" if sheet else "one sheet that holds something"
-        raise TableError(
-            f"found the sheets {found}, expected {wanted}", where=place, remedy="save one sheet by itself"
-        )
-    rows = next(iter(filled.values()))
-    return ((number, [_cell(cell) for cell in row]) for number, row in enumerate(rows, 1)), "row"
-
-
-def _cell(value: object) -> str:
-    import datetime
-
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, datetime.datetime) and value.time() != datetime.time():
-        return value.isoformat(sep=" ")
-    if isinstance(value, datetime.datetime):
-        return value.date().isoformat()
-    return str(value)
 
 
 def _from_rows(

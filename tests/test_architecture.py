@@ -31,6 +31,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("plain", "memory"),
     ("plain", "names"),
     ("plain", "formulas"),
+    ("plain", "spreadsheets"),
     ("plain", "tables"),
     ("plain", "allowances"),
     ("plain", "recipe/"),

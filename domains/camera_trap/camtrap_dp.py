@@ -1,231 +1,352 @@
 """Camtrap DP packages: deployments, media and observations joined to one line a picture.
 
-Read is what a classifier of frames needs of a package of version 0.1 or 1.0: of `media.csv` the file, its deployment
-and its time, of `observations.csv` what was seen, for a medium or for a whole event, and the event. A deployment is a
-camera at a place for a time: it is the group. (Format: https://camtrap-dp.tdwg.org)
+Read is what a classifier of frames needs of a package of version 0.1 or 1.0: of the media the file, its deployment and
+its time, of the observations what was seen, for a medium or for a whole event, and who said it. Ids of events count
+within their deployment. (Format: https://camtrap-dp.tdwg.org)
 """
 
 from __future__ import annotations
 
-import bisect
-import json
-from collections import defaultdict
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import mimetypes
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from graftwork.common.errors import TableError
-from graftwork.domains.camera_trap.columns import MISSING, Table, read_table
-from graftwork.domains.camera_trap.labelling import Frame, bin_of, whole
+from graftwork.common.names import clean_name
+from graftwork.domains.camera_trap.camtrap_observations import (
+    Observation,
+    Observations,
+    observations_of,
+    pick,
+)
+from graftwork.domains.camera_trap.camtrap_package import PACKAGE, PackageTable, package_tables
+from graftwork.domains.camera_trap.clocks import clock_doubt, outside
+from graftwork.domains.camera_trap.labelling import Frame, bin_of, spelling_note, whole
 from graftwork.domains.camera_trap.sequences import moment
 
 __all__ = ["PACKAGE", "frames_of", "is_package"]
 
-PACKAGE = "datapackage.json"
-_TABLES = ("deployments", "media", "observations")
-_NOTHING_SAID = ("unknown", "unclassified", "")  # observation types that tell no class
-Row = Mapping[str, str]
+_SHOWN = 20  # faults in a message
+_TRUE, _FALSE = ("true", "1", "yes", "t"), ("false", "0", "no", "f", "")
+_KEYS = ("deploymentID", "locationID")
+# columns whose values decide something; the others of a table are ignored, and named in a note
+_USED = {
+    "deployments": {"deploymentID", "locationID", "deploymentStart", "deploymentEnd", "start", "end"}
+    | {"timestampIssues", "latitude", "longitude"},
+    "media": {"mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileMediatype"}
+    | {"sequenceID", "eventID"},
+}
 
 
 def is_package(folder: Path) -> bool:
-    """Whether a folder holds a Camtrap DP package: `datapackage.json` with the three tables."""
-    try:
-        resources = json.loads((folder / PACKAGE).read_text(encoding="utf-8-sig"))["resources"]
-        names = {each["name"] for each in resources}
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
-    return set(_TABLES) <= names
+    """Whether a folder holds a `datapackage.json`, whatever it says."""
+    return (folder / PACKAGE).is_file()
 
 
-def frames_of(folder: Path) -> tuple[list[Frame], list[str]]:
+@dataclass
+class _Deployment:
+    """A camera at a place for a time: its place, when it stood there, and whether its clock is said to be wrong."""
+
+    group: str
+    begin: datetime | None
+    end: datetime | None
+    clock_wrong: bool
+
+
+@dataclass
+class _Media:
+    """The images of a package, and what was left out."""
+
+    rows: list[tuple[str, str, str, str]] = field(default_factory=list)  # medium, deployment, time, event
+    paths: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    away: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+
+def frames_of(folder: Path, group: str = "") -> tuple[list[Frame], list[str]]:
     """The frames of a package, and what a reader must know of it.
 
+    Args:
+        group: the column of `deployments` that is the group; "": the location (`locationID`) where deployments have
+            one, each other deployment by itself.
+
     Raises:
-        TableError: a table is missing or damaged, lacks a column, or names a medium or deployment that is not listed.
+        TableError: a table is missing or damaged, lacks a column, or its rows contradict each other (all of it).
+        DatasetError: `datapackage.json` describes no such package.
     """
-    tables = {name: _rows(_table(folder, name), name) for name in _TABLES}
-    media, observations = tables["media"], tables["observations"]
-    faults = _faults(tables)
+    tables, notes = package_tables(folder)
+    faults: list[str] = []
+    written: dict[str, Counter[str]] = defaultdict(Counter)
+    deployments, said = _deployments(tables["deployments"], group, folder, written, faults)
+    media = _media(tables["media"], folder, deployments, faults)
+    of = {medium: deployment for medium, deployment, _, _ in media.rows}
+    seen = observations_of(tables["observations"], of, media.away, set(deployments), written, faults)
     if faults:
-        shown = faults[:20] + ([f"and {len(faults) - 20} more"] if len(faults) > 20 else [])
-        raise TableError("cannot be used:" + "".join(f"\n  {fault}" for fault in shown), where=folder)
-    of_medium: dict[str, list[Row]] = defaultdict(list)
-    of_event: dict[str, list[Row]] = defaultdict(list)
-    for row in observations:
-        if row.get("mediaID"):
-            of_medium[row["mediaID"]].append(row)
-        elif event := _event(row) or _span_name(row):
-            of_event[event].append(row)
-    nameless = {_span_name(row) for row in observations} - {""}
-    joined: set[str] = set()
-    spans = _spans(observations)
-    paths, far = _paths(media)
-    frames = []
-    own = 0
-    for row, path in zip(media, paths, strict=True):
-        seen = of_medium[row["mediaID"]]
-        event = row.get("sequenceID", "") or next(filter(None, map(_event, seen)), "")
-        around = _around(spans.get(row["deploymentID"], []), row.get("timestamp", ""))
-        within = [each for each in around if each in nameless]
-        event = event or next((each for each in around if each not in nameless), "") or (within or [""])[0]
-        joined.update(within)
-        # what was seen in the medium itself goes before what was seen in its event, whose animals it need not show
-        told = seen or [each for name in dict.fromkeys([event, *within]) for each in of_event.get(name, [])]
-        own += bool(seen)
-        species = {_class(each) for each in told} - {""}
+        more = f"\n  and {len(faults) - _SHOWN:,} more" if len(faults) > _SHOWN else ""
+        raise TableError(
+            "cannot be used:" + "".join(f"\n  {fault}" for fault in faults[:_SHOWN]) + more,
+            where=folder,
+            remedy="correct these rows; ids are what joins the tables of a package",
+        )
+    frames, more_notes = _frames(media, seen, deployments)
+    names = ("read from a Camtrap DP package", *said)
+    spelt = [spelling_note(counts, noun) for noun, counts in written.items()]
+    ignored = [
+        f"columns of {name} that are ignored, since they say nothing of the class, place or time of a frame: "
+        f"{', '.join(unused)}"
+        for name, used in _USED.items()
+        if (unused := [column for column in tables[name].columns if column not in used and any(tables[name].cells(column))])
+    ]
+    return frames, [*names, *notes, *media.notes, *more_notes, *seen.notes, *filter(None, spelt), *ignored]
+
+
+def _deployments(
+    table: PackageTable, group: str, folder: Path, written: dict[str, Counter[str]], faults: list[str]
+) -> tuple[dict[str, _Deployment], list[str]]:
+    if group and group not in table.columns:
+        raise TableError(
+            f"there is no column {group!r} to group by (found {', '.join(table.columns)})",
+            where=folder / PACKAGE,
+            remedy=f"name one of them as group in columns.toml, such as {' or '.join(_KEYS)}",
+        )
+    places = table.cells(group or "locationID")
+    noun = "location" if (group or "locationID") == "locationID" else group
+    begins = [a or b for a, b in zip(table.cells("deploymentStart"), table.cells("start"), strict=True)]
+    ends = [a or b for a, b in zip(table.cells("deploymentEnd"), table.cells("end"), strict=True)]
+    found: dict[str, _Deployment] = {}
+    unread: list[str] = []
+    known = {clean_name(place) for place in places if place}
+    lacking = 0
+    for row, key in enumerate(map(clean_name, table.cells("deploymentID"))):
+        issues = table.cells("timestampIssues")[row].casefold()
+        if not key:
+            faults.append(f"deployments, row {row + 1}: deploymentID is empty (expected an id)")
+            continue
+        if key in found:
+            faults.append(f"deployments: deploymentID {key!r} is there twice (expected once)")
+        if issues not in _TRUE + _FALSE:
+            faults.append(f"deployments: timestampIssues of {key!r} is {issues!r} (expected true or false)")
+        place = clean_name(places[row])
+        if places[row]:
+            written[noun][places[row]] += 1
+        elif group:
+            faults.append(f"deployments: {group} of {key!r} is empty (expected a value, since the group is {group})")
+        lacking += not place
+        unread += [text for text in (begins[row], ends[row]) if text and moment(_whole_day(text)) is None]
+        own = f"deployment {key}" if key in known else key
+        found[key] = _Deployment(
+            place or own, moment(_whole_day(begins[row])), moment(_whole_day(ends[row])), issues in _TRUE
+        )
+    notes = []
+    if group:
+        notes.append(f"the group is the {group} of the deployment, as columns.toml says")
+    elif not lacking:
+        notes.append("the location is the locationID of the deployment")
+    elif lacking == len(found):
+        notes.append("the location is the deployment: no deployment has a locationID")
+        notes += _one_spot(table)
+    else:
+        notes.append(
+            f"the location is the locationID of the deployment; {lacking} of {len(found)} deployments have none, and "
+            "each of them is a location of its own"
+        )
+    groups = Counter(each.group for each in found.values())
+    shared = sum(count for count in groups.values() if count > 1)
+    if shared:
+        notes.append(f"{shared} deployments share a location with another: their frames are in one group")
+    if unread:
+        notes.append(f"{len(unread)} starts or ends of deployments cannot be read, such as {unread[0]!r}")
+    return found, notes
+
+
+def _whole_day(text: str) -> str:
+    return f"{text} 00:00:00" if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else text
+
+
+def _one_spot(table: PackageTable) -> Iterator[str]:
+    spots = Counter(
+        spot for spot in zip(table.cells("latitude"), table.cells("longitude"), strict=True) if all(spot)
+    )
+    shared = sum(count for count in spots.values() if count > 1)
+    if shared:
+        yield (
+            f"{shared} deployments have the latitude and longitude of another, and may be at one place: name a column of "
+            "deployments as group in columns.toml where that is so"
+        )
+
+
+def _media(
+    table: PackageTable, folder: Path, deployments: Mapping[str, _Deployment], faults: list[str]
+) -> _Media:
+    media = _Media()
+    known: dict[str, int] = {}
+    names: list[str] = []
+    given: list[str] = []
+    columns = [
+        table.cells(name)
+        for name in ("mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileMediatype", "eventID", "sequenceID")
+    ]
+    for row, (medium, deployment, time, path, name, kind, event, burst) in enumerate(zip(*columns, strict=True), 1):
+        medium, deployment = clean_name(medium), clean_name(deployment)
+        if not medium:
+            faults.append(f"media, row {row}: mediaID is empty (expected an id)")
+            continue
+        if medium in known:
+            faults.append(f"media: mediaID {medium!r} is there twice (rows {known[medium]} and {row})")
+        known[medium] = row
+        if deployment not in deployments:
+            faults.append(f"media: {medium!r} is of deployment {deployment!r}, which is not listed in deployments")
+        kind = kind.casefold() or mimetypes.guess_type((path.rpartition("/")[2] or name).casefold())[0] or ""
+        if kind in ("application/octet-stream", ""):
+            kind = mimetypes.guess_type(name.casefold())[0] or "image"
+        if kind.partition("/")[0] != "image":
+            media.left_out[kind] += 1
+            media.away.add(medium)
+            continue
+        media.rows.append((medium, deployment, time, clean_name(event or burst)))
+        names.append(name)
+        given.append(path)
+    media.paths = _paths(media, given, names, folder, faults)
+    for kind, count in sorted(media.left_out.items()):
+        verb = "medium is no image" if count == 1 else "media are no images"
+        media.notes.append(f"{count:,} {verb} ({kind}) and {'is' if count == 1 else 'are'} left out")
+    return media
+
+
+def _paths(
+    media: _Media, given: Sequence[str], names: Sequence[str], folder: Path, faults: list[str]
+) -> list[str]:
+    """A path for each image; of an address in the web the file's name."""
+    shared = Counter(given)
+    wanted = Counter(name or medium for (medium, *_), name in zip(media.rows, names, strict=True))
+    within = Counter(
+        (row[1], name or row[0]) for row, name in zip(media.rows, names, strict=True)
+    )
+    paths: list[str] = []
+    far = joined = 0
+    for (medium, deployment, _, _), said, name in zip(media.rows, given, names, strict=True):
+        path = re.sub(r"^(?:\./)+", "", said.replace("\\", "/"))
+        last = path.rpartition("/")[2]
+        if "://" in path or not path:
+            far += 1
+            path = name or medium
+            if wanted[path] > 1:
+                twin = within[deployment, path] > 1
+                path = f"{deployment}/{medium}_{path}" if twin else f"{deployment}/{path}"
+        elif name and last != name and ("." not in last or shared[said] > 1) and "." in name:
+            if not (folder / path).is_file():
+                joined += 1
+                path = f"{path.rstrip('/')}/{name}"
+        if path.startswith(("/", "../")) or ".." in path.split("/") or path[1:2] == ":":
+            faults.append(f"media: filePath of {medium!r} is {said!r} (expected a path in the folder of the package)")
+        paths.append(path)
+    first: dict[str, str] = {}
+    for (medium, *_), path in zip(media.rows, paths, strict=True):
+        if path in first:
+            faults.append(f"media: {first[path]!r} and {medium!r} name one file, {path} (expected one medium a file)")
+        first.setdefault(path, medium)
+    if far:
+        media.notes.append(f"{far} media are named by addresses; their file names were taken as paths")
+    if joined:
+        media.notes.append(f"{joined} media have the folder as filePath; fileName was joined to it")
+    return paths
+
+
+def _frames(
+    media: _Media, seen: Observations, deployments: Mapping[str, _Deployment]
+) -> tuple[list[Frame], list[str]]:
+    """A frame for each image, with what was seen in it."""
+    reused = Counter(event for _, event in seen.events | {(row[1], row[3]) for row in media.rows if row[3]})
+    frames: list[Frame] = []
+    own = machine = 0
+    joined: set[tuple[str, str]] = set()
+    for (medium, deployment, text, event), path in zip(media.rows, media.paths, strict=True):
+        about = deployments[deployment]
+        time = moment(text)
+        doubt = _doubt(time, about)
+        mine = seen.of_medium.get(medium, [])
+        event = event or next((each.event for each in mine if each.event), "")
+        around = seen.around(deployment, time) if time is not None and not clock_doubt(time) else []
+        within = [name for name in around if (deployment, name) in seen.nameless]
+        event = event or next((name for name in around if (deployment, name) not in seen.nameless), "")
+        joined.update((deployment, name) for name in (*within, event))
+        events = [each for name in dict.fromkeys([event, *within]) if name for each in seen.of_event.get((deployment, name), [])]
+        chosen, source = pick(mine, events)
+        own += bool(chosen) and chosen[0] in mine
+        machine += source == "machine"
+        sequence = event or ("" if doubt else (within or [""])[0])
         frames.append(
             Frame(
                 path=path,
-                species=tuple(sorted(species)),
-                empty=any(each.get("observationType") == "blank" for each in told),
-                location=row["deploymentID"],
-                time=row.get("timestamp", ""),
-                sequence=event,
-                count=_count(seen),
+                species=tuple(sorted({each.name for each in chosen} - {""})),
+                empty=any(each.kind == "blank" for each in chosen),
+                location=about.group,
+                time=text,
+                sequence=f"{deployment}/{sequence}" if reused[sequence] > 1 else sequence,
+                count=_count([each for each in chosen if each in mine]),
+                source=source if seen.stated else "",
+                doubt=doubt,
             )
         )
-    notes = ["read from a Camtrap DP package; the location is the deployment"]
-    notes += _shared_places(tables["deployments"])
-    if own < len(frames):
-        notes.append(
-            f"{own} of {len(frames)} media have observations of their own; the others are labelled as their event, "
-            "which they need not show: weak labels"
-        )
-    stray = sum(not (row.get("mediaID") or _event(row) or _span_name(row) in joined) for row in observations)
-    if stray:
-        notes.append(
-            f"{stray} observations that name neither a medium nor an event are ignored: no medium of their deployment "
-            "was taken between their eventStart and eventEnd"
-        )
-    if far:
-        notes.append(f"{far} media are named by addresses; their file names were taken as paths")
-    return frames, notes
+    return frames, list(_said(frames, own, machine, media, seen, joined, deployments))
 
 
-def _table(folder: Path, name: str) -> Table:
-    resources = json.loads((folder / PACKAGE).read_text(encoding="utf-8-sig"))["resources"]
-    path = next((each.get("path") for each in resources if each.get("name") == name), None)
-    if not isinstance(path, str):
-        path = f"{name}.csv"
-    return read_table(folder / path, ",", short=True)
-
-
-def _rows(table: Table, name: str) -> list[Row]:
-    wanted = {
-        "deployments": ("deploymentID",),
-        "media": ("mediaID", "deploymentID", "filePath"),
-        "observations": ("deploymentID", "mediaID", "observationType", "scientificName"),
-    }[name]
-    lacking = [column for column in wanted if column not in table.header]
-    if lacking:
-        found = ", ".join(table.header)
-        raise TableError(f"column {', '.join(lacking)} is missing; found: {found}", where=table.file)
-    return [
-        {column: "" if cell in MISSING else cell for column, cell in zip(table.header, row, strict=True)}
-        for row in table.rows
-    ]
-
-
-def _faults(tables: Mapping[str, list[Row]]) -> list[str]:
-    deployments = {row["deploymentID"] for row in tables["deployments"]}
-    known: set[str] = set()
-    faults = []
-    for row in tables["media"]:
-        if row["mediaID"] in known:
-            faults.append(f"media: mediaID {row['mediaID']!r} stands twice")
-        known.add(row["mediaID"])
-        if row["deploymentID"] not in deployments:
-            faults.append(
-                f"media: {row['mediaID']} is of deployment {row['deploymentID']!r}, which is not listed"
-            )
-    faults += [
-        f"observations: medium {row['mediaID']!r} is not listed"
-        for row in tables["observations"]
-        if row["mediaID"] and row["mediaID"] not in known
-    ]
-    return faults
-
-
-def _event(row: Row) -> str:
-    return row.get("eventID", "") or row.get("sequenceID", "")
-
-
-def _span_name(row: Row) -> str:
-    """A name for the time span of an observation that names neither a medium nor an event: what joins it to media;
-    "" of other observations, and where the span is not told."""
-    if row.get("mediaID") or _event(row) or row.get("observationLevel") == "media":
+def _doubt(time: datetime | None, about: _Deployment) -> str:
+    if time is None:
         return ""
-    begin, end = row.get("eventStart", ""), row.get("eventEnd", "")
-    told = moment(begin) is not None and moment(end) is not None
-    return f"{row['deploymentID']} {begin}/{end}" if told else ""
+    if about.clock_wrong:
+        return "of deployments with timestampIssues"
+    if doubt := clock_doubt(time):
+        return doubt
+    return "outside of the start and end of their deployment" if outside(time, about.begin, about.end) else ""
 
 
-def _class(row: Row) -> str:
-    """The class of an observation: the animal's name, "human", "vehicle"; "" where it tells none."""
-    kind = row.get("observationType", "")
-    if kind == "animal":
-        return row.get("scientificName", "")
-    return "" if kind == "blank" or kind in _NOTHING_SAID else kind
-
-
-def _count(seen: list[Row]) -> str:
-    counts = [whole(row.get("count", "")) for row in seen if _class(row)]
+def _count(seen: Iterable[Observation]) -> str:
+    counts = [whole(each.count) for each in seen if each.name]
     known = [count for count in counts if count is not None]
     return bin_of(sum(known)) if known and len(known) == len(counts) else ""
 
 
-def _spans(observations: list[Row]) -> dict[str, list[tuple[datetime, datetime, str]]]:
-    """Begin, end and id of the events of each deployment, in their order."""
-    spans: dict[str, set[tuple[datetime, datetime, str]]] = defaultdict(set)
-    for row in observations:
-        begin, end = moment(row.get("eventStart", "")), moment(row.get("eventEnd", ""))
-        name = _event(row) or _span_name(row)
-        if name and begin is not None and end is not None:
-            spans[row["deploymentID"]].add((_aware(begin), _aware(end), name))
-    return {key: sorted(found) for key, found in spans.items()}
-
-
-def _around(spans: list[tuple[datetime, datetime, str]], text: str) -> list[str]:
-    """The events in whose time a medium was taken, the one that began last first."""
-    time = moment(text)
-    if time is None:
-        return []
-    now = _aware(time)
-    found = []
-    for begin, end, event in reversed(spans[: bisect.bisect_right(spans, now, key=lambda span: span[0])]):
-        if begin <= now <= end:
-            found.append(event)
-        if (now - begin).total_seconds() > 86400:  # no event lasts so long
-            break
-    return found
-
-
-def _aware(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
-
-
-def _paths(media: list[Row]) -> tuple[list[str], int]:
-    """A path for each medium, and how many are addresses in the web, of which the file's name is taken."""
-    names = [row.get("fileName", "") or row["mediaID"] for row in media]
-    again = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
-    paths = []
-    far = 0
-    for row, name in zip(media, names, strict=True):
-        path = row["filePath"].replace("\\", "/").removeprefix("./")
-        if "://" in path or not path:
-            far += 1
-            path = f"{row['deploymentID']}/{name}" if name in again else name
-        paths.append(path)
-    return paths, far
-
-
-def _shared_places(deployments: list[Row]) -> list[str]:
-    places: dict[str, int] = defaultdict(int)
-    for row in deployments:
-        places[row.get("locationID", "")] += 1
-    shared = sum(times for place, times in places.items() if place and times > 1)
-    if not shared:
-        return []
-    return [
-        f"{shared} deployments share a location (locationID) with another; a split keeps deployments apart only"
-    ]
+def _said(
+    frames: Sequence[Frame],
+    own: int,
+    machine: int,
+    media: _Media,
+    seen: Observations,
+    joined: set[tuple[str, str]],
+    deployments: Mapping[str, _Deployment],
+) -> Iterator[str]:
+    if machine:
+        yield (
+            f"weak labels: {machine} of {len(frames)} labels are 'machine' by the column classificationMethod; scores "
+            "against them measure agreement with their source"
+        )
+    if seen.outvoted:
+        yield (
+            f"{seen.outvoted} media or events have observations of persons and of machines, or of several machines: those "
+            "of a person count, else those of the machine that is surest"
+        )
+    if own < len(frames):
+        yield (
+            f"{own} of {len(frames)} media have observations of their own; the others are labelled as their event, "
+            "which they need not show: weak labels"
+        )
+    stray = sum(1 for key in seen.loose if key not in joined)
+    if stray:
+        yield (
+            f"{stray} observations that name neither a medium nor an event are ignored: no medium of their deployment "
+            "was taken between their eventStart and eventEnd"
+        )
+    wrong = {row[1] for row in media.rows if deployments[row[1]].clock_wrong}
+    if wrong:
+        times = sum(row[1] in wrong for row in media.rows)
+        noun = "1 deployment" if len(wrong) == 1 else f"{len(wrong)} deployments"
+        yield f"the times of {noun} ({times} media) are said to be wrong (timestampIssues), and are taken as unknown"
+    empty = set(deployments) - {row[1] for row in media.rows}
+    if empty:
+        yield f"{len(empty)} deployments have no images"

@@ -15,7 +15,7 @@ from graftwork.common.domain import Dataset
 from graftwork.common.manifest import Manifest, Target
 from graftwork.common.synthetic import NOTE, is_synthetic
 from graftwork.domains.camera_trap.coco_tables import EMPTIES, Annotation, Tables, load
-from graftwork.domains.camera_trap.labelling import Frame, bin_of, manifest_of, spellings, whole
+from graftwork.domains.camera_trap.labelling import Frame, bin_of, manifest_of, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,7 +174,6 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
         "add it: without, frames of one camera may stand on both sides of a split",
         [picture.path for picture in tables.pictures if not picture.location],
     )
-    yield from spellings((picture.location for picture in tables.pictures), tables.file.name)
 
 
 def _class_names(tables: Tables) -> dict[str, str]:

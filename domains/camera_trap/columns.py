@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from graftwork.common.errors import TableError
+from graftwork.common.manifest_names import is_file_name
+from graftwork.common.tables import TextTable
 from graftwork.domains.camera_trap.coco_tables import EMPTIES
 
-__all__ = ["COLUMNS", "MISSING", "Columns", "Table", "example", "guess", "read_columns", "read_table"]
+__all__ = ["COLUMNS", "Columns", "cells", "example", "guess", "package_group", "read_columns"]
 
 COLUMNS = "columns.toml"
-# what R and pandas write where nothing is known; as a name it would put strangers into one location or event
-MISSING = ("", "NA", "N/A", "n/a", "<NA>", "NaN", "nan", "NULL", "null")
-_ROLES = ("path", "label", "group", "time", "sequence", "count", "source")
+_ROLES = ("path", "folder", "label", "genus", "group", "time", "sequence", "count", "source")
 # capitals, spaces, dashes and underscores aside; the first that is there is taken
 _USUAL = {
-    "path": ("path", "file", "filename", "filepath", "relativepath", "image", "imagepath"),
+    "path": ("path", "filepath", "file", "filename", "imagepath", "image", "imagename", "relativepath"),
+    # Timelapse: RelativePath is the folder, File the name
+    "folder": ("relativepath", "folder", "directory"),
     "label": ("label", "species", "scientificname", "category", "class", "commonname"),
     "group": (
         "location",
@@ -37,10 +39,12 @@ _USUAL = {
     # "sequence" alone is often the place of a frame in its burst ("1 of 3")
     "sequence": ("sequenceid", "seqid", "eventid"),
     "count": ("count", "groupsize", "numberofobjects"),
+    "source": ("classificationmethod",),
 }
-_SEPARATORS = ",;\t"
-# a line before the header that tells a spreadsheet the separator
-_SAID = re.compile(r'\s*"?sep=([^\r\n])"?[ ,;\t]*(?:\r\n?|\n)', re.IGNORECASE)
+_EPITHETS = ("species", "specificepithet", "epithet")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|www\.|[a-z]:[\\/]|\\\\|/", re.IGNORECASE)
+_FEW = 3  # rows; of so few each may have a location of its own
+_SEVERAL = ("", "rows")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,10 @@ class Columns:
         time, sequence, count, source: of the time, of what belongs together, of how many animals, of who labelled;
             "" where no column tells.
         table: file of the table. pictures: the folder to which the paths are relative.
+        folder: of the folder of the picture, which is joined with its name; genus: where the label is the epithet alone.
+        several: "rows" where a picture may have several rows, one for each species in it.
+        label_separator: between the species of one cell ("fox; deer"); "" where a cell is one label.
+        sheet, encoding: of the table, where they cannot be found out.
         weak: values of the column `source` whose labels are not a person's.
         empty: labels of frames in which nothing is.
         separator: between columns; "" found out.
@@ -70,21 +78,17 @@ class Columns:
     weak: tuple[str, ...] = ()
     empty: tuple[str, ...] = EMPTIES
     separator: str = ""
+    folder: str = ""
+    genus: str = ""
+    several: str = ""
+    label_separator: str = ""
+    sheet: str = ""
+    encoding: str = ""
     guessed: bool = False
 
     def roles(self) -> dict[str, str]:
         """Role to column, of those that are said."""
         return {role: getattr(self, role) for role in _ROLES if getattr(self, role)}
-
-
-@dataclass(frozen=True)
-class Table:
-    """A text table: its header, its rows as text, and the line in the file where each row ends."""
-
-    file: Path
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    lines: tuple[int, ...]
 
 
 def example(
@@ -94,7 +98,8 @@ def example(
     return (
         f'table = "{table}"\npictures = "."        # the folder that the paths are relative to\n'
         f'path = "{path}"\nlabel = "{label}"\ngroup = "{group}"    # the camera\'s location\n'
-        '# also: time, sequence, count, source, weak = ["..."], empty = ["empty"], separator = ";"'
+        '# also: time, sequence, count, folder, genus, source, weak = ["..."], empty = ["empty"], several = "rows", '
+        'label_separator = ";", separator = ";", sheet, encoding'
     )
 
 
@@ -104,19 +109,15 @@ def read_columns(file: Path) -> Columns:
     Raises:
         TableError: it is not TOML, or keys are missing, unknown or of another type (all of them).
     """
-    try:
-        said = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise TableError(
-            f"cannot be read: {error}", where=file, remedy=f"write it like this:\n{example()}"
-        ) from error
+    said = _document(file)
     known = [each.name for each in fields(Columns) if each.name != "guessed"]
     faults = []
     for key, value in said.items():
         wanted = list if key in ("weak", "empty") else str
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            faults.append(f"there is no key {key!r}" + (f"; {near[0]!r} is meant?" if near else ""))
+            expected = f"; {near[0]!r} is meant?" if near else f" (expected {', '.join(known)})"
+            faults.append(f"there is no key {key!r}{expected}")
         elif not isinstance(value, wanted) or (
             wanted is list and not all(isinstance(each, str) for each in value)
         ):
@@ -125,6 +126,8 @@ def read_columns(file: Path) -> Columns:
     faults += [f"{key} is empty" for key in ("table", "path", "label") if said.get(key) == ""]
     if said.get("weak") and not said.get("source"):
         faults.append("weak names values of the column that source names, and source is missing")
+    if said.get("several", "") not in _SEVERAL:
+        faults.append(f"several is {said['several']!r} (expected 'rows')")
     if faults:
         listing = "".join(f"\n  {fault}" for fault in faults)
         raise TableError(f"cannot be used:{listing}", where=file, remedy=f"write it like this:\n{example()}")
@@ -140,99 +143,122 @@ def read_columns(file: Path) -> Columns:
         pictures=file.parent / said.get("pictures", "."),
         weak=tuple(said.get("weak", ())),
         empty=tuple(said.get("empty", EMPTIES)),
-        separator=said.get("separator", ""),
+        **{
+            key: said.get(key, "")
+            for key in ("separator", "folder", "genus", "several", "label_separator", "sheet", "encoding")
+        },
     )
 
 
-def guess(table: Table, root: Path) -> Columns | None:
-    """The columns of a table by their usual names; None where path, label or group is not among them."""
-    plain = {_plain(name): name for name in reversed(table.header)}
-    found = {
-        role: next((plain[name] for name in usual if name in plain), "") for role, usual in _USUAL.items()
-    }
-    if not (found["path"] and found["label"] and found["group"]):
+def package_group(file: Path) -> str | None:
+    """The column of deployments that a `columns.toml` beside a data package names as group; None where it describes a
+    table of its own.
+
+    Raises:
+        TableError: it is no TOML, or it has other keys than group.
+    """
+    said = _document(file)
+    if "table" in said:
         return None
-    return Columns(
-        path=found["path"],
-        label=found["label"],
-        group=found["group"],
-        time=found["time"],
-        sequence=found["sequence"],
-        count=found["count"],
-        table=table.file,
-        pictures=root,
-        guessed=True,
+    others = [key for key in said if key != "group"]
+    group = said.get("group")
+    if others or not isinstance(group, str) or not group:
+        found = ", ".join(f"{key} = {value!r}" for key, value in said.items()) or "nothing"
+        raise TableError(
+            f"does not fit a data package (found {found}, expected the key group alone, a column of deployments)",
+            where=file,
+            remedy='write group = "locationID", or name a table of your own with table, path, label and group',
+        )
+    return group
+
+
+def _document(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise TableError(
+            f"cannot be read: {error}", where=file, remedy=f"write it like this:\n{example()}"
+        ) from error
+
+
+def guess(table: TextTable, root: Path) -> tuple[Columns | None, list[str]]:
+    """The columns of a table by their usual names, and why columns of such a name were passed over.
+
+    A column is taken for the location only if its values can be places: no addresses, no names of files, and not another
+    in each row. None where path, label or group is not among the columns.
+    """
+    plain: dict[str, str] = {}
+    for name in table.columns:
+        plain.setdefault(_plain(name), name)
+    passed: list[str] = []
+    found: dict[str, str] = {}
+    for role, usual in _USUAL.items():
+        there = [plain[name] for name in usual if name in plain]
+        if role == "group":
+            reasons = {name: _no_place(cells(table, name)) for name in there}
+            passed += [f"{name!r} is no place: {why}" for name, why in reasons.items() if why]
+            there = [name for name in there if not reasons[name]]
+        found[role] = there[0] if there else ""
+    if found["folder"]:
+        folders = cells(table, found["folder"])
+        file = plain.get("file") or plain.get("filename") or plain.get("imagename") or ""
+        if not file or found["path"] not in (file, found["folder"]):
+            found["folder"] = ""
+        elif all(
+            folder.replace("\\", "/").rpartition("/")[2].casefold() == name.casefold()
+            for folder, name in zip(folders, cells(table, file), strict=True)
+        ):
+            found["path"], found["folder"] = found["folder"], ""  # the whole path stands there
+        else:
+            found["path"] = file
+    if not (found["path"] and found["label"] and found["group"]):
+        return None, passed
+    genus = plain.get("genus", "")
+    epithet = genus and _plain(found["label"]) in _EPITHETS
+    if epithet:
+        epithet = not any(" " in name for name in cells(table, found["label"]))
+    return (
+        Columns(
+            path=found["path"],
+            label=found["label"],
+            group=found["group"],
+            time=found["time"],
+            sequence=found["sequence"],
+            count=found["count"],
+            source=found["source"],
+            folder=found["folder"],
+            genus=genus if epithet else "",
+            weak=("machine",) if found["source"] else (),
+            table=table.file,
+            pictures=root,
+            guessed=True,
+        ),
+        passed,
     )
+
+
+def cells(table: TextTable, column: str) -> list[str]:
+    """The cells of a column as text, "" where there is no value."""
+    return [
+        "" if value is None or value != value else _number(value) if isinstance(value, float) else str(value)
+        for value in table.frame[column].tolist()
+    ]
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else str(value)
+
+
+def _no_place(names: Sequence[str]) -> str:
+    """Why the values of a column are no places; "" where they may be."""
+    known = [name for name in names if name]
+    named = [name for name in known if _ADDRESS.match(name) or is_file_name(name)]
+    if named:
+        return f"{len(named):,} of {len(names):,} values are addresses or names of files, such as {named[0]!r}"
+    if len(known) > _FEW and len(set(known)) == len(known) == len(names):
+        return f"each image has a location of its own, such as {known[0]!r}"
+    return ""
 
 
 def _plain(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
-
-
-def read_table(file: Path, separator: str = "", *, short: bool = False) -> Table:
-    """A text table in UTF-8, with or without a byte order mark; separated by comma, semicolon or tab, whichever stands
-    most in the first line, or as a line `sep=;` before it says. Empty lines are left out.
-
-    Args:
-        short: whether rows may end early; the cells that are missing are empty.
-
-    Raises:
-        TableError: it is not there, not UTF-8, without rows, a column stands twice, or rows are of another length.
-    """
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        what = (
-            "there is no such table"
-            if isinstance(error, FileNotFoundError)
-            else f"cannot be read ({error.strerror})"
-        )
-        raise TableError(what, where=file) from error
-    advice = 'save it in the spreadsheet as "CSV UTF-8"'
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:4096]:
-        kind = "is UTF-16 text" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "is no text"
-        raise TableError(f"{kind}, not UTF-8", where=file, remedy=advice)
-    if content[:2] == b"PK":
-        raise TableError("is a spreadsheet or an archive, not text", where=file, remedy=advice)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        what = f"is not UTF-8: byte {content[error.start]:#04x} in line {line}"
-        raise TableError(what, where=file, remedy=advice) from error
-    told = _SAID.match(text)
-    if told:
-        separator = separator or told[1]
-        text = "\n" * len(told[0].splitlines()) + text[told.end() :]  # so that lines keep their numbers
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    mark = separator or max(_SEPARATORS, key=first.count)
-    if len(mark) != 1:
-        raise TableError(f"the separator is one character, not {mark!r}", where=file)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
-    header: tuple[str, ...] = ()
-    rows: list[tuple[str, ...]] = []
-    lines: list[int] = []
-    faults: list[str] = []
-    try:
-        for row in reader:
-            cells = tuple(cell.strip() for cell in row)
-            if not any(cells):
-                continue
-            if not header:
-                header = cells
-            elif len(cells) > len(header) or (len(cells) < len(header) and not short):
-                faults.append(f"line {reader.line_num} has {len(cells)} cells, the first line {len(header)}")
-            else:
-                rows.append(cells + ("",) * (len(header) - len(cells)))
-                lines.append(reader.line_num)
-    except csv.Error as error:
-        faults.append(f"line {reader.line_num}: {error}")
-    faults += [
-        f"column {name!r} stands twice" for name in dict.fromkeys(header) if name and header.count(name) > 1
-    ]
-    if not rows and not faults:
-        faults.append("there are no rows")
-    if faults:
-        shown = faults[:20] + ([f"and {len(faults) - 20} more"] if len(faults) > 20 else [])
-        raise TableError("cannot be used:" + "".join(f"\n  {fault}" for fault in shown), where=file)
-    return Table(file, header, tuple(rows), tuple(lines))

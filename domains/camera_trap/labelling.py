@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 from graftwork.common.domain import Dataset
 from graftwork.common.errors import DatasetError
 from graftwork.common.manifest import Manifest, Target
-from graftwork.domains.camera_trap.sequences import Moment, moment, sequences
+from graftwork.common.names import clean_name, look_alikes, name_key
+from graftwork.domains.camera_trap.clocks import clock_doubt
+from graftwork.domains.camera_trap.sequences import Moment, interleaved, moment, sequences
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graftwork.common.checks.findings import Finding
-
-__all__ = ["BINS", "EMPTY", "UNPLACED", "Frame", "alike", "bin_of", "manifest_of", "spellings", "whole"]
+__all__ = ["BINS", "EMPTY", "UNPLACED", "Frame", "bin_of", "manifest_of", "spelling_note", "whole"]
 
 EMPTY = "empty"  # the class of a frame in which nothing is
 BINS = (*map(str, range(1, 11)), "11-50", "51+")  # of counts, as volunteers of Snapshot Serengeti gave them
 UNPLACED = "(location unknown)"  # the group of frames without a location, where others have one
 _LONGEST = 6 * 3600  # seconds that an event may plausibly last
-_NUMBER = re.compile(r"0*(\d+)(?:[.,]0+)?")  # 1, 01 and 1.0, of which a spreadsheet makes one another
+_WHOLE = re.compile(r"(\d{1,18})(?:\.0+)?")
 _SHOWN = 5  # examples in a note or a finding
 
 
@@ -42,6 +42,7 @@ class Frame:
         count: how many animals, as a bin of `BINS`, "" unknown.
         boxes: how many boxes were drawn in it; None where the set has no boxes.
         source: who labelled it; "" unknown.
+        doubt: why its time is not believed, in words that follow "times are"; "" where nothing is known against it.
     """
 
     path: str
@@ -54,6 +55,7 @@ class Frame:
     count: str = ""
     boxes: int | None = None
     source: str = ""
+    doubt: str = ""
 
     @property
     def label(self) -> str | None:
@@ -85,37 +87,42 @@ def bin_of(count: str | float) -> str:
 
 
 def whole(text: str) -> int | None:
-    """A whole number from text of digits alone; None of anything else, also of a number beyond 64 bits."""
-    return int(text) if text.isdecimal() and len(text) <= 18 else None
+    """A whole number from text, "2" or "2.0"; None of anything else, also of a number beyond 64 bits."""
+    found = _WHOLE.fullmatch(text.strip())
+    return int(found[1]) if found else None
 
 
-def alike(locations: Iterable[str]) -> list[tuple[str, ...]]:
-    """Names of locations that differ only in capitals, in space or in the way a number is written (1, 1.0, 01)."""
-    spelt: dict[str, set[str]] = defaultdict(set)
-    for name in set(locations):
-        plain = " ".join(name.split()).casefold()
-        number = _NUMBER.fullmatch(plain)
-        spelt[number[1] if number else plain].add(name)
-    return sorted(tuple(sorted(names)) for names in spelt.values() if len(names) > 1)
+def spelling_note(written: Mapping[str, int], noun: str) -> str:
+    """A sentence on names that are written in several ways, with how often; "" where each is written in one.
 
-
-def spellings(locations: Iterable[str], where: str) -> Iterator[Finding]:
-    """A finding where locations are `alike`: they are different groups, and may be one place."""
-    from graftwork.common.checks.findings import Finding
-
-    found = [", ".join(repr(name) for name in names) for names in alike(locations)]
-    if found:
-        yield Finding(
-            "contradiction",
-            "warning",
-            where,
-            f"{len(found)} names of locations that differ only in capitals, space or the way a number is written, and "
-            "count as different groups",
-            "write each location in one way; else frames of one camera may stand on both sides of a split, which is a "
-            "leak",
-            len(found),
-            tuple(found[:_SHOWN]),
-        )
+    Args:
+        written: each spelling as it stands in the file, to how often. noun: "label", "location".
+    """
+    clean = {text: clean_name(text) for text in written}
+    of: dict[str, str] = {}
+    for names in look_alikes(clean.values(), signs=True):
+        of.update(dict.fromkeys(names, names[0]))
+    together: dict[str, list[str]] = defaultdict(list)
+    for text, name in clean.items():
+        together[of.get(name, name)].append(text)
+    several = {name: sorted(texts) for name, texts in sorted(together.items()) if len(texts) > 1}
+    if not several:
+        return ""
+    listed = []
+    for texts in list(several.values())[:_SHOWN]:
+        shown = [f"{ascii(text) if clean[text] != text else repr(text)} ({written[text]:,})" for text in texts[:8]]
+        listed.append(" = ".join(shown) + (f" and {len(texts) - 8} more spellings" if len(texts) > 8 else ""))
+    more = f"; and {len(several) - _SHOWN} more names" if len(several) > _SHOWN else ""
+    left = len({clean[text] for texts in several.values() for text in texts})
+    count = sum(map(len, several.values()))
+    rule = (
+        "all are read as one each, since they differ in spaces or Unicode form alone"
+        if left == len(several)
+        else f"those that differ in spaces or Unicode form alone are one {noun}, the others, in case, underscores, "
+        f"zeros or punctuation, stay different ({left} {noun}s)"
+    )
+    names = "1 name" if len(several) == 1 else f"{len(several)} names"
+    return f"{noun}s: {names}, {count} spellings: {'; '.join(listed)}{more}; {rule}"
 
 
 def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequence[str] = ()) -> Manifest:
@@ -147,16 +154,22 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
     cases = [stem if twice[stem] == 1 else frame.path for stem, frame in zip(stems, frames, strict=True)]
     placed = any(frame.location for frame in frames)
     frames = [replace(each, location=each.location or UNPLACED) if placed else each for each in frames]
-    times = [moment(frame.time) for frame in frames]
-    events = sequences(
-        [
-            # a camera that is not known tells nothing about what belongs together
-            Moment(
-                "" if frame.location == UNPLACED else frame.location, time, case, frame.sequence, frame.number
-            )
-            for frame, time, case in zip(frames, times, cases, strict=True)
-        ]
-    )
+    read = [moment(frame.time) for frame in frames]
+    doubts = [
+        frame.doubt or clock_doubt(time) if time is not None else ""
+        for frame, time in zip(frames, read, strict=True)
+    ]
+    times = [None if doubt else time for time, doubt in zip(read, doubts, strict=True)]
+    folders = _visits(frames)
+    moments = [
+        # a camera that is not known tells nothing about what belongs together
+        Moment(
+            "" if frame.location == UNPLACED else frame.location, time, case, frame.sequence, frame.number, folder
+        )
+        for frame, time, case, folder in zip(frames, read, cases, folders, strict=True)
+    ]
+    mixed = interleaved(moments)
+    events = sequences([replace(each, time=time) for each, time in zip(moments, times, strict=True)])
     text = pd.StringDtype(na_value=np.nan)
     columns: dict[str, pd.Series] = {
         "case": pd.Series(cases, dtype=text),
@@ -192,10 +205,37 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
         group=about.group,
         target=Target(about.target.name, about.target.kind, classes),
         covariates=tuple(covariates),
-        notes=(*notes, *_notes(frames, times, placed)),
+        notes=(*notes, *_notes(frames, read, times, placed), *_clock_notes(frames, doubts, mixed)),
         further=tuple(further),
         unit="event",
     )
+
+
+def _visits(frames: Sequence[Frame]) -> list[str]:
+    """The folder of each frame; "" of all where folders are named after what the frames show, and sort no visits."""
+    folders = [frame.path.rpartition("/")[0] for frame in frames]
+    labels = {name_key(name) for frame in frames for name in frame.species} | {EMPTY, "blank"}
+    if any(name_key(part) in labels for folder in set(folders) for part in folder.split("/") if part):
+        return [""] * len(folders)
+    return folders
+
+
+def _clock_notes(
+    frames: Sequence[Frame], doubts: Sequence[str], mixed: Sequence[tuple[str, ...]]
+) -> Iterator[str]:
+    """What is said of times that are not believed, and of folders whose times interleave."""
+    for doubt, count in sorted(Counter(filter(None, doubts)).items()):
+        verb = "time is" if count == 1 else "times are"
+        yield f"{count:,} {verb} {doubt}, and taken as unknown"
+    alone = sum(bool(doubt) and not frame.sequence for frame, doubt in zip(frames, doubts, strict=True))
+    if alone:
+        yield f"{alone:,} frames of these times have no sequence: each is an event of its own"
+    if mixed:
+        where = "1 place" if len(mixed) == 1 else f"{len(mixed):,} places"
+        yield (
+            f"frames of different folders interleave in time at {where} (such as {', '.join(mixed[0][:3])}), as visits "
+            "whose clock began anew do: frames of different folders are not one event there"
+        )
 
 
 def _within_groups(frames: Sequence[Frame], events: list[str]) -> list[str]:
@@ -209,7 +249,12 @@ def _within_groups(frames: Sequence[Frame], events: list[str]) -> list[str]:
     ]
 
 
-def _notes(frames: Sequence[Frame], times: Sequence[datetime | None], placed: bool) -> Iterator[str]:
+def _notes(
+    frames: Sequence[Frame],
+    read: Sequence[datetime | None],
+    times: Sequence[datetime | None],
+    placed: bool,
+) -> Iterator[str]:
     several = sum(len(frame.species) > 1 and not frame.empty for frame in frames)
     if several:
         yield f"{several} of {len(frames)} frames show several species; their species is taken as unknown"
@@ -233,15 +278,7 @@ def _notes(frames: Sequence[Frame], times: Sequence[datetime | None], placed: bo
         lost = sum(frame.location == UNPLACED for frame in frames)
         if lost:
             yield f"{lost} frames without a location are taken as one location of their own, {UNPLACED}"
-        spelt = [", ".join(names) for names in alike(frame.location for frame in frames)]
-        if spelt:
-            more = f"; and {len(spelt) - _SHOWN} more" if len(spelt) > _SHOWN else ""
-            yield (
-                "locations that differ only in capitals, space or the way a number is written count as different "
-                f"groups: {'; '.join(spelt[:_SHOWN])}{more}; where they are one place, its frames may stand on both "
-                "sides of a split, which is a leak"
-            )
-    unread = [frame for frame, time in zip(frames, times, strict=True) if frame.time and time is None]
+    unread = [frame for frame, time in zip(frames, read, strict=True) if frame.time and time is None]
     if unread:
         loose = sum(not frame.sequence for frame in unread)
         torn = f"; the {loose} of them without a sequence stand alone, so that events (and the part `seen`) may be torn"

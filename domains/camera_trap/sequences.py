@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 
-__all__ = ["GAP", "Moment", "moment", "sequences"]
+__all__ = ["GAP", "Moment", "interleaved", "moment", "sequences"]
 
 GAP = 60.0  # seconds; a longer gap between frames of one location begins a new event
 
@@ -27,13 +28,15 @@ _HALF = re.compile(r"([ T])(\d{1,2})(:[\d:.]+) ?([AP])\.? ?M\.?$", re.IGNORECASE
 @dataclass(frozen=True)
 class Moment:
     """What a frame says of its place in time: location ("" where unknown), time, sequence and number in it ("",
-    None where unknown), and its name, which decides among equal times."""
+    None where unknown), its name, which decides among equal times, and the folder of its visit ("" where folders are
+    no visits)."""
 
     location: str
     time: datetime | None
     name: str
     sequence: str = ""
     number: int | None = None
+    folder: str = ""
 
 
 def moment(text: str) -> datetime | None:
@@ -71,7 +74,8 @@ def sequences(moments: Sequence[Moment], gap: float = GAP) -> list[tuple[str, in
     Frames with a sequence id belong to the event of that id; where an id is used at several locations (cameras that
     count from 1), the location belongs to it. The others are put together by time: at each location, in the order of
     (time, fraction of a second, name), a new event begins when the gap to the frame before is longer than `gap`
-    seconds. It is named by its location and its first time. Frames without a time or a location are each alone.
+    seconds. It is named by its location and its first time. Where frames of different folders interleave in it (visits
+    whose clock began anew), those of each folder are an event. Frames without a time or a location are each alone.
     Numbers that the frames tell are kept where every frame of an event has one of its own.
     """
     places: dict[str, set[str]] = defaultdict(set)
@@ -81,23 +85,16 @@ def sequences(moments: Sequence[Moment], gap: float = GAP) -> list[tuple[str, in
     ambiguous = any(len(found) > 1 for found in places.values())
 
     events = [""] * len(moments)
-    timed: dict[str, list[int]] = defaultdict(list)
     for row, each in enumerate(moments):
         if each.sequence:
             events[row] = f"{each.location}/{each.sequence}" if ambiguous else each.sequence
-        elif each.time is not None and each.location:
-            timed[each.location].append(row)
         else:
             events[row] = each.name
-    for location, rows in timed.items():
-        before: datetime | None = None
-        event = ""
-        for row in sorted(rows, key=lambda row: (_instant(moments[row]), moments[row].name)):
-            now = _instant(moments[row])
-            if before is None or (now - before).total_seconds() > gap:
-                event = f"{location} {_stamp(moments[row])}"
-            events[row] = event
-            before = now
+    for rows in _runs(moments, gap):
+        event = f"{moments[rows[0]].location} {_stamp(moments[rows[0]])}"
+        torn = _interleave(moments, rows)
+        for row in rows:
+            events[row] = f"{event} in {moments[row].folder}" if torn else event
 
     members: dict[str, list[int]] = defaultdict(list)
     for row, event in enumerate(events):
@@ -113,6 +110,37 @@ def sequences(moments: Sequence[Moment], gap: float = GAP) -> list[tuple[str, in
         for number, row in enumerate(ordered, start=1):
             numbers[row] = number
     return list(zip(events, numbers, strict=True))
+
+
+def interleaved(moments: Sequence[Moment], gap: float = GAP) -> list[tuple[str, ...]]:
+    """The folders that interleave, for each run of frames at a location in which some do."""
+    return [
+        tuple(sorted({moments[row].folder for row in rows}))
+        for rows in _runs(moments, gap)
+        if _interleave(moments, rows)
+    ]
+
+
+def _runs(moments: Sequence[Moment], gap: float) -> Iterator[list[int]]:
+    """Rows of frames without a sequence that follow each other at a location within `gap` seconds, in their order."""
+    timed: dict[str, list[int]] = defaultdict(list)
+    for row, each in enumerate(moments):
+        if not each.sequence and each.time is not None and each.location:
+            timed[each.location].append(row)
+    for rows in timed.values():
+        run: list[int] = []
+        for row in sorted(rows, key=lambda row: (_instant(moments[row]), moments[row].name)):
+            if run and (_instant(moments[row]) - _instant(moments[run[-1]])).total_seconds() > gap:
+                yield run
+                run = []
+            run.append(row)
+        yield run
+
+
+def _interleave(moments: Sequence[Moment], rows: Sequence[int]) -> bool:
+    """Whether the frames of a folder are parted by those of another."""
+    order = [folder for folder, _ in groupby(moments[row].folder for row in rows)]
+    return len(order) > len(set(order)) and "" not in order
 
 
 def _instant(frame: Moment) -> datetime:
