@@ -191,10 +191,6 @@ def _predictions(
     if by_file:
         found, failed, wrong = _of_files(content, truth)
         said += content.attrs.get("notes", ())
-        if strange := content.attrs.get("unlisted", 0):
-            said.append(
-                f"{count_of(strange, 'detection')} of a category that the file does not list: taken as none."
-            )
     else:
         found, wrong = read_detections(content, truth)
         bare = len(truth) - (0 if found is None else len(np.unique(found.image)))

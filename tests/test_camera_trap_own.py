@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from graftwork.common.errors import DatasetError, GraftworkError, TableError
+from graftwork.common.group_keys import group_doubts
 from graftwork.common.splits import split
 from graftwork.domains.camera_trap import own
 
@@ -48,7 +49,9 @@ def test_table_and_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "map" / "columns.toml").write_text(
         said + f"pictures = {json.dumps(str(tmp_path / 'data'))}\n"
     )
-    manifest = own.read(tmp_path / "map")
+    with pytest.raises(TableError, match=r"outside of the data folder .* --data .*columns\.toml"):
+        own.read(tmp_path / "map")
+    manifest = own.read(tmp_path / "map" / "columns.toml")  # named on the command line
     assert manifest.root == tmp_path / "data" and manifest.file(0).is_file()
     assert any("1 of the 3 pictures" in each for each in manifest.notes)
 
@@ -74,17 +77,15 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path, table: bytes) -> None
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (TABLE.encode("utf-16"), "UTF-16"),
-        (TABLE.replace("fox", "Fähe").encode("latin-1"), "not UTF-8: byte 0xe4 in line 2"),
-        (b"PK\x03\x04rest", "a spreadsheet or an archive"),
-        (b"", "no rows"),
+        (b"PK\x03\x04rest", "the zip file is damaged"),
+        (b"", "is empty"),
         (
             TABLE.encode() + b"c.jpg,fox\nd.jpg,fox,A,more\n",
-            "line 5 has 2 cells, the first line 3\n  line 6 has 4",
+            "line 5 has 2 cells, the header has 3\n  line 6 has 4",
         ),
-        (b"path,label,label,place\na,b,c,d\n", "column 'label' stands twice"),
+        (b"path,label,label,place\na,b,c,d\n", "the column 'label' is there twice"),
     ],
-    ids=["utf-16", "latin-1", "xlsx", "nothing", "ragged", "columns twice"],
+    ids=["zip", "nothing", "ragged", "columns twice"],
 )
 def test_what_is_no_such_table_is_refused_kindly(tmp_path: Path, content: bytes, expected: str) -> None:
     with pytest.raises(TableError) as caught:
@@ -113,7 +114,7 @@ def test_all_faults_of_a_table_at_once_with_their_lines(tmp_path: Path) -> None:
         "line 2: path is empty",
         "line 3: label is empty",
         "line 4: group is empty",
-        "line 5: count 'few'",
+        "line 5: count is 'few' (expected a whole number, 11-50 or 51+)",
         "line 6: ../d.jpg leads out",
         "line 7: /elsewhere/e.jpg is not below",
         "line 8: C:\\f.jpg is a path of another machine",
@@ -192,7 +193,8 @@ def test_no_column_of_locations_may_be_said_aloud(tmp_path: Path) -> None:
 def test_labels_that_differ_in_capitals_are_noted(tmp_path: Path) -> None:
     manifest = own.read(lay(tmp_path, TABLE.replace("deer", "Fox")))
     assert any(
-        "differ in capitals alone are taken as different classes: Fox, fox" in each for each in manifest.notes
+        "labels: 1 name, 2 spellings: 'Fox' (1) = 'fox' (1)" in each and "stay different" in each
+        for each in manifest.notes
     )
 
 
@@ -235,8 +237,8 @@ def test_markers_of_what_is_missing_are_no_names(tmp_path: Path, marker: str) ->
     faulty = TABLE + f"c.jpg,{marker},A\nd.jpg,fox,{marker}\n"
     with pytest.raises(TableError) as caught:
         own.read(lay(tmp_path / "refused", faulty))
-    assert f"line 5: label is empty (it says {marker!r})" in str(caught.value)
-    assert f"line 6: group is empty (it says {marker!r})" in str(caught.value)
+    assert f"line 5: label is empty (found {marker!r}, expected a name)" in str(caught.value)
+    assert f"line 6: group is empty (found {marker!r}, expected a name)" in str(caught.value)
 
 
 @pytest.mark.parametrize("marker", ["NA", ""])
@@ -251,21 +253,19 @@ def test_locations_that_are_spelt_alike_are_noted_and_found(tmp_path: Path) -> N
     rows = [f"{row}.jpg,{'fox' if row % 2 else 'deer'},{place}" for row, place in enumerate(places)]
     lay(tmp_path / "alike", "path,label,place\n" + "\n".join(rows) + "\n")
     manifest = own.read(tmp_path / "alike")
-    assert manifest.frame["group"].nunique() == 9
-    note = next(each for each in manifest.notes if "count as different groups" in each)
-    assert "groups: 01, 1, 1.0; Site  1, Site 1, site 1; where" in note and "leak" in note
-    (found,) = own.findings(tmp_path / "alike")
-    assert (found.kind, found.severity, found.where, found.count) == (
-        "contradiction",
-        "warning",
-        "labels.csv",
-        2,
+    assert manifest.frame["group"].nunique() == 8  # two spaces are one
+    note = next(each for each in manifest.notes if each.startswith("locations: "))
+    assert (
+        "2 names, 6 spellings: '01' (1) = '1' (1) = '1.0' (1); 'Site  1' (1) = 'Site 1' (1) = 'site 1' (1)"
+        in note
     )
-    assert "different groups" in found.what and "leak" in found.remedy
-    assert found.examples == ("'01', '1', '1.0'", "'Site  1', 'Site 1', 'site 1'")
+    assert "stay different (5 locations)" in note
+    (found,) = (each for each in group_doubts(manifest) if each.allowance == "look-alike-groups")
+    assert (found.kind, found.severity, found.count) == ("look-alike-groups", "error", 2)
+    with pytest.raises(GraftworkError, match="look-alike-groups"):
+        split(manifest)
     lay(tmp_path / "sound")
-    assert list(own.findings(tmp_path / "sound")) == []
-    assert not any("different groups" in each for each in own.read(tmp_path / "sound").notes)
+    assert not any("spellings" in each for each in own.read(tmp_path / "sound").notes)
 
 
 @pytest.mark.parametrize("mark", [";", "|", "\t"])
@@ -309,10 +309,10 @@ def test_a_package_gives_deployment_event_and_what_was_seen(tmp_path: Path) -> N
     manifest = own.read(package(tmp_path, MEDIA, OBSERVATIONS))
     rows = manifest.frame.set_index("path")
     assert rows["group"].to_dict() == {
-        "3.jpg": "d2",
-        "pics/1.jpg": "d1",
-        "pics/2.jpg": "d1",
-        "pics/4.jpg": "d2",
+        "3.jpg": "L2",
+        "pics/1.jpg": "L1",
+        "pics/2.jpg": "L1",
+        "pics/4.jpg": "L2",
     }
     assert rows.loc["pics/2.jpg", "target"] == "Vulpes vulpes"  # of its event, by its time
     assert rows.loc["pics/2.jpg", "event"] == rows.loc["pics/1.jpg", "event"] == "e1"
@@ -359,6 +359,21 @@ def test_markers_in_a_package_are_no_names(tmp_path: Path) -> None:
 def test_deployments_that_share_a_place_are_noted(tmp_path: Path) -> None:
     manifest = own.read(package(tmp_path, MEDIA, OBSERVATIONS, "d1,L1\nd2,L1\n"))
     assert any("2 deployments share a location" in each for each in manifest.notes)
+    assert set(manifest.frame["group"]) == {"L1"}
+    (tmp_path / "columns.toml").write_text('group = "deploymentID"\n')
+    assert set(own.read(tmp_path).frame["group"]) == {"d1", "d2"}
+    (tmp_path / "columns.toml").write_text('group = "place"\n')
+    with pytest.raises(TableError, match=r"no column .place. to group by .found deploymentID, locationID"):
+        own.read(tmp_path)
+    (tmp_path / "columns.toml").write_text('label = "x"\n')
+    with pytest.raises(TableError, match="does not fit a data package"):
+        own.read(tmp_path)
+
+
+def test_where_only_some_deployments_have_a_place_each_other_is_one(tmp_path: Path) -> None:
+    manifest = own.read(package(tmp_path, MEDIA, OBSERVATIONS, "d1,L1\nd2,\nL1,\n"))
+    assert set(manifest.frame["group"]) == {"L1", "d2"}
+    assert any("2 of 3 deployments have none" in each for each in manifest.notes)
 
 
 def test_a_package_that_does_not_join_is_refused(tmp_path: Path) -> None:
@@ -366,7 +381,7 @@ def test_a_package_that_does_not_join_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError) as caught:
         own.read(package(tmp_path, media, OBSERVATIONS + "d2,m8,e3,,,animal,Felis,1\n"))
     for fault in (
-        "mediaID 'm4' stands twice",
+        "mediaID 'm4' is there twice (rows 4 and 5)",
         "deployment 'd9', which is not listed",
         "medium 'm8' is not listed",
     ):

@@ -100,7 +100,13 @@ def frames_of(folder: Path, group: str = "") -> tuple[list[Frame], list[str]]:
         f"columns of {name} that are ignored, since they say nothing of the class, place or time of a frame: "
         f"{', '.join(unused)}"
         for name, used in _USED.items()
-        if (unused := [column for column in tables[name].columns if column not in used and any(tables[name].cells(column))])
+        if (
+            unused := [
+                column
+                for column in tables[name].columns
+                if column not in used and any(tables[name].cells(column))
+            ]
+        )
     ]
     return frames, [*names, *notes, *media.notes, *more_notes, *seen.notes, *filter(None, spelt), *ignored]
 
@@ -135,7 +141,9 @@ def _deployments(
         if places[row]:
             written[noun][places[row]] += 1
         elif group:
-            faults.append(f"deployments: {group} of {key!r} is empty (expected a value, since the group is {group})")
+            faults.append(
+                f"deployments: {group} of {key!r} is empty (expected a value, since the group is {group})"
+            )
         lacking += not place
         unread += [text for text in (begins[row], ends[row]) if text and moment(_whole_day(text)) is None]
         own = f"deployment {key}" if key in known else key
@@ -189,9 +197,20 @@ def _media(
     given: list[str] = []
     columns = [
         table.cells(name)
-        for name in ("mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileMediatype", "eventID", "sequenceID")
+        for name in (
+            "mediaID",
+            "deploymentID",
+            "timestamp",
+            "filePath",
+            "fileName",
+            "fileMediatype",
+            "eventID",
+            "sequenceID",
+        )
     ]
-    for row, (medium, deployment, time, path, name, kind, event, burst) in enumerate(zip(*columns, strict=True), 1):
+    for row, (medium, deployment, time, path, name, kind, event, burst) in enumerate(
+        zip(*columns, strict=True), 1
+    ):
         medium, deployment = clean_name(medium), clean_name(deployment)
         if not medium:
             faults.append(f"media, row {row}: mediaID is empty (expected an id)")
@@ -200,7 +219,9 @@ def _media(
             faults.append(f"media: mediaID {medium!r} is there twice (rows {known[medium]} and {row})")
         known[medium] = row
         if deployment not in deployments:
-            faults.append(f"media: {medium!r} is of deployment {deployment!r}, which is not listed in deployments")
+            faults.append(
+                f"media: {medium!r} is of deployment {deployment!r}, which is not listed in deployments"
+            )
         kind = kind.casefold() or mimetypes.guess_type((path.rpartition("/")[2] or name).casefold())[0] or ""
         if kind in ("application/octet-stream", ""):
             kind = mimetypes.guess_type(name.casefold())[0] or "image"
@@ -224,9 +245,7 @@ def _paths(
     """A path for each image; of an address in the web the file's name."""
     shared = Counter(given)
     wanted = Counter(name or medium for (medium, *_), name in zip(media.rows, names, strict=True))
-    within = Counter(
-        (row[1], name or row[0]) for row, name in zip(media.rows, names, strict=True)
-    )
+    within = Counter((row[1], name or row[0]) for row, name in zip(media.rows, names, strict=True))
     paths: list[str] = []
     far = joined = 0
     for (medium, deployment, _, _), said, name in zip(media.rows, given, names, strict=True):
@@ -243,12 +262,16 @@ def _paths(
                 joined += 1
                 path = f"{path.rstrip('/')}/{name}"
         if path.startswith(("/", "../")) or ".." in path.split("/") or path[1:2] == ":":
-            faults.append(f"media: filePath of {medium!r} is {said!r} (expected a path in the folder of the package)")
+            faults.append(
+                f"media: filePath of {medium!r} is {said!r} (expected a path in the folder of the package)"
+            )
         paths.append(path)
     first: dict[str, str] = {}
     for (medium, *_), path in zip(media.rows, paths, strict=True):
         if path in first:
-            faults.append(f"media: {first[path]!r} and {medium!r} name one file, {path} (expected one medium a file)")
+            faults.append(
+                f"media: {first[path]!r} and {medium!r} name one file, {path} (expected one medium a file)"
+            )
         first.setdefault(path, medium)
     if far:
         media.notes.append(f"{far} media are named by addresses; their file names were taken as paths")
@@ -274,8 +297,13 @@ def _frames(
         around = seen.around(deployment, time) if time is not None and not clock_doubt(time) else []
         within = [name for name in around if (deployment, name) in seen.nameless]
         event = event or next((name for name in around if (deployment, name) not in seen.nameless), "")
-        joined.update((deployment, name) for name in (*within, event))
-        events = [each for name in dict.fromkeys([event, *within]) if name for each in seen.of_event.get((deployment, name), [])]
+        joined.update((deployment, name) for name in (*within, event) if name)
+        events = [
+            each
+            for name in dict.fromkeys([event, *within])
+            if name
+            for each in seen.of_event.get((deployment, name), [])
+        ]
         chosen, source = pick(mine, events)
         own += bool(chosen) and chosen[0] in mine
         machine += source == "machine"

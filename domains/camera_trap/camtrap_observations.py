@@ -202,7 +202,9 @@ def _wrong(
     if deployment not in deployments and (deployment or not medium):
         wrong.append(f"deployment {deployment!r} is not listed in deployments")
     elif medium in media and deployment and media[medium] != deployment:
-        wrong.append(f"medium {medium!r} is of deployment {media[medium]!r} in media and of {deployment!r} here")
+        wrong.append(
+            f"medium {medium!r} is of deployment {media[medium]!r} in media and of {deployment!r} here"
+        )
     if kind not in (*_KINDS, ""):
         wrong.append(f"observationType is {kind!r} (expected {', '.join(_KINDS)})")
     if count and whole(count) is None:

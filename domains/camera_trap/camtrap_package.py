@@ -7,12 +7,13 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from graftwork.common.errors import DatasetError, TableError
 from graftwork.common.tables import MISSING, TextTable, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["PACKAGE", "TABLES", "PackageTable", "package_tables"]
 
@@ -123,7 +124,9 @@ def _table(folder: Path, resource: Mapping[str, Any]) -> PackageTable:
     if dialect.get("header") is False:
         if not fields:
             raise TableError(
-                "has no header line, and its schema names no fields", where=where, remedy="name the fields in the schema"
+                "has no header line, and its schema names no fields",
+                where=where,
+                remedy="name the fields in the schema",
             )
         header = fields
     parts: list[TextTable] = []
@@ -134,6 +137,8 @@ def _table(folder: Path, resource: Mapping[str, Any]) -> PackageTable:
             parts.append(read_table(path, header=header, **said))
     frame = parts[0].frame
     if len(parts) > 1:
+        import pandas as pd
+
         frame = pd.concat([part.frame for part in parts], ignore_index=True)
     lacking = [column for column in _WANTED[name] if column not in frame.columns]
     if lacking:
@@ -168,13 +173,17 @@ def _described(folder: Path, said: object, where: str, *, optional: bool = False
             found = None
         except (OSError, ValueError, RecursionError) as error:
             raise TableError(
-                f"{said} cannot be read as JSON ({error})", where=where, remedy="correct it, or remove its name"
+                f"{said} cannot be read as JSON ({error})",
+                where=where,
+                remedy="correct it, or remove its name",
             ) from error
         if isinstance(found, dict):
             return found
     elif optional:
         return {}  # a schema in the web: the columns of the standard are known
-    raise TableError(f"is {said!r} (expected an object or a JSON file in the package)", where=where, remedy="correct it")
+    raise TableError(
+        f"is {said!r} (expected an object or a JSON file in the package)", where=where, remedy="correct it"
+    )
 
 
 def _arguments(

@@ -15,7 +15,7 @@ from graftwork.common.domain import Dataset
 from graftwork.common.manifest import Manifest, Target
 from graftwork.common.synthetic import NOTE, is_synthetic
 from graftwork.domains.camera_trap.coco_tables import EMPTIES, Annotation, Tables, load
-from graftwork.domains.camera_trap.labelling import Frame, bin_of, manifest_of, whole
+from graftwork.domains.camera_trap.labelling import Frame, bin_of, manifest_of, spelling_note, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -225,6 +225,10 @@ def _notes(tables: Tables) -> Iterator[str]:
     if one:
         said = ", ".join(f"{name} (ids {', '.join(ids)})" for name, ids in one.items())
         yield f"categories of one name are taken as one class: {said}"
+    if note := spelling_note(tables.written["category"], "category", cased=False):
+        yield note
+    if note := spelling_note(tables.written["location"], "location"):
+        yield note
     listed = {picture.id for picture in tables.pictures}
     stray = sum(len(about) for key, about in tables.annotations.items() if key not in listed)
     if stray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from graftwork.common.errors import DatasetError
 from graftwork.common.layouts import folders_below, hidden, listed
+from graftwork.common.names import clean_name
 
 __all__ = ["EMPTIES", "Annotation", "Picture", "Tables", "load"]
 
@@ -57,6 +58,7 @@ class Tables:
         backslashes: how many names were written with backslashes.
         pictures: in the file's order, each once. categories: id to name.
         annotations: of each picture's id; those of pictures that are not listed too.
+        written: "category" and "location" to each spelling in the file, and how often.
     """
 
     file: Path
@@ -66,6 +68,7 @@ class Tables:
     pictures: tuple[Picture, ...]
     categories: dict[str, str]
     annotations: dict[str, list[Annotation]]
+    written: dict[str, Counter[str]]
 
     def one_name(self) -> dict[str, list[str]]:
         """Names that several categories bear (capitals aside), to the ids of these."""
@@ -93,7 +96,15 @@ def load(root: str | os.PathLike[str]) -> Tables:
             remedy="correct the file; ids are what joins its lists",
         )
     place, missing = _place(Path(root), file, [picture.path for picture in pictures])
-    return Tables(file, place, missing, backslashes, tuple(pictures), categories, annotations)
+    written = {
+        noun: Counter(
+            text
+            for record in document[name]
+            if isinstance(record, dict) and (text := _spelling(record.get(key))).strip()
+        )
+        for noun, name, key in (("category", "categories", "name"), ("location", "images", "location"))
+    }
+    return Tables(file, place, missing, backslashes, tuple(pictures), categories, annotations, written)
 
 
 # Finding the file and the pictures
@@ -309,7 +320,12 @@ def _text(value: object) -> str:
         if value != value:
             return ""
         return str(int(value)) if value.is_integer() else str(value)
-    return _escaped(str(value)).strip()
+    return clean_name(_escaped(str(value)))
+
+
+def _spelling(value: object) -> str:
+    """A name as it stands in the file."""
+    return _escaped(value) if isinstance(value, str) else _text(value)
 
 
 def _escaped(text: str) -> str:

@@ -254,7 +254,9 @@ def _no_place(names: Sequence[str]) -> str:
     known = [name for name in names if name]
     named = [name for name in known if _ADDRESS.match(name) or is_file_name(name)]
     if named:
-        return f"{len(named):,} of {len(names):,} values are addresses or names of files, such as {named[0]!r}"
+        return (
+            f"{len(named):,} of {len(names):,} values are addresses or names of files, such as {named[0]!r}"
+        )
     if len(known) > _FEW and len(set(known)) == len(known) == len(names):
         return f"each image has a location of its own, such as {known[0]!r}"
     return ""

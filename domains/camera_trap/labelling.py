@@ -92,11 +92,12 @@ def whole(text: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def spelling_note(written: Mapping[str, int], noun: str) -> str:
+def spelling_note(written: Mapping[str, int], noun: str, *, cased: bool = True) -> str:
     """A sentence on names that are written in several ways, with how often; "" where each is written in one.
 
     Args:
-        written: each spelling as it stands in the file, to how often. noun: "label", "location".
+        written: each spelling as it stands in the file, to how often. noun: "label", "location", "category".
+        cased: whether names that differ in case are different names here.
     """
     clean = {text: clean_name(text) for text in written}
     of: dict[str, str] = {}
@@ -110,19 +111,25 @@ def spelling_note(written: Mapping[str, int], noun: str) -> str:
         return ""
     listed = []
     for texts in list(several.values())[:_SHOWN]:
-        shown = [f"{ascii(text) if clean[text] != text else repr(text)} ({written[text]:,})" for text in texts[:8]]
+        shown = [
+            f"{ascii(text) if clean[text] != text else repr(text)} ({written[text]:,})" for text in texts[:8]
+        ]
         listed.append(" = ".join(shown) + (f" and {len(texts) - 8} more spellings" if len(texts) > 8 else ""))
     more = f"; and {len(several) - _SHOWN} more names" if len(several) > _SHOWN else ""
-    left = len({clean[text] for texts in several.values() for text in texts})
+    plural = f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+    one = "spaces or Unicode form" if cased else "spaces, Unicode form or case"
+    left = len(
+        {clean[text] if cased else clean[text].casefold() for texts in several.values() for text in texts}
+    )
     count = sum(map(len, several.values()))
     rule = (
-        "all are read as one each, since they differ in spaces or Unicode form alone"
+        f"each is read as one, since its spellings differ in {one} alone"
         if left == len(several)
-        else f"those that differ in spaces or Unicode form alone are one {noun}, the others, in case, underscores, "
-        f"zeros or punctuation, stay different ({left} {noun}s)"
+        else f"those that differ in {one} alone are one {noun}; the others, in {'case, ' if cased else ''}underscores, "
+        f"zeros or punctuation, stay different ({left} {plural})"
     )
     names = "1 name" if len(several) == 1 else f"{len(several)} names"
-    return f"{noun}s: {names}, {count} spellings: {'; '.join(listed)}{more}; {rule}"
+    return f"{plural}: {names}, {count} spellings: {'; '.join(listed)}{more}; {rule}"
 
 
 def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequence[str] = ()) -> Manifest:
@@ -164,7 +171,12 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
     moments = [
         # a camera that is not known tells nothing about what belongs together
         Moment(
-            "" if frame.location == UNPLACED else frame.location, time, case, frame.sequence, frame.number, folder
+            "" if frame.location == UNPLACED else frame.location,
+            time,
+            case,
+            frame.sequence,
+            frame.number,
+            folder,
         )
         for frame, time, case, folder in zip(frames, read, cases, folders, strict=True)
     ]

@@ -15,6 +15,14 @@ from typing import TYPE_CHECKING, Any
 from graftwork.common.errors import TableError
 from graftwork.common.files import writing
 from graftwork.domains.camera_trap.labelling import EMPTY
+from graftwork.domains.camera_trap.megadetector_results import (
+    WHOLE_FRAMES,
+    Record,
+    as_number,
+    is_video,
+    read_results,
+    refused,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,9 +37,6 @@ _ANIMAL = "1"
 _DETECTIONS = {_ANIMAL: "animal", "2": "person", "3": "vehicle"}  # the numbers that every such file has
 _WHOLE = [0.0, 0.0, 1.0, 1.0]  # x, y, width, height as shares of the picture
 _DIGITS = 5
-_SHOWN = 10  # faults in a message
-_DETECTOR = "none: each detection is the whole frame"
-_OLDEST = 1.3  # what the format's own validator accepts
 _COLUMNS = ("file", "category", "x", "y", "width", "height", "score", "failure", "record")
 
 
@@ -68,7 +73,7 @@ def write(predictions: Predictions, file: Path) -> None:
     head = {
         "info": {
             "format_version": FORMAT_VERSION,
-            "detector": _DETECTOR,
+            "detector": WHOLE_FRAMES,
             "classifier": f"graftwork {about.get('graftwork', '')} run {run}".strip(),
             "classifier_metadata": {
                 key: str(about[key]) for key in ("dataset", "model_sha256") if about.get(key) is not None
@@ -125,148 +130,103 @@ def read(file: str | os.PathLike[str]) -> pd.DataFrame:
         `file` (with forward slashes), `failure` (NA where there is none), `detections` (how many), `animal` (the
         largest confidence of an animal; 0 without a detection, NaN of a file that could not be read), and, where
         the file classifies, `score_<class>` of that detection (a class that is not named: 0) and `predicted`.
+        `attrs["notes"]` as `read_scores`.
 
     Raises:
-        TableError: it cannot be read, or is not such a file.
+        TableError: it cannot be read, or is not such a file; all that is wrong with it.
     """
     import pandas as pd
 
-    try:
-        content = json.loads(Path(file).read_text(encoding="utf-8-sig"))
-        categories = {str(key): str(name) for key, name in content["detection_categories"].items()}
-        classes = {str(key): str(name) for key, name in content.get("classification_categories", {}).items()}
-        ours = content.get("info", {}).get("detector") == _DETECTOR  # in which a backslash is part of a name
-        rows = [_row(record, categories, classes, ours) for record in content["images"]]
-    except OSError as error:
-        raise TableError(f"cannot be read ({error.strerror})", where=file) from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        what = f"not readable as MegaDetector results ({type(error).__name__}: {error})"
-        raise TableError(what, where=file) from error
+    results = read_results(file)
+    unknown = [
+        f"{record.file} has the conf {each['conf']!r} (expected a number from 0 to 1)"
+        for record in results.records
+        for each in record.detections
+        if not 0 <= as_number(each["conf"]) <= 1
+    ]
+    if unknown:
+        raise refused(file, unknown)
+    rows = [_row(record, results.classes) for record in results.records]
     columns = ["file", "failure", "detections", "animal"]
-    columns += [*(f"score_{name}" for name in classes.values()), "predicted"] if classes else []
-    return pd.DataFrame(rows, columns=columns)
+    columns += (
+        [*(f"score_{name}" for name in results.classes.values()), "predicted"] if results.classes else []
+    )
+    table = pd.DataFrame(rows, columns=columns)
+    table.attrs = {"source": str(file), "notes": results.notes}
+    return table
 
 
 def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
     """A file of MegaDetector results as scores to be judged: `file` and `score_animal`.
 
-    A picture without a detection has the score 0. One that could not be read has none: it is no row, and
-    `attrs["failed"]` names it.
+    A picture without a detection has the score 0, a video the largest of its frames. One that could not be read has
+    none: it is no row, and `attrs["failed"]` names it. `attrs["notes"]` say what was left out or assumed.
+
+    Raises:
+        TableError: as `read`.
     """
     found = read(file)
     failed = found["failure"].notna()
     table = (
         found[~failed][["file", "animal"]].rename(columns={"animal": "score_animal"}).reset_index(drop=True)
     )
-    table.attrs = {"source": str(file), "failed": tuple(found["file"][failed])}
+    notes = found.attrs["notes"]
+    videos = sum(is_video(name) for name in table["file"])
+    if videos:
+        notes += (f"{videos:,} records are of videos: the score of each is the largest of its frames.",)
+    table.attrs = {"source": str(file), "failed": tuple(found["file"][failed]), "notes": notes}
     return table
 
 
 def read_boxes(file: str | os.PathLike[str]) -> pd.DataFrame:
-    """A file of MegaDetector results (format 1.3 to 1.6) as boxes to be judged, one row a detection.
+    """A file of MegaDetector results as boxes to be judged, one row a detection.
 
     Returns:
         `file` (with forward slashes), `category` (by name), `x`, `y`, `width`, `height` (shares of the picture, origin
         top left; NaN where they are no four numbers), `score` (NaN where it is no number), `failure` (NA where there is
         none), and `record`: which record of the file, from 0. A picture without a detection, or with a failure, is one
-        row without a category. Detections of a category that the file does not list are none, as the format says;
-        `attrs["unlisted"]` counts them.
+        row without a category. Videos are left out. `attrs["notes"]` say what was left out or assumed.
 
     Raises:
         TableError: it cannot be read, is not such a file, or its boxes are whole frames; all that is wrong with it.
     """
     import pandas as pd
 
-    try:
-        content = json.loads(Path(file).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise TableError(f"cannot be read ({error.strerror})", where=file) from error
-    except (ValueError, RecursionError) as error:
-        raise TableError(f"not readable as JSON: {error}", where=file) from error
-    if faults := list(_faults(content)):
-        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        said = "; ".join(faults[:_SHOWN]).encode("utf-8", "backslashreplace").decode()  # half characters too
-        raise TableError(f"not readable as MegaDetector results: {said}{more}", where=file)
-    categories = {str(key): str(name).strip() for key, name in content["detection_categories"].items()}
+    results = read_results(file)
+    if results.whole_frames:
+        raise TableError(
+            "each of its boxes is the whole frame: it is of a classifier (found info.detector "
+            f"{WHOLE_FRAMES!r}, expected the results of a detector)",
+            where=file,
+            remedy="evaluate its scores, or give the results of a detector",
+        )
     rows: list[tuple[object, ...]] = []
-    unlisted = 0
-    for number, record in enumerate(content["images"]):
-        name, failure = record["file"].replace("\\", "/"), record.get("failure")
-        found = [] if failure else record["detections"]
-        boxes = [each for each in found if str(each["category"]) in categories]
-        unlisted += len(found) - len(boxes)
-        for each in boxes:
+    notes = results.notes
+    videos = sum(is_video(record.file) for record in results.records)
+    for number, record in enumerate(results.records):
+        if is_video(record.file):
+            continue
+        for each in record.detections:
             box = each["bbox"] if isinstance(each["bbox"], list) and len(each["bbox"]) == 4 else [None] * 4
-            numbers = [_number(value) for value in (*box, each["conf"])]
-            rows.append((name, categories[str(each["category"])], *numbers, None, number))
-        if not boxes:
-            rows.append((name, None, *[float("nan")] * 5, str(failure) if failure else None, number))
+            numbers = [as_number(value) for value in (*box, each["conf"])]
+            rows.append((record.file, each["category"], *numbers, None, number))
+        if not record.detections:
+            rows.append((record.file, None, *[float("nan")] * 5, record.failure or None, number))
+    if videos:
+        notes += (f"{videos:,} videos are left out: boxes are of images.",)
     table = pd.DataFrame(rows, columns=list(_COLUMNS))
-    table.attrs = {"source": str(file), "unlisted": unlisted}
+    table.attrs = {"source": str(file), "notes": notes}
     return table
 
 
-def _faults(content: Any) -> Iterator[str]:
-    """What is wrong with the form of a file of results, whatever its numbers are."""
-    if isinstance(content, list):
-        yield (
-            "it is a list, as another program of that name writes, with boxes of x1, y1, x2, y2 in px; an object with "
-            "info, detection_categories and images was expected"
-        )
-        return
-    wanted = {"info": dict, "detection_categories": dict, "images": list}
-    have = content if isinstance(content, dict) else {}
-    if lacking := [key for key, kind in wanted.items() if type(have.get(key)) is not kind]:
-        yield f"without {' and '.join(lacking)}"
-        return
-    version = content["info"].get("format_version")
-    try:
-        old = float(version) < _OLDEST
-    except (TypeError, ValueError):
-        old = True
-    if old:
-        yield f"info.format_version is {version!r}; 1.3 to {FORMAT_VERSION} are read"
-    if content["info"].get("detector") == _DETECTOR:
-        yield "each of its boxes is the whole frame: it is of a classifier, and tells no boxes"
-    for number, record in enumerate(content["images"]):
-        where = f"images[{number}]"
-        if not isinstance(record, dict) or not isinstance(record.get("file"), str):
-            yield f"{where} has no file"
-        elif record.get("failure"):
-            continue
-        elif not isinstance(record.get("detections"), list):
-            yield f"{where} ({record['file']}) has neither detections nor a failure"
-        else:
-            for at, each in enumerate(record["detections"]):
-                keys = each if isinstance(each, dict) else ()
-                missing = [key for key in ("category", "bbox", "conf") if key not in keys]
-                if missing:
-                    yield f"{where}.detections[{at}] ({record['file']}) has no {' and no '.join(missing)}"
-
-
-def _number(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return float("nan")
-    try:
-        return float(value)
-    except OverflowError:  # a whole number of hundreds of digits
-        return float("inf")
-
-
-def _row(
-    record: Mapping[str, Any], categories: Mapping[str, str], classes: Mapping[str, str], ours: bool
-) -> dict[str, object]:
-    found = record.get("detections")
-    failure = record.get("failure")
-    if found is None and not failure:
-        raise ValueError(f"{record['file']} has neither detections nor a failure")
-    animals = [each for each in found or [] if categories[str(each["category"])] == "animal"]
+def _row(record: Record, classes: Mapping[str, str]) -> dict[str, object]:
+    animals = [each for each in record.detections if each["category"] == "animal"]
     best = max(animals, key=lambda each: float(each["conf"]), default=None)
     row: dict[str, object] = {
-        "file": str(record["file"]) if ours else str(record["file"]).replace("\\", "/"),
-        "failure": failure or None,
-        "detections": len(found or []),
-        "animal": float("nan") if failure else float(best["conf"]) if best else 0.0,
+        "file": record.file,
+        "failure": record.failure or None,
+        "detections": len(record.detections),
+        "animal": float("nan") if record.failure else float(best["conf"]) if best else 0.0,
     }
     if classes:
         told = (
@@ -275,6 +235,7 @@ def _row(
             else {str(key): float(score) for key, score in best.get("classifications") or []}
         )
         for key, name in classes.items():
-            row[f"score_{name}"] = float("nan") if failure else told.get(key, 0.0)
-        row["predicted"] = classes[max(told, key=lambda key: told[key])] if told else None
+            row[f"score_{name}"] = float("nan") if record.failure else told.get(key, 0.0)
+        known = [key for key in told if key in classes]
+        row["predicted"] = classes[max(known, key=lambda key: told[key])] if known else None
     return row

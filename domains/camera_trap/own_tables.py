@@ -37,7 +37,18 @@ _LOOKED_FOR = (
     f"{COLUMNS}, a Camtrap DP package (datapackage.json), or a table (.csv, .tsv, .txt, .xlsx, .parquet) with columns "
     "for path, label and location"
 )
-_TABLES = (".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".csv.gz", ".tsv.gz", ".csv.zip", ".csv.bz2", ".csv.xz")
+_TABLES = (
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".xlsx",
+    ".parquet",
+    ".csv.gz",
+    ".tsv.gz",
+    ".csv.zip",
+    ".csv.bz2",
+    ".csv.xz",
+)
 _SHOWN = 20  # faults in a message
 
 
@@ -52,7 +63,9 @@ def own_frames(place: Path) -> tuple[list[Frame], list[str], Path]:
     if not place.is_dir():
         what = "is a file, not a folder" if place.exists() else "there is no such folder"
         raise DatasetError(
-            f"{what}; looked for a folder with {_LOOKED_FOR}", where=place, remedy="give the folder of the set"
+            f"{what}; looked for a folder with {_LOOKED_FOR}",
+            where=place,
+            remedy="give the folder of the set",
         )
     if (place / COLUMNS).is_file():
         group = package_group(place / COLUMNS) if is_package(place) else None
@@ -271,7 +284,11 @@ def _unusable(columns: Columns, table: TextTable, rows: dict[str, _Row], faults:
             f"the column of the folder there (folder = ...); else keep one row a picture"
         )
     else:
-        remedy = "correct these lines or leave them out" if 3 * len(faults) < len(table.lines) else "correct these lines"
+        remedy = (
+            "correct these lines or leave them out"
+            if 3 * len(faults) < len(table.lines)
+            else "correct these lines"
+        )
         remedy += f"; a frame without an animal is labelled {word}, or as the list empty in {COLUMNS} says"
     return TableError(f"cannot be used:{listing}", where=table.file, remedy=remedy)
 

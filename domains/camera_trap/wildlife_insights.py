@@ -62,9 +62,21 @@ def export_frames(
     """
     faults: list[str] = []
     places, windows, said = _places(deployments)
-    names = ("image_id", "deployment_id", "is_blank", "genus", "species", "common_name", "filename", "location")
+    names = (
+        "image_id",
+        "deployment_id",
+        "is_blank",
+        "genus",
+        "species",
+        "common_name",
+        "filename",
+        "location",
+    )
     further = ("timestamp", "number_of_objects", "identified_by", "family", "order", "class")
-    columns = [cells(table, name) if name in table.columns else [""] * len(table.lines) for name in (*names, *further)]
+    columns = [
+        cells(table, name) if name in table.columns else [""] * len(table.lines)
+        for name in (*names, *further)
+    ]
     rows: dict[str, list[_Row]] = defaultdict(list)
     files: dict[str, tuple[str, str]] = {}
     written: Counter[str] = Counter()
@@ -79,17 +91,30 @@ def export_frames(
         if number and whole(number) is None:
             faults.append(f"line {line}: number_of_objects is {number!r} (expected a whole number)")
         if places and deployment and deployment not in places:
-            faults.append(f"line {line}: deployment_id {deployment!r} is not listed in {deployments and deployments.file.name}")
+            faults.append(
+                f"line {line}: deployment_id {deployment!r} is not listed in {deployments and deployments.file.name}"
+            )
         void = _BLANK.get(blank.casefold(), False) or common.casefold() == "blank"
         label, rank = ("", "") if void else _label(genus, species, common, higher)
         if label:
             written[label] += 1
             ranks[rank] += 1
         machine = clean_name(by).casefold() == _MACHINE
-        told = _Row(image, deployment, clean_name(label), void, "machine" if machine else "human" if by else "", number, time)
+        told = _Row(
+            image,
+            deployment,
+            clean_name(label),
+            void,
+            "machine" if machine else "human" if by else "",
+            number,
+            time,
+        )
         if rows[image]:
             first = rows[image][0]
-            for name, a, b in (("deployment_id", first.deployment, deployment), ("timestamp", first.time, time)):
+            for name, a, b in (
+                ("deployment_id", first.deployment, deployment),
+                ("timestamp", first.time, time),
+            ):
                 if a != b:
                     faults.append(f"line {line}: {name} of image {image} is {b!r}, and {a!r} in another row")
         rows[image].append(told)
@@ -103,7 +128,10 @@ def export_frames(
         )
     paths, how = _paths(rows, files, folder)
     frames = [_frame(each, paths[image], places, windows) for image, each in rows.items()]
-    notes = [f"{table.file.name} is read as an export of Wildlife Insights: {how}; the label is genus and species", *said]
+    notes = [
+        f"{table.file.name} is read as an export of Wildlife Insights: {how}; the label is genus and species",
+        *said,
+    ]
     notes += _notes(table, frames, rows, ranks, written)
     return frames, notes
 
@@ -136,7 +164,8 @@ def _places(
     else:
         said = f"the location is the placename of the deployment, of {table.file.name}"
     begins, ends = (
-        cells(table, name) if name in table.columns else [""] * len(keys) for name in ("start_date", "end_date")
+        cells(table, name) if name in table.columns else [""] * len(keys)
+        for name in ("start_date", "end_date")
     )
     windows = {key: (moment(a), moment(b)) for key, a, b in zip(keys, begins, ends, strict=True)}
     return places, windows, [said]
@@ -158,7 +187,9 @@ def _paths(
         ):
             ways.setdefault(way, {})[image] = path
     unique = {
-        way: paths for way, paths in ways.items() if len(set(paths.values())) == len(paths) and all(paths.values())
+        way: paths
+        for way, paths in ways.items()
+        if len(set(paths.values())) == len(paths) and all(paths.values())
     }
     if not unique:
         raise TableError(
@@ -212,7 +243,9 @@ def _notes(
 ) -> Iterator[str]:
     others = {rank: count for rank, count in ranks.items() if rank != "genus and species"}
     if others:
-        yield "labels without a species are named by " + ", ".join(f"{rank} ({count})" for rank, count in others.items())
+        yield "labels without a species are named by " + ", ".join(
+            f"{rank} ({count})" for rank, count in others.items()
+        )
     weak = sum(frame.source == "machine" for frame in frames)
     if weak:
         yield (
