@@ -49,11 +49,20 @@ def test_table_and_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "map" / "columns.toml").write_text(
         said + f"pictures = {json.dumps(str(tmp_path / 'data'))}\n"
     )
-    with pytest.raises(TableError, match=r"outside of the data folder .* --data .*columns\.toml"):
-        own.read(tmp_path / "map")
-    manifest = own.read(tmp_path / "map" / "columns.toml")  # named on the command line
+    manifest = own.read(tmp_path / "map")
     assert manifest.root == tmp_path / "data" and manifest.file(0).is_file()
     assert any("1 of the 3 pictures" in each for each in manifest.notes)
+
+
+@pytest.mark.parametrize("outside", ["../labels.csv", "absolute"])
+def test_a_table_outside_of_the_data_is_refused_unless_it_is_named(tmp_path: Path, outside: str) -> None:
+    (tmp_path / "labels.csv").write_text(TABLE)
+    path = str(tmp_path / "labels.csv") if outside == "absolute" else outside
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "columns.toml").write_text(MAP.replace('"labels.csv"', json.dumps(path)))
+    with pytest.raises(TableError, match=r"outside of the data folder .* --data .*columns\.toml"):
+        own.read(tmp_path / "set")
+    assert len(own.read(tmp_path / "set" / "columns.toml")) == 3  # named on the command line
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_bohners_column_called_sequence_is_no_id_and_is_noted(tmp_path: Path) ->
     [
         ("camtrap_dp_example", 423, 4),
         ("camtrap_dp_v0.1_mica", 283, 4),
-        ("zamba_assets/camtrap_dp_small", 5, 2),
+        ("zamba_assets/camtrap_dp_small", 4, 2),  # and a video
     ],
 )
 def test_packages_of_camtrap_dp(name: str, cases: int, groups: int) -> None:
@@ -156,11 +156,20 @@ def test_a_table_of_pytorch_wildlife_is_guessed() -> None:
     assert any("path as path, label as label, Location as group" in note for note in manifest.notes)
 
 
-@pytest.mark.parametrize("name", ["wildlife_insights_export", "mewc", "camtrap_dp_parsing_issues"])
+@pytest.mark.parametrize("name", ["mewc", "camtrap_dp_parsing_issues"])
 def test_what_cannot_be_used_says_why(name: str) -> None:
     with pytest.raises(GraftworkError) as caught:
         own.read(real(f"camera_trap/formats/{name}"))
     assert "empty" in str(caught.value) or "columns.toml" in str(caught.value)
+
+
+def test_an_export_of_wildlife_insights_is_read() -> None:
+    frame = own.read(real("camera_trap/formats/wildlife_insights_export")).frame
+    assert (len(frame), frame["group"].nunique()) == (49, 4)
+    assert frame["target"].value_counts().head(2).to_dict() == {
+        "Nesotragus moschatus": 16,
+        "Rhynchocyon chrysopygus": 12,
+    }
 
 
 def test_real_results_of_megadetector_are_read() -> None:

@@ -183,8 +183,8 @@ def _one_spot(table: PackageTable) -> Iterator[str]:
     shared = sum(count for count in spots.values() if count > 1)
     if shared:
         yield (
-            f"{shared} deployments have the latitude and longitude of another, and may be at one place: name a column of "
-            "deployments as group in columns.toml where that is so"
+            f"{shared} deployments have the latitude and longitude of another, and may be at one place: name a column "
+            "of deployments as group in columns.toml where that is so"
         )
 
 
@@ -257,10 +257,14 @@ def _paths(
             if wanted[path] > 1:
                 twin = within[deployment, path] > 1
                 path = f"{deployment}/{medium}_{path}" if twin else f"{deployment}/{path}"
-        elif name and last != name and ("." not in last or shared[said] > 1) and "." in name:
-            if not (folder / path).is_file():
-                joined += 1
-                path = f"{path.rstrip('/')}/{name}"
+        elif (
+            "." in name
+            and last != name
+            and ("." not in last or shared[said] > 1)
+            and not (folder / path).is_file()
+        ):
+            joined += 1
+            path = f"{path.rstrip('/')}/{name}"
         if path.startswith(("/", "../")) or ".." in path.split("/") or path[1:2] == ":":
             faults.append(
                 f"media: filePath of {medium!r} is {said!r} (expected a path in the folder of the package)"
@@ -356,7 +360,7 @@ def _said(
         )
     if seen.outvoted:
         yield (
-            f"{seen.outvoted} media or events have observations of persons and of machines, or of several machines: those "
+            f"{seen.outvoted} media or events have observations of several origins, persons or machines: those "
             "of a person count, else those of the machine that is surest"
         )
     if own < len(frames):

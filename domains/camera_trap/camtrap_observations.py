@@ -108,7 +108,15 @@ def observations_of(
     found = Observations()
     spans: dict[str, set[tuple[datetime, datetime, str]]] = defaultdict(set)
     counted: Counter[str] = Counter()
-    names = ("deploymentID", "mediaID", "eventID", "sequenceID", "eventStart", "eventEnd", "observationLevel")
+    names: tuple[str, ...] = (
+        "deploymentID",
+        "mediaID",
+        "eventID",
+        "sequenceID",
+        "eventStart",
+        "eventEnd",
+        "observationLevel",
+    )
     names += ("observationType", "scientificName", "count", "classificationMethod", "classifiedBy")
     columns = [table.cells(name) for name in names]
     sure = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import posixpath
 from collections.abc import Mapping, Sequence
@@ -218,13 +219,21 @@ def _arguments(
     escape = dialect.get("escapeChar") or ""
     if dialect.get("doubleQuote") is False and not escape:
         escape = "\\"
-    encoding = resource.get("encoding") or ""
+    encoding = str(resource.get("encoding") or "")
+    try:
+        codecs.lookup(encoding or "utf-8")
+    except LookupError as error:
+        raise TableError(
+            f"the encoding {encoding!r} is unknown (expected one such as utf-8)",
+            where=where,
+            remedy="correct the description of the table",
+        ) from error
     return {
         "separator": dialect.get("delimiter") or ("" if not dialect else ","),
         "quote": dialect.get("quoteChar", '"') or "",
         "escape": escape,
         "comment": dialect.get("commentChar") or "",
-        "encoding": str(encoding),
+        "encoding": encoding,
         "short": True,
         "missing": tuple(dict.fromkeys([*MISSING, *values])),
     }

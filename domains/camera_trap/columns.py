@@ -12,6 +12,7 @@ from typing import Any
 
 from graftwork.common.errors import TableError
 from graftwork.common.manifest_names import is_file_name
+from graftwork.common.names import clean_name
 from graftwork.common.tables import TextTable
 from graftwork.domains.camera_trap.coco_tables import EMPTIES
 
@@ -56,7 +57,7 @@ class Columns:
         time, sequence, count, source: of the time, of what belongs together, of how many animals, of who labelled;
             "" where no column tells.
         table: file of the table. pictures: the folder to which the paths are relative.
-        folder: of the folder of the picture, which is joined with its name; genus: where the label is the epithet alone.
+        folder: of the folder of the picture, joined with its name; genus: where the label is the epithet alone.
         several: "rows" where a picture may have several rows, one for each species in it.
         label_separator: between the species of one cell ("fox; deer"); "" where a cell is one label.
         sheet, encoding: of the table, where they cannot be found out.
@@ -184,8 +185,8 @@ def _document(file: Path) -> dict[str, Any]:
 def guess(table: TextTable, root: Path) -> tuple[Columns | None, list[str]]:
     """The columns of a table by their usual names, and why columns of such a name were passed over.
 
-    A column is taken for the location only if its values can be places: no addresses, no names of files, and not another
-    in each row. None where path, label or group is not among the columns.
+    A column is taken for the location only if its values can be places: no addresses, no names of files, not another in
+    each row. None where path, label or group is not among the columns.
     """
     plain: dict[str, str] = {}
     for name in table.columns:
@@ -251,7 +252,7 @@ def _number(value: float) -> str:
 
 def _no_place(names: Sequence[str]) -> str:
     """Why the values of a column are no places; "" where they may be."""
-    known = [name for name in names if name]
+    known = [name for name in map(clean_name, names) if name]
     named = [name for name in known if _ADDRESS.match(name) or is_file_name(name)]
     if named:
         return (

@@ -101,8 +101,8 @@ def spelling_note(written: Mapping[str, int], noun: str, *, cased: bool = True) 
     """
     clean = {text: clean_name(text) for text in written}
     of: dict[str, str] = {}
-    for names in look_alikes(clean.values(), signs=True):
-        of.update(dict.fromkeys(names, names[0]))
+    for alike in look_alikes(clean.values(), signs=True):
+        of.update(dict.fromkeys(alike, alike[0]))
     together: dict[str, list[str]] = defaultdict(list)
     for text, name in clean.items():
         together[of.get(name, name)].append(text)

@@ -81,13 +81,16 @@ def _described(file: Path, *, elsewhere: bool) -> tuple[list[Frame], list[str], 
     """The set that a `columns.toml` describes.
 
     Args:
-        elsewhere: whether its table may lie outside of its folder, since the file itself was named.
+        elsewhere: whether its table may lie outside of its folder and of that of the pictures, since the file itself
+            was named on the command line.
     """
     columns = read_columns(file)
-    folder = Path(os.path.normpath(file.parent.absolute()))
-    if not elsewhere and not Path(os.path.normpath(columns.table.absolute())).is_relative_to(folder):
+    folders = [Path(os.path.normpath(folder.absolute())) for folder in (file.parent, columns.pictures)]
+    named = Path(os.path.normpath(columns.table.absolute()))
+    if not elsewhere and not any(named.is_relative_to(folder) for folder in folders):
         raise TableError(
-            f"the table {columns.table} is outside of the data folder (expected a file in {file.parent})",
+            f"the table {columns.table} is outside of the data folder (expected a file in {file.parent}, or in "
+            "the folder of the pictures)",
             where=file,
             remedy=f"put the table into the folder, or name the file itself on the command line: --data {file}",
         )
@@ -280,7 +283,7 @@ def _unusable(columns: Columns, table: TextTable, rows: dict[str, _Row], faults:
     if twice:
         remedy = (
             f"{twice:,} of {len(table.lines):,} rows share their path with another; if several rows of a picture are "
-            f'several species in it, write several = "rows" in {COLUMNS}; if its name repeats from folder to folder, name '
+            f'several species in it, write several = "rows" in {COLUMNS}; if its name repeats in several folders, name '
             f"the column of the folder there (folder = ...); else keep one row a picture"
         )
     else:

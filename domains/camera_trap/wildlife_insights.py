@@ -53,9 +53,9 @@ def export_frames(
 ) -> tuple[list[Frame], list[str]]:
     """The frames of an export and notes.
 
-    The group is the place (`placename`) where the deployments of the export lie beside it, else the deployment. The label
-    is genus and species, else the genus, the common name, or the lowest rank that is given; several rows of an image are
-    several species.
+    The group is the place (`placename`) where the deployments of the export lie beside it, else the deployment. The
+    label is genus and species, else the genus, the common name, or the lowest rank that is given; several rows of an
+    image are several species.
 
     Raises:
         TableError: cells are missing or not known, or the rows of an image contradict each other; all of it.
@@ -249,12 +249,12 @@ def _notes(
     weak = sum(frame.source == "machine" for frame in frames)
     if weak:
         yield (
-            f"weak labels: {weak} of {len(frames)} labels are 'machine' by the column identified_by; scores against them "
-            "measure agreement with their source"
+            f"weak labels: {weak} of {len(frames)} labels are 'machine' by the column identified_by; scores against "
+            "them measure agreement with their source"
         )
     several = sum(len(each) > 1 for each in rows.values())
     if several:
-        yield f"{several} images have several rows: they show what all of these say, and a person's go before a machine's"
+        yield f"{several} images have several rows: they show what all of these say, a person's before a machine's"
     if note := spelling_note(written, "label"):
         yield note
     unused = [name for name in table.columns if name not in _USED and any(cells(table, name))]
