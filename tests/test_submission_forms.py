@@ -20,6 +20,7 @@ from graftwork.common.errors import GraftworkError, TableError, UsageError
 from graftwork.common.evaluation import auroc
 from graftwork.common.evaluation.case_joining import join_cases
 from graftwork.common.evaluation.list_cells import read_lists
+from graftwork.common.evaluation.submissions import read_submission
 from graftwork.common.verbs import calibrate, compare, evaluate_file, synthesize
 from graftwork.domains.dermoscopy.ham10000 import DIAGNOSES
 
@@ -454,6 +455,13 @@ def test_the_truth_is_read_from_the_folder_of_a_dataset(tmp_path: Path) -> None:
     assert found.groups == frame["group"][here].nunique()
     with pytest.raises(UsageError, match="is a folder, expected a table"):
         evaluate_file(tmp_path / "p.csv", "isic2020", truth=tmp_path / "set")
+
+
+def test_a_table_with_missing_values_of_pandas_is_read() -> None:
+    frame = base(group=pd.array(["g", *["h"] * (N - 1)], dtype="string"))
+    frame["target"] = pd.array([pd.NA, *map(str, Y[1:])], dtype="string").astype(object)
+    found = read_submission(frame, protocol("isic2020"))
+    assert found.table["target"].isna().sum() == 1 and found.table["score_malignant"].tolist() == S.tolist()
 
 
 def test_columns_that_nothing_was_taken_from_are_told_or_refused(tmp_path: Path) -> None:

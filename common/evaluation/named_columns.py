@@ -108,7 +108,7 @@ class NamedColumns:
         notes = []
         for name, what in self.used.items():
             if what not in ("score", "failure", "decision") and not is_number(self.frame[name]):
-                changed = clean_names(self.frame[name].to_numpy(dtype=object))[1]
+                changed = clean_names(self.frame[name].dropna().to_numpy(dtype=object))[1]
                 if changed:
                     notes.append(
                         f"{name} of {self.source}: white space or Unicode forms were cleaned in {changed:,} cells."
