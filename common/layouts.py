@@ -87,11 +87,14 @@ def left_out(root: Path, used: Container[str]) -> str:
     return f"{files} not used: {listing} (in {shown}), such as {example}"
 
 
-def walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
+def walk(root: Path, suffixes: tuple[str, ...], unseen: Counter[str] | None = None) -> Iterator[str]:
     """Paths of the files below `root` that end so (in small letters), POSIX and relative, hidden ones left out.
 
     The files of a folder by name, then those of the folders in it, these by name too. Links to folders are
     followed, and what they show twice is told once.
+
+    Args:
+        unseen: counts under "hidden" the hidden files and folders that were passed over.
 
     Raises:
         DatasetError: a folder cannot be listed.
@@ -107,6 +110,8 @@ def walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
             below.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
+        if unseen is not None and (count := sum(map(hidden, (*below, *names)))):
+            unseen["hidden"] += count
         below[:] = sorted(name for name in below if not hidden(name))
         place = os.path.relpath(folder, root).replace(os.sep, "/")
         for name in sorted(names):

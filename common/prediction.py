@@ -229,8 +229,14 @@ def quarantine(state: State, failures: Sequence[Failure], tolerance: int, run: R
     """Set unreadable pictures aside with their reason.
 
     Raises:
-        RunError: there are more than `tolerance`; lists all that were met.
+        RunError: there are more than `tolerance`; lists all that were met. Or the recipe does not fit the images.
     """
+    if unfit := [failure for failure in failures if failure.stage == "recipe"]:
+        raise RunError(
+            f"{unfit[0].reason}: the files are sound, the recipe does not fit them",
+            where=run.manifest.frame["path"].iloc[unfit[0].row],
+            remedy="correct backbone.channels: 3 reads grey and colour, 1 makes grey of both",
+        )
     for failure in failures:
         state.quarantine[str(failure.row)] = [failure.stage, failure.reason]
     if len(state.quarantine) > tolerance:

@@ -117,16 +117,18 @@ class Preprocessing:
         together to grey (Rec. 601) where the network takes one channel.
 
         Raises:
-            ImageError: the picture has too few channels.
+            ImageError: the picture has too few channels; its stage is "recipe", for no file is at fault.
         """
         channels = len(self.mean)
         if channels == 1 and fitted.shape[2] == 3:
             fitted = (fitted @ _LUMA)[..., None]
         elif fitted.shape[2] not in (1, channels):
             raise ImageError(
-                f"the network takes {channels} channels, and the picture has {fitted.shape[2]}",
+                f"the network takes {channels} channels (backbone.channels={channels}), and the image has "
+                f"{fitted.shape[2]}",
                 where="backbone.channels",
-                stage="content",
+                stage="recipe",
+                remedy=f"set backbone.channels={fitted.shape[2]}",
             )
         mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
         inputs: NDArray[np.float32] = ((fitted - mean) / std).transpose(2, 0, 1)

@@ -76,7 +76,7 @@ def test_text_in_the_place_of_a_unit_is_not_shown(tmp_path: Path) -> None:
     dicom(tmp_path / "a.dcm", values(16000), RescaleType="HU")
     dicom(tmp_path / "b.dcm", values(16000), RescaleType="of Jane Doe, who")
     found = of(checked(tmp_path, "a.dcm", "b.dcm"), "Rescale Type")
-    assert "another (1 image)" in found[0].what
+    assert "another (" in found[0].what
     assert "Jane" not in str(found)
 
 

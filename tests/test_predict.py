@@ -366,12 +366,17 @@ def test_a_file_that_cannot_be_read_has_a_row_with_its_reason(
     damage(folder / "card 00" / "IMG_0003.png")
     (folder / "empty.jpg").touch()
     (folder / "text.png").write_text("no picture")
+    (folder / "RCNX0004.MP4").touch()
+    (folder / "RCNX0005.AVI").touch()
     with pytest.raises(SystemExit) as ended:
         main(["predict", str(done), str(folder), "--out", str(tmp_path / "out.csv"), "--workers", "2"])
     assert ended.value.code == 1
     said = capsys.readouterr()
     assert said.out == f"{tmp_path / 'out.csv'}\n"
     assert "72 files, 72 of them new; 3 could not be read" in said.err
+    assert "2 left out that are no images (.AVI 1, .MP4 1)" in said.err
+    about = tmp_path / "out.csv.about.json"
+    assert json.loads(about.read_text(encoding="utf-8"))["left_out"] == {".AVI": 1, ".MP4": 1}
     table = pd.read_csv(tmp_path / "out.csv").set_index("file")
     failed = table[table["failure"].notna()]
     assert sorted(failed.index) == ["card 00/IMG_0003.png", "empty.jpg", "text.png"]

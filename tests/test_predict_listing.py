@@ -11,6 +11,7 @@ import pytest
 from small_predictions import picture
 
 from graftwork.common.errors import DatasetError, RunError, UsageError
+from graftwork.common.predicting import Outcome
 from graftwork.common.predicting.listing import IDENTITY, Listing, Shard, list_files, shard_of
 from graftwork.common.predicting.rows import merged, regrouped, without
 
@@ -55,6 +56,34 @@ def test_what_is_excluded_is_left_out(tmp_path: Path) -> None:
     assert keys(list_files(root, SUFFIXES, exclude=["b/*", "thumb*"])) == ["a/x.png"]
     assert keys(list_files(root, SUFFIXES, exclude=["*.png"])) == ["b/y.jpg"]
     assert keys(list_files(root, SUFFIXES, apart=root / "b")) == ["a/thumbs/x.png", "a/x.png"]
+
+
+def test_what_is_no_image_is_counted_by_kind(tmp_path: Path) -> None:
+    root = make(
+        tmp_path, "100RECNX/RCNX0001.JPG", "100RECNX/RCNX0004.MP4", "b/RCNX0006.mp4", "RCNX0005.AVI", "a.xmp",
+        "notes.txt", "IM00001", "Thumbs.db", ".DS_Store", "._x.jpg", ".git/x.png", "thumbs/x.jpg", "out.csv",
+        "out.csv.about.json", "out.csv.partial/part.parquet",
+    )  # fmt: skip
+    found = list_files(root, SUFFIXES, exclude=["thumbs"], out=root / "out.csv")
+    assert keys(found) == ["100RECNX/RCNX0001.JPG"]
+    assert found.left_out == {
+        ".AVI": 1, ".MP4": 2, ".db": 1, ".txt": 1, ".xmp": 1, "excluded": 1, "hidden": 3, "no ending": 1,
+    }  # fmt: skip
+    assert found.rows(np.array([0])).left_out == found.left_out
+    words = Outcome(root / "out.csv", 1, 0, 1, found.left_out).left_out_text
+    assert words == (
+        "7 left out that are no images (.AVI 1, .MP4 2, .db 1, .txt 1, .xmp 1, no ending 1); "
+        "1 left out (by --exclude); 3 left out (hidden)"
+    )
+    assert list_files(f"{root}/100RECNX/*", SUFFIXES).left_out == {".MP4": 1}
+    assert list_files(f"{root}/*/*.JPG", SUFFIXES).left_out == {}  # a pattern says what is asked for
+    with pytest.raises(UsageError) as caught:
+        list_files(make(tmp_path / "videos", "a.MP4"), SUFFIXES)
+    assert "looked for .jpg, .png; other files found: .MP4 1" in caught.value.what
+    assert "a .csv or .txt list" in (caught.value.remedy or "")
+    (tmp_path / "list.txt").write_text("a.jpg\nb.MP4\na.jpg\n", encoding="utf-8")
+    found = list_files(tmp_path / "list.txt", SUFFIXES)
+    assert (keys(found), found.left_out) == (["a.jpg", "b.MP4"], {"listed twice": 1})
 
 
 def test_a_name_that_is_no_unicode_is_listed_and_opened(tmp_path: Path) -> None:

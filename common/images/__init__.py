@@ -226,7 +226,8 @@ def _broken(error: Exception, where: str) -> ImageError:
         return ImageError(
             "there is not enough memory for it", where=where, stage="decode", remedy="free some memory"
         )
-    said = " ".join(str(error).split())[:200]
+    said = " ".join(str(error).split())
+    said = said if len(said) <= 200 else f"{said[:200]} (and so on)"
     what = (
         "it is truncated"
         if "truncated" in said.lower()
@@ -251,7 +252,10 @@ def _open(where: str) -> _Bounded:
         handle = os.open(where, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except ValueError as error:  # a null byte
         raise ImageError(
-            "its name is not one that a file can have", where=repr(where), stage="open"
+            "its name holds a null byte, which no file name can",
+            where=repr(where),
+            stage="open",
+            remedy="correct the path in the table or list that names it",
         ) from error
     try:
         status = os.fstat(handle)
@@ -314,6 +318,24 @@ def _forget_other_threads() -> None:
 os.register_at_fork(after_in_child=_forget_other_threads)
 
 
+def _other_kind(head: bytes) -> str:
+    """What a file is that is not read, by its first bytes; "" where they say nothing."""
+    if head[4:8] == b"ftyp":
+        stills = (b"heic", b"heix", b"mif1", b"avif")
+        return "a HEIF or AVIF image" if head[8:12] in stills else "a video (MP4 or QuickTime)"
+    if head[:4] == b"RIFF":
+        return "a WebP image" if head[8:12] == b"WEBP" else "a video (AVI) or sound (WAV)"
+    names = {
+        b"GIF8": "a GIF image",
+        b"\xff\x4f\xff\x51": "a JPEG 2000 codestream",
+        b"\x00\x00\x00\x0cjP": "a JPEG 2000 image",
+        b"%PDF": "a PDF document",
+        b"PK\x03\x04": "a ZIP archive",
+        b"\x1f\x8b": "a gzip archive",
+    }
+    return next((name for begin, name in names.items() if head.startswith(begin)), "")
+
+
 def _kind(file: BinaryIO, where: str) -> str:
     """PNG, JPEG, TIFF, BMP or DICOM, from the first bytes."""
     head = file.read(132)
@@ -329,7 +351,9 @@ def _kind(file: BinaryIO, where: str) -> str:
     raise ImageError(
         "it has neither the DICOM preamble nor file meta information, so nothing says how to read it"
         if where.lower().endswith((".dcm", ".dicom"))
-        else "its first bytes are not those of a PNG, JPEG, TIFF, BMP or DICOM file",
+        else "it is "
+        + (_other_kind(head) or f"of no known kind (its first bytes are {head[:4].hex(' ')})")
+        + ", expected PNG, JPEG, TIFF, BMP or DICOM",
         where=where,
         stage="header",
         remedy="leave it out, or convert it to PNG",

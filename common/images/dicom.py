@@ -218,13 +218,29 @@ def _read_header(file: BinaryIO, size: int, where: str) -> Header:
     return header
 
 
+def _shown(code: str) -> str:
+    """A code of the standard; what is none, which may be anything, is not shown."""
+    known = (
+        *GREY,
+        *_COLOUR_SPACES,
+        "PALETTE COLOR",
+        "YBR_PARTIAL_420",
+        "YBR_PARTIAL_422",
+        "HSV",
+        "CMYK",
+        "ARGB",
+    )
+    return code if code in known else "none of the standard"
+
+
 def _validate(header: Header) -> None:
     fitting = {1: (*GREY, "PALETTE COLOR"), 3: _COLOUR_SPACES}.get(header.samples, ())
     if not fitting:
         raise header.error(f"{header.samples} samples per pixel are neither grey nor colour")
     if header.photometric not in fitting:
         raise header.error(
-            f"its Photometric Interpretation does not go with {header.samples} samples per pixel, or is not read",
+            f"its Photometric Interpretation ({_shown(header.photometric)}) does not go with {header.samples} samples "
+            "per pixel, or is not read",
             remedy=f"convert it to one of {', '.join(fitting)}",
         )
     if header.rows < 1 or header.columns < 1:
@@ -253,7 +269,8 @@ def frame_index(header: Header, frame: int | None) -> int:
         )
     if not 0 <= (frame or 0) < header.frames:
         raise header.error(
-            f"frame {frame} was asked for, it holds {header.frames}, counted from 0", remedy=None
+            f"frame {frame} was asked for, it holds {header.frames}, counted from 0",
+            remedy=f"ask for a frame from 0 to {header.frames - 1}",
         )
     return frame or 0
 

@@ -7,7 +7,7 @@ found, so two pictures of one machine stay comparable.
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -19,6 +19,12 @@ from graftwork.common.errors import ImageError
 from graftwork.common.images.dicom import COLOURS, GREY, Header
 
 __all__ = ["presented"]
+
+_UNITS = (
+    *("HU", "OD", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT"),  # Rescale Type
+    *("CNTS", "NONE", "CM2", "CM2ML", "PCNT", "CPS", "BQML", "MGMINML", "UMOLMINML", "MLMING", "MLG", "1CM"),
+    *("UMOLML", "PROPCNTS", "PROPCPS", "MLMINML", "MLML", "GML", "STDDEV", "SUV"),
+)
 
 Pixels = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -226,9 +232,11 @@ def _stated(header: Header, index: int) -> dict[str, str]:
 
 
 def _code(content: object) -> str:
-    """A unit as it is written; free text, which may say anything, is not shown."""
+    """A unit of the standard (PS3.3, C.11.1.1.2 and C.8.9.1); of another text, which may say anything, its hash."""
     written = str(content or "").strip()
-    return written if re.fullmatch(r"[A-Za-z0-9/^%.*_-]{1,16}", written) else "another" if written else "none"
+    if not written or written in _UNITS:
+        return written or "none"
+    return f"another ({hashlib.sha256(written.encode()).hexdigest()[:6]})"
 
 
 def _windowed(pixels: Pixels, centre: float, width: float, function: str) -> Floats:

@@ -195,7 +195,10 @@ def _page(image: Image.Image, where: str, frame: int | None) -> Image.Image:
         )
     if not 0 <= (frame or 0) < pages:
         raise ImageError(
-            f"page {frame} was asked for, it holds {pages}, counted from 0", where=where, stage="header"
+            f"page {frame} was asked for, it holds {pages}, counted from 0",
+            where=where,
+            stage="header",
+            remedy=f"ask for a page from 0 to {pages - 1}",
         )
     if pages > 1:
         image.seek(frame or 0)

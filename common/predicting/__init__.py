@@ -7,8 +7,8 @@ and puts the rows together into one file; `merge` puts shards together. Nothing 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = ["Outcome", "merge", "predict"]
@@ -25,12 +25,36 @@ class Outcome:
         files: rows in it.
         failed: rows of files that could not be read.
         new: files that were predicted now.
+        left_out: files that were found and not predicted, by kind: ".MP4", "hidden", "excluded", ...
     """
 
     file: Path
     files: int
     failed: int
     new: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def left_out_text(self) -> str:
+        """What was left out, in words: "2 left out that are no images (.AVI 1, .MP4 1)"; "" where nothing was."""
+        kinds = {kind: count for kind, count in self.left_out.items() if kind not in _REASONS}
+        said = [
+            f"{count:,} left out ({_REASONS[kind]})"
+            for kind, count in self.left_out.items()
+            if kind in _REASONS
+        ]
+        if kinds:
+            listing = ", ".join(f"{kind} {count:,}" for kind, count in kinds.items())
+            said.insert(0, f"{sum(kinds.values()):,} left out that are no images ({listing})")
+        return "; ".join(said)
+
+
+_REASONS = {
+    "hidden": "hidden",
+    "excluded": "by --exclude",
+    "masks": "masks that were predicted",
+    "listed twice": "listed twice",
+}
 
 
 def predict(
@@ -60,7 +84,8 @@ def predict(
 
     Args:
         run: its folder.
-        folder: all pictures (or volumes) below it; or a .csv or .txt list of files, a pattern, or one file.
+        folder: all pictures (or volumes) below it, by the ends of their names (what else is there is counted in
+            `left_out`); or a .csv or .txt list of files, a pattern, or one file.
         out: the file to write, .csv or .parquet; of a run that segments, a folder. FILE.about.json beside it says
             what made it.
         format: csv, parquet, or one of the domain's; "" to go by the end of the file's name.

@@ -16,8 +16,9 @@ import logging
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from graftwork.common.errors import DatasetError, UsageError
-from graftwork.common.layouts import listed, walk
+from graftwork.common.layouts import walk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,11 +90,14 @@ class Listing:
         root: the folder below which they lie.
         keys: paths below it, POSIX, each once (text).
         names: the same as the file system has them (bytes), which need not be valid Unicode.
+        left_out: how many files were found and are not predicted, by kind: the end of their names (".MP4", or "no
+            ending"), "hidden", "excluded" (by a pattern), "masks" (that were predicted), "listed twice".
     """
 
     root: Path
     keys: pa.Array
     names: pa.Array
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -104,7 +108,9 @@ class Listing:
 
     def rows(self, rows: NDArray[np.int64]) -> Listing:
         """Some of them, in order."""
-        return Listing(self.root, self.keys.take(pa.array(rows)), self.names.take(pa.array(rows)))
+        return Listing(
+            self.root, self.keys.take(pa.array(rows)), self.names.take(pa.array(rows)), self.left_out
+        )
 
     def digest(self) -> str:
         """SHA-256 of the keys, 64 hex digits."""
@@ -122,6 +128,7 @@ def list_files(
     exclude: Sequence[str] = (),
     root: str | os.PathLike[str] | None = None,
     apart: Path | None = None,
+    out: Path | None = None,
 ) -> Listing:
     """The files that `source` names.
 
@@ -132,6 +139,7 @@ def list_files(
         exclude: patterns of paths below the root; one without a slash is held against each part of the path.
         root: the folder that paths in a list are relative to; default: the folder of the list.
         apart: a folder whose files are left out, as it holds what is written.
+        out: the file that is written; it and what stands beside it under its name are not counted as left out.
 
     Raises:
         UsageError: there is no such folder, list or file, or no file fits.
@@ -139,16 +147,17 @@ def list_files(
     """
     place = Path(source)
     named = place.is_file()
+    left_out: Counter[str] = Counter()
     if root is not None and not (place.is_file() and place.suffix.lower() in LISTS):
         raise UsageError("--root goes with a list of files", where=source, remedy="leave it out")
     if place.is_dir():
-        home, found = place, walk(place, tuple(suffixes))
+        home, found = place, walk(place, ("",), left_out)
     elif place.is_file() and place.suffix.lower() in LISTS:
         home, found = _of_list(place, None if root is None else Path(root))
     elif place.is_file():
         home, found = place.parent, iter((place.name,))
     elif glob.has_magic(str(source)):
-        home, found = _of_pattern(str(source), tuple(suffixes))
+        home, found = _of_pattern(str(source))
     else:
         raise UsageError(
             "there is no such folder, list or file",
@@ -157,17 +166,48 @@ def list_files(
         )
     home = Path(os.path.abspath(home))  # noqa: PTH100 (resolve would follow links)
     kept = found if apart is None else _apart(found, home, apart)
-    kept = (name for name in kept if not excluded(_text(name), exclude))
-    unique = sorted(set(kept if named else _no_masks(kept, home)), key=_text)
+    if not named:
+        kept = _no_masks(kept, home, tuple(suffixes), left_out)
+        kept = _fitting(kept, home, tuple(suffixes), left_out, out)
+    kept = _less(kept, exclude, left_out)
+    names = list(kept)
+    unique = sorted(set(names), key=_text)
+    if len(names) > len(unique):
+        left_out["listed twice"] = len(names) - len(unique)
     if not unique:
+        found_there = ", ".join(f"{kind} {count:,}" for kind, count in sorted(left_out.items())) or "none"
         raise UsageError(
             f"no file to predict; looked for {', '.join(suffixes)}"
-            + (f", less {', '.join(exclude)}" if exclude else ""),
+            + (f", less {', '.join(exclude)}" if exclude else "")
+            + f"; other files found: {found_there}",
             where=source,
-            remedy=f"found: {listed(place)}" if place.is_dir() else None,
+            remedy="name a folder with such files, or a .csv or .txt list of files, whatever their names end in",
         )
     keys = pa.array(map(_text, unique), pa.large_string())
-    return Listing(home, keys, pa.array(map(os.fsencode, unique), pa.large_binary()))
+    files = pa.array(map(os.fsencode, unique), pa.large_binary())
+    return Listing(home, keys, files, dict(sorted(left_out.items())))
+
+
+def _fitting(
+    found: Iterable[str], home: Path, suffixes: tuple[str, ...], left_out: Counter[str], out: Path | None
+) -> Iterator[str]:
+    """The files that end in one of `suffixes`; the others are counted by their ends, as they are first written."""
+    own = None if out is None else os.path.relpath(out, home).replace(os.sep, "/")
+    spelled: dict[str, str] = {}
+    for name in found:
+        if name.lower().endswith(suffixes):
+            yield name
+        elif own is None or not name.startswith(own):
+            end = posixpath.splitext(_text(name))[1] or "no ending"
+            left_out[spelled.setdefault(end.lower(), end)] += 1
+
+
+def _less(found: Iterable[str], exclude: Sequence[str], left_out: Counter[str]) -> Iterator[str]:
+    for name in found:
+        if excluded(_text(name), exclude):
+            left_out["excluded"] += 1
+        else:
+            yield name
 
 
 def _text(name: str) -> str:
@@ -191,7 +231,9 @@ def _apart(found: Iterable[str], home: Path, apart: Path) -> Iterator[str]:
     return (name for name in found if not name.startswith(f"{inside}/"))
 
 
-def _no_masks(found: Iterable[str], home: Path) -> Iterator[str]:
+def _no_masks(
+    found: Iterable[str], home: Path, suffixes: tuple[str, ...], left_out: Counter[str]
+) -> Iterator[str]:
     """The files that do not lie in a folder of masks that were predicted; those that do are counted and said."""
     known = {"": False}
 
@@ -204,22 +246,25 @@ def _no_masks(found: Iterable[str], home: Path) -> Iterator[str]:
     for name in found:
         folder = posixpath.dirname(name)
         if ours(folder):
+            if not name.lower().endswith(suffixes):
+                continue  # what stands beside the masks belongs to them
             left[folder] = left.get(folder, 0) + 1
         else:
             yield name
     if left:
+        left_out["masks"] = sum(left.values())
         shown = _few([_text(folder) for folder in left])
         log.warning("%d files are masks that were predicted, and are left out: %s", sum(left.values()), shown)
 
 
-def _of_pattern(pattern: str, suffixes: tuple[str, ...]) -> tuple[Path, Iterator[str]]:
+def _of_pattern(pattern: str) -> tuple[Path, Iterator[str]]:
     parts = pattern.split("/")
     fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), parts))
     home = "/".join(fixed) or ("/" if pattern.startswith("/") else ".")
     if not Path(home).is_dir():
         raise UsageError("there is no such folder", where=home, remedy=f"correct the pattern {pattern}")
     asked = tuple(parts[len(fixed) :])
-    return Path(home), (name for name in walk(Path(home), suffixes) if _fits(tuple(name.split("/")), asked))
+    return Path(home), (name for name in walk(Path(home), ("",)) if _fits(tuple(name.split("/")), asked))
 
 
 def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

@@ -72,7 +72,8 @@ def predict(
     formats = {} if job.masks else formats_of(job.run.recipe.dataset)
     chosen = choose_format(target, form, formats, escape=escape)
     writer = load_writer(chosen, formats[chosen]) if chosen in formats else None
-    listing = list_files(source, job.endings, exclude=exclude, root=root, apart=wished if job.masks else None)
+    apart, own = (wished, None) if job.masks else (None, wished)
+    listing = list_files(source, job.endings, exclude=exclude, root=root, apart=apart, out=own)
     if job.masks:
         check_names(listing.keys.to_pylist(), job.suffix, job.endings, listing.root)
         check_apart(wished, listing, job.suffix, job.endings)
@@ -82,6 +83,7 @@ def predict(
         "synthetic": job.about["synthetic"] or is_synthetic(listing.root),
         "exclude": list(exclude),
         "listed": {"files": len(listing), "sha256": listing.digest()},
+        "left_out": dict(listing.left_out),
         "shard": "" if share is None else str(share),
         "wished_as": chosen,
         "written_as": chosen if share is None else "parquet",
@@ -101,7 +103,9 @@ def predict(
             _work(job, place, left, schema, signals, wished, workers, progress)
         streams = place.streams(schema)
         if old == chosen and not streams and then["exclude"] == about["exclude"]:
-            outcome = Outcome(place.file, then["rows"], then["failed"], 0)
+            outcome = Outcome(place.file, then["rows"], then["failed"], 0, about["left_out"])
+            if then.get("left_out") != about["left_out"]:
+                write_json(place.about, {**then, "left_out": about["left_out"]})
         else:
             if old:
                 done = files_of(itertools.chain(*place.streams(schema)))
@@ -318,4 +322,4 @@ def assemble(
         return facts
 
     write_rows(flowing(), schema, place.file, form, writer, targets, said)
-    return Outcome(place.file, rows, failed, rows)
+    return Outcome(place.file, rows, failed, rows, about.get("left_out", {}))

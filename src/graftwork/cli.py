@@ -952,7 +952,9 @@ def _say_outcome(done: Outcome, as_json: bool) -> int:
         say_json({**asdict(done), "file": str(done.file)})
     else:
         failed = f"; {done.failed:,} could not be read (column failure)" if done.failed else ""
-        complain(f"{done.files:,} files, {done.new:,} of them new{failed}")
+        left_out = f"; {done.left_out_text}" if done.left_out else ""
+        files = "1 file" if done.files == 1 else f"{done.files:,} files"
+        complain(f"{files}, {done.new:,} of them new{failed}{left_out}")
         say(str(done.file))
     return FOUND if done.failed else 0
 
