@@ -250,6 +250,16 @@ def test_balanced_sampling_needs_no_weights_of_its_target_but_those_of_the_other
     assert total == pytest.approx([np.mean(total)] * 3, rel=0.02)
 
 
+def test_the_objective_counts_cases_as_drawn() -> None:
+    truth = _truth((CLASSES,), False)
+    logits, wanted = torch.randn(40, 3, dtype=torch.float64), torch.from_numpy(truth)
+    both, alone = (
+        objective((CLASSES,), _set(keys), truth, CPU)(logits, wanted)
+        for keys in (("class_weights", "sampling"), ("sampling",))
+    )
+    assert torch.equal(both, alone)
+
+
 def test_a_label_without_negatives_is_learned_all_the_same() -> None:
     truth = np.array([[1.0, 0.0], [1.0, 1.0], [np.nan, 0.0], [1.0, 0.0]], np.float32)
     (weights,) = class_weights([LABELS], truth)
