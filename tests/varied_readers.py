@@ -142,8 +142,9 @@ def table_changes(path: str, names: tuple[str, ...]) -> tuple[Change, ...]:
 
     def white_space(chance: random.Random, laid: Laid) -> None:
         table = laid.tables[path]
+        there = [name for name in names if name in {each.strip() for each in table.header}]
         for _ in range(chance.randint(1, 8)):
-            row, column = chance.randrange(len(table.rows)), chance.choice(names)
+            row, column = chance.randrange(len(table.rows)), chance.choice(there)
             value = table.rows[row][table.place(column)]
             before, after = (
                 ("", chance.choice(SPACES)) if chance.random() < 0.6 else (chance.choice(SPACES), "")
