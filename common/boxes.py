@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graftwork.common.documents import check_file, read_json
 from graftwork.common.errors import GraftworkError, TableError, UsageError
 from graftwork.common.evaluation.arrays import BoolArray, FloatArray
 from graftwork.common.evaluation.cells import Resampling, results_of
@@ -143,6 +143,7 @@ def evaluate_boxes(
 
 
 def _opened(file: Path, how: Callable[[Path], Any]) -> Any:
+    check_file(file, TableError)
     try:
         return how(file)
     except OSError as error:
@@ -154,7 +155,7 @@ def _opened(file: Path, how: Callable[[Path], Any]) -> Any:
 
 
 def _content(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8-sig"))
+    return read_json(file, TableError)
 
 
 def _is_list(file: Path) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from graftwork.common.documents import is_file
 from graftwork.common.errors import GraftworkError, RecipeError, UsageError
 
 if TYPE_CHECKING:
@@ -368,7 +369,7 @@ def find_recipe(recipe: Words, overrides: str | Sequence[str] = ()) -> tuple[str
     if isinstance(recipe, str) and recipe in names("recipes"):
         text, where = recipe_text(recipe)
         return recipe, load(text, overrides=overrides, where=where)
-    if path.is_file() or path.suffix == ".toml" or not isinstance(recipe, str):
+    if is_file(path, RecipeError) or path.suffix == ".toml" or not isinstance(recipe, str):
         if not path.exists() and str(recipe).removesuffix(".toml") in names("recipes"):
             name = str(recipe).removesuffix(".toml")
             raise UsageError("no such file", where=recipe, remedy=f"the registered recipe is called {name}")

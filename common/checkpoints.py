@@ -11,6 +11,7 @@ import torch
 
 from graftwork.common.adapters import merged_state
 from graftwork.common.averaging import Average
+from graftwork.common.documents import interpreting
 from graftwork.common.domain import dataset
 from graftwork.common.errors import RunError
 from graftwork.common.files import write_json
@@ -130,27 +131,28 @@ def write(run: Run, which: str, learner: Learner, state: State) -> None:
 
 def restore(run: Run, learner: Learner) -> State | None:
     """Bring a learner to where `last` stands; None where nothing was written yet."""
-    saved = run.saved("last")
-    if saved is None:
-        return None
-    model, held, state = saved
-    learner.network.load_state_dict(model, strict=True)
-    parameters = dict(learner.network.named_parameters())
-    averaged: dict[str, Tensor] = {}
-    for name, value in held.items():
-        owner, _, key = name.rpartition("/")
-        if key == "average":
-            averaged[owner] = value
-            continue
-        parameter = parameters[owner]
-        # step is a number; the moments take the parameter's device and memory layout
-        learner.optimizer.state[parameter][key] = (
-            value if key == "step" else torch.empty_like(parameter).copy_(value)
-        )
-    if learner.average is not None:
-        learner.average.load(averaged, state.averaged)
-    log.info("resuming at epoch %d, step %d", state.epoch, state.step)
-    return state
+    with interpreting(run.folder, RunError):
+        saved = run.saved("last")
+        if saved is None:
+            return None
+        model, held, state = saved
+        learner.network.load_state_dict(model, strict=True)
+        parameters = dict(learner.network.named_parameters())
+        averaged: dict[str, Tensor] = {}
+        for name, value in held.items():
+            owner, _, key = name.rpartition("/")
+            if key == "average":
+                averaged[owner] = value
+                continue
+            parameter = parameters[owner]
+            # step is a number; the moments take the parameter's device and memory layout
+            learner.optimizer.state[parameter][key] = (
+                value if key == "step" else torch.empty_like(parameter).copy_(value)
+            )
+        if learner.average is not None:
+            learner.average.load(averaged, state.averaged)
+        log.info("resuming at epoch %d, step %d", state.epoch, state.step)
+        return state
 
 
 def share_quarantine(state: State, accelerator: Accelerator) -> None:

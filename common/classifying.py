@@ -258,7 +258,7 @@ class Classifying:
             run.write_progress(state)
             with writing(run.folder / "predictions.parquet") as temporary:
                 prediction_table(run.manifest, rows, run.split.parts.to_numpy()[rows], logits).to_parquet(
-                    temporary, index=False
+                    temporary, index=False, write_page_checksum=True
                 )
 
     def illustrate(self) -> None:

@@ -6,6 +6,8 @@ two and exits with its code; nothing else is ever shown to a user as a traceback
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 
 __all__ = [
@@ -19,6 +21,8 @@ __all__ = [
     "TableError",
     "UsageError",
     "WeightsError",
+    "as_user_error",
+    "shown_path",
 ]
 
 
@@ -115,3 +119,43 @@ class Interrupted(GraftworkError):
     def __init__(self, what: str, *, exit_code: int, where: object = None, remedy: str | None = None) -> None:
         super().__init__(what, where=where, remedy=remedy)
         self.exit_code = exit_code
+
+
+_SYSTEM = {  # what a user can change about a failed system call: what it is, and the remedy
+    errno.ENAMETOOLONG: ("the name or path is too long for this file system", "use a shorter path"),
+    errno.ENOSPC: ("the disk is full", "free some room, then run the same command again"),
+    errno.EDQUOT: ("the disk quota is used up", "free some room, then run the same command again"),
+    errno.EROFS: ("the file system is read-only", "choose another folder"),
+    errno.EACCES: ("permission denied", "change the permissions, or choose another path"),
+    errno.EPERM: ("permission denied", "change the permissions, or choose another path"),
+    errno.ENOENT: ("there is no such file or folder", "check the path"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "check the path"),
+    errno.EISDIR: ("is a folder, expected a file", "check the path"),
+    errno.ELOOP: ("symbolic links lead in a circle", "correct the links"),
+    errno.ENXIO: ("is a pipe, socket or device, expected a file", "name a file"),
+    errno.EIO: ("the disk or network drive reports an error", "copy the data to another disk"),
+    errno.ESTALE: ("the network drive was disconnected", "mount it again, then run the same command again"),
+    errno.EMFILE: ("too many files are open", "raise the limit with `ulimit -n`, or use fewer workers"),
+    errno.ENFILE: ("too many files are open on this machine", "close other programs"),
+}
+
+
+def shown_path(path: object) -> str:
+    """A path as a message shows it: of more than 200 letters the first ones, with a mark and the whole length."""
+    text = str(path)
+    return text if len(text) <= 200 else f"{text[:200]}... (cut, {len(text):,} letters)"
+
+
+def as_user_error(error: BaseException) -> GraftworkError | None:
+    """The error of a library or the system as one that says what to do; None where a user can do nothing about it.
+
+    For the last moment before an error would be taken for a fault of graftwork: a disk that is full, a path that is
+    too long. Of memory that is used up `memory.memory_lack` says.
+    """
+    if isinstance(error, OSError) and error.errno in _SYSTEM:
+        what, remedy = _SYSTEM[error.errno]
+        named = [
+            os.fsdecode(each) for each in (error.filename, error.filename2) if isinstance(each, str | bytes)
+        ]
+        return GraftworkError(what, where=shown_path(named[0]) if named else None, remedy=remedy)
+    return None

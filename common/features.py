@@ -22,7 +22,7 @@ import torch
 from graftwork.common.batches import Failure, batches
 from graftwork.common.costs import multiply_adds
 from graftwork.common.errors import RunError
-from graftwork.common.files import file_sha256
+from graftwork.common.files import cache_folder, file_sha256
 from graftwork.common.images import READER_VERSION
 from graftwork.common.kept import VARIABLE, Kept, Rows, as_half, budget
 from graftwork.common.sources import ImageSource
@@ -75,13 +75,21 @@ class FeatureSource:
         view = 1 + (epoch - 1) % self.views if self.views and epoch else 0
         if row in self.failures:
             return self.failures[row], self.targets[row]
-        return np.asarray(self._parts[view][int(self._place[view, row])], np.float32), self.targets[row]
+        return self._row(view, row), self.targets[row]
 
     def gather(self, rows: NDArray[np.int64], view: int = 0) -> NDArray[np.float32]:
         """What is kept of several rows, [n, ...]."""
-        return np.stack(
-            [np.asarray(self._parts[view][int(self._place[view, row])], np.float32) for row in rows.tolist()]
-        )
+        return np.stack([self._row(view, row) for row in rows.tolist()])
+
+    def _row(self, view: int, row: int) -> NDArray[np.float32]:
+        try:
+            return np.asarray(self._parts[view][int(self._place[view, row])], np.float32)
+        except KeyError as error:  # verified when it was found; damaged, or removed, since then
+            raise RunError(
+                "cached features were damaged or removed while they were in use",
+                where=cache_folder(),
+                remedy="run the same command again: they are computed again",
+            ) from error
 
 
 def compute_features(
@@ -146,7 +154,7 @@ def compute_features(
         store = Kept("features", {**about, **more})
         place[view, asked] = np.arange(len(asked))
         digests = [contents[row] if not view else f"{contents[row]} {row}" for row in asked.tolist()]
-        found = store.find(digests)
+        found = store.find(digests, verify=True)
         missing = found.missing
         if len(missing):
             log.info(
@@ -164,7 +172,7 @@ def compute_features(
             loose = _stored(
                 store, computed, asked[missing], [digests[each] for each in missing], failures, unchanged
             )
-            found = store.find(digests)
+            found = store.find(digests, verify=True)
             absent = [each for each in found.missing.tolist() if int(asked[each]) not in failures]
             if absent:
                 whole = _in_memory(found, loose, asked, cut.shape, failures)

@@ -7,33 +7,37 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.errors import GraftworkError, RunError
+from graftwork.common.checksums import begin_checksums, file_sha256, note_checksum
+from graftwork.common.errors import GraftworkError, RunError, shown_path
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+log = logging.getLogger("graftwork")
+
 __all__ = [
-    "Cache",
-    "Fingerprint",
+    "TEMPORARY",
     "cache_folder",
     "check_writable",
     "file_sha256",
     "hash_of",
     "lock",
+    "remove_leftovers",
     "save_tensors",
     "settle_folder",
     "swap_folder",
+    "temporary_prefix",
     "write_bytes",
     "write_json",
     "write_text",
@@ -63,7 +67,83 @@ def _as_error(error: OSError, path: Path) -> GraftworkError:
         errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another folder"),
     }
     what, remedy = reasons.get(error.errno or 0, (error.strerror or str(error), None))
-    return RunError(f"cannot be written: {what}", where=path, remedy=remedy)
+    return RunError(f"cannot be written: {what}", where=shown_path(path), remedy=remedy)
+
+
+# Temporary files have the process that writes them in their name, so that those of killed processes can be removed.
+TEMPORARY = ".writing-"
+ABANDONED = (
+    24 * 3600.0
+)  # seconds after which one whose process cannot be asked for is taken for a killed one's
+_OWNED = re.compile(re.escape(TEMPORARY) + r"([0-9a-f]{8})-(\d+)-(\d+)-")
+_swept: set[tuple[int, str]] = set()  # this process and the folders in which it has looked for leftovers
+
+
+@cache
+def _machine() -> str:
+    """8 hex digits that are the same for all processes that can ask whether one of them is alive."""
+    said = [os.uname().nodename]
+    with contextlib.suppress(OSError):
+        said += [
+            Path("/proc/sys/kernel/random/boot_id").read_text(),
+            str(Path("/proc/self/ns/pid").readlink()),
+        ]
+    return hashlib.sha256(" ".join(said).encode()).hexdigest()[:8]
+
+
+def _started(process: int) -> int | None:
+    """When a process began, in ticks since the machine did (0 where the system does not say); None: it is no more."""
+    try:
+        if Path("/proc/self/stat").exists():
+            return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
+        os.kill(process, 0)
+    except PermissionError:
+        return 0
+    except (OSError, ValueError, IndexError):
+        return None
+    return 0
+
+
+def temporary_prefix() -> str:
+    """How the name of a temporary file or folder of this process begins."""
+    return f"{TEMPORARY}{_machine()}-{os.getpid()}-{_started(os.getpid()) or 0}-"
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Remove the temporary files of killed processes from a folder, and return how many there were.
+
+    A file of a process that is alive stays. One of another machine, whose processes cannot be asked for, goes when
+    nothing was written to it for a day.
+    """
+    removed = 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith(TEMPORARY):
+                continue
+            with contextlib.suppress(OSError):  # gone in the meantime, or not ours to remove
+                owner = _OWNED.match(entry.name)
+                if owner is not None and owner[1] == _machine():
+                    began = _started(int(owner[2]))
+                    alive = began is not None and began in (0, int(owner[3]))
+                else:
+                    alive = time.time() - entry.stat(follow_symlinks=False).st_mtime < ABANDONED
+                if alive:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    Path(entry.path).unlink()
+                removed += 1
+    if removed:
+        log.info("%s: removed %d temporary files of killed processes", folder, removed)
+    return removed
+
+
+def _sweep(folder: Path) -> None:
+    """`remove_leftovers`, once a process and folder."""
+    if (key := (os.getpid(), str(folder))) not in _swept:
+        _swept.add(key)
+        remove_leftovers(folder)
 
 
 @contextlib.contextmanager
@@ -71,7 +151,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on a clean exit it becomes `path`, else it vanishes.
 
     The temporary file is flushed and synced, renamed over `path`, and the folder is synced, so a reader (or a
-    power cut) sees the old content or the new one, never a part. Folders above are made.
+    power cut) sees the old content or the new one, never a part. Folders above are made. Where the folder lists
+    checksums, that of the new content is added. Temporary files that killed processes left there are removed.
 
     Raises:
         RunError: the disk is full or read-only, or permission is missing. The old `path` is as it was.
@@ -80,8 +161,11 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
         # the end of the name is kept: writers choose a format by it
-        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=target.suffix[-16:], dir=target.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=temporary_prefix(), suffix=target.suffix[-16:], dir=target.parent
+        )
         os.close(handle)
         temporary = Path(name)
         mask = os.umask(0)
@@ -90,6 +174,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+        note_checksum(target, temporary)
         temporary.replace(target)
         temporary = None
         _sync_folder(target.parent)
@@ -119,7 +204,7 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 
 @contextlib.contextmanager
 def swap_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield an empty folder to fill; on a clean exit it takes the place of `folder` as one step.
+    """Yield an empty folder to fill; on a clean exit it takes the place of `folder` as one step, with its checksums.
 
     Two renames are needed (POSIX has no portable exchange of folders). A process that dies between them
     leaves the new content beside the place under the name `<folder>.new`; `settle_folder` finishes the step.
@@ -133,6 +218,7 @@ def swap_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(leftover, ignore_errors=True)
         fresh.mkdir(parents=True)
         yield fresh
+        begin_checksums(fresh)
         for file in fresh.iterdir():
             with file.open("rb") as written:
                 os.fsync(written.fileno())
@@ -174,12 +260,6 @@ def settle_folder(folder: str | os.PathLike[str]) -> None:
         ready.rename(target)
         _sync_folder(target.parent)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's content, as 64 hex digits."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hash_of(content: object) -> str:
@@ -256,99 +336,3 @@ def cache_folder() -> Path:
     if chosen:
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "graftwork"
-
-
-COMMIT_SECONDS = 2.0  # a killed check forgets no more than this, and others may write in between
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """What tells one content of a file from another: size (bytes), time of change (ns), SHA-256 of the content."""
-
-    size: int
-    mtime_ns: int
-    sha256: str
-
-
-class Cache:
-    """Small things remembered between commands: fingerprints of files, and values by content hash.
-
-    One SQLite file in `cache_folder()`, safe for several processes. A cache that cannot be opened or written
-    (read-only home, full disk) forgets everything and is otherwise harmless.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
-        place = Path(folder) if folder is not None else cache_folder()
-        self._database: sqlite3.Connection
-        self._committed = time.monotonic()
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            self._database = self._open(str(place / "index.sqlite"))
-        except (OSError, sqlite3.Error):
-            self._database = self._open(":memory:")
-
-    @staticmethod
-    def _open(name: str) -> sqlite3.Connection:
-        database = sqlite3.connect(name, timeout=10)
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=OFF")
-        database.execute(
-            "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INT, mtime_ns INT, sha256 TEXT)"
-        )
-        database.execute("CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT)")
-        database.commit()
-        return database
-
-    def fingerprint(self, path: str | os.PathLike[str]) -> Fingerprint:
-        """Size, time and SHA-256 of a file; the content is read only where size or time changed since last time.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
-        name = os.path.realpath(path)
-        status = Path(name).stat()
-        try:
-            row = self._database.execute(
-                "SELECT size, mtime_ns, sha256 FROM files WHERE path = ?", (name,)
-            ).fetchone()
-        except sqlite3.Error:
-            row = None
-        if row is not None and (row[0], row[1]) == (status.st_size, status.st_mtime_ns):
-            return Fingerprint(*row)
-        found = Fingerprint(status.st_size, status.st_mtime_ns, file_sha256(name))
-        self._write(
-            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
-            (name, found.size, found.mtime_ns, found.sha256),
-        )
-        return found
-
-    def recall(self, key: str) -> Any | None:
-        """The JSON value remembered under `key`, or None."""
-        try:
-            row = self._database.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
-        except sqlite3.Error:
-            return None
-        return None if row is None else json.loads(row[0])
-
-    def remember(self, key: str, value: Mapping[str, Any]) -> None:
-        """Remember a JSON value under `key` (use a hash of all that it depends on)."""
-        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value)))
-
-    def _write(self, statement: str, values: tuple[object, ...]) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            self._database.execute(statement, values)
-            if time.monotonic() - self._committed > COMMIT_SECONDS:
-                self._database.commit()
-                self._committed = time.monotonic()
-
-    def close(self) -> None:
-        """Write what was remembered."""
-        with contextlib.suppress(sqlite3.Error):
-            self._database.commit()
-            self._database.close()
-
-    def __enter__(self) -> Cache:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -1,16 +1,16 @@
-"""Rows of arrays kept on disk by content: what frozen stages put out, and pictures decoded and resized.
+"""Rows of arrays kept on disk by content: what frozen stages put out, and images decoded and resized.
 
 A row is found by a digest of all that it depends on, so nothing stale is ever found, and whoever needs the same row
-again (another seed, strategy or process) finds it. Rows lie in packs. A pack is one file, so that it is there whole or
-not at all: a NumPy file of the rows, behind it their digests (16 bytes each) and a checksum. Its rows are mapped into
-memory, never read as a whole. All packs together are bounded by a budget; those not used for longest make room.
+again (another seed, strategy or process) finds it. Rows lie in packs (`packs`). A pack is one file, so that it is there
+whole or not at all. Its rows are mapped into memory. A row is verified when a process first reads it; a pack with a
+damaged row is removed, and its rows are computed again. All packs together are bounded by a budget; those not used for
+longest make room.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import logging
 import math
 import mmap
@@ -18,10 +18,9 @@ import os
 import re
 import resource
 import shutil
-import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ import numpy as np
 
 from graftwork.common.errors import GraftworkError, UsageError
 from graftwork.common.files import cache_folder, hash_of, writing
+from graftwork.common.packs import Pack, pack_files, packs_below, parts_of_pack, read_pack, row_checksum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,14 +41,9 @@ VARIABLE = "GRAFTWORK_CACHE_GB"
 GIB = 2**30
 MOST = 20 * GIB  # bytes that are kept at most where the user says nothing
 SHARE = 5  # and no more than this part of the disk
-FORMAT = 1  # of a pack; counts into every key
-ABANDONED = (
-    3600.0  # seconds after which a file that was begun and not finished is taken for a killed process's
-)
+FORMAT = 2  # of a pack; counts into every key
 HALF = float(np.finfo(np.float16).max)  # 65504
-CHECKSUM = hashlib.sha256().digest_size
 _KIND = re.compile(r"[a-z][a-z0-9-]*")
-_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 def budget(folder: Path | None = None) -> int:
@@ -80,7 +75,7 @@ def budget(folder: Path | None = None) -> int:
 
 def size_of(folder: Path | None = None) -> int:
     """Bytes that all packs below `folder` (the cache folder) take now."""
-    return sum(status.st_size for _, status in _packs(cache_folder() if folder is None else folder))
+    return sum(status.st_size for _, status in packs_below(cache_folder() if folder is None else folder))
 
 
 def as_half(array: NDArray[Any]) -> NDArray[Any]:
@@ -100,18 +95,6 @@ def as_half(array: NDArray[Any]) -> NDArray[Any]:
     return rounded
 
 
-@dataclass(frozen=True)
-class _Pack:
-    """What a pack's file says of itself: where its rows begin, their shape [n, ...] and type, and their digests."""
-
-    path: Path
-    size: int
-    offset: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    table: NDArray[np.uint64]
-
-
 class _Mapped:
     """A pack in use: its rows, mapped. It stays readable when its file is removed, and is not removed by this process.
 
@@ -119,10 +102,12 @@ class _Mapped:
         hold: keep the mapping, and with it an open file; else it is opened anew for each row.
     """
 
-    def __init__(self, pack: _Pack, *, hold: bool) -> None:
+    def __init__(self, pack: Pack, *, hold: bool) -> None:
         self.path, self.size, self.offset = pack.path, pack.size, pack.offset
         self.shape, self.dtype, self.hold = pack.shape, pack.dtype, hold
+        self.checksums = pack.table[:, 2]
         self._rows: NDArray[Any] | None = None
+        self._verified = np.zeros(len(pack.table), np.bool_)
         _in_use.add(self)
 
     def rows(self) -> NDArray[Any]:
@@ -142,8 +127,24 @@ class _Mapped:
             self._rows = rows
         return rows
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_rows": None}  # a process that is spawned maps the file itself
+    def row(self, number: int) -> NDArray[Any]:
+        """One row, read-only, verified when this process reads it for the first time.
+
+        Raises:
+            OSError: the file is gone and had not been mapped before.
+            ValueError: the row is damaged; the pack was removed.
+        """
+        found: NDArray[Any] = self.rows()[number, ...]
+        if not self._verified[number]:
+            if row_checksum(found) != self.checksums[number]:
+                with contextlib.suppress(OSError):
+                    self.path.unlink(missing_ok=True)
+                raise ValueError("a row does not fit its checksum")
+            self._verified[number] = True
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:  # a process that is spawned maps the file itself
+        return {**self.__dict__, "_rows": None, "_verified": np.zeros_like(self._verified)}
 
 
 _in_use: weakref.WeakSet[_Mapped] = weakref.WeakSet()
@@ -164,11 +165,28 @@ class Rows:
         return len(self._pack)
 
     def get(self, position: int) -> NDArray[Any] | None:
-        """One row, read-only, mapped from disk; None where it is not kept (any more)."""
+        """One row, read-only, mapped from disk; None where it is not kept (any more), or damaged."""
         number = int(self._pack[position])
         with contextlib.suppress(OSError):
-            return None if number < 0 else self._packs[number].rows()[int(self._row[position]), ...]
+            try:
+                return None if number < 0 else self._packs[number].row(int(self._row[position]))
+            except ValueError as error:
+                _say_damaged(self._packs[number].path, error)
+                self._pack[self._pack == number] = -1  # its other rows are not trusted either
         return None
+
+    def verify(self) -> int:
+        """Verify all rows now; those of a damaged pack become missing.
+
+        Returns:
+            how many rows became missing.
+        """
+        before = len(self.missing)
+        for position in np.flatnonzero(self._pack >= 0).tolist():
+            if self._pack[position] >= 0:
+                self.get(position)
+        self.missing = np.flatnonzero(self._pack < 0)
+        return len(self.missing) - before
 
     def __getitem__(self, position: int) -> NDArray[Any]:
         """One row, read-only, mapped from disk.
@@ -213,14 +231,17 @@ class Kept:
         key = hash_of({"format": FORMAT, "kind": kind, "about": dict(about)})
         self.folder = self.root / kind / key[:2] / key
         self.budget = _budget(self.root) if budget is None else budget
-        self._known: dict[str, tuple[tuple[int, int], _Pack]] = {}  # by name: inode and size, content
+        self._known: dict[str, tuple[tuple[int, int], Pack]] = {}  # by name: inode and size, content
         self._written: list[_Mapped] = []
         self._refused = False
 
-    def find(self, digests: Sequence[str]) -> Rows:
+    def find(self, digests: Sequence[str], *, verify: bool = False) -> Rows:
         """Where the rows with these digests lie. Ask for many at once: each question looks through the folder.
 
         A pack that is damaged is removed, and its rows are missing.
+
+        Args:
+            verify: read all rows now and hold them against their checksums, so that none is found damaged later.
         """
         tags, packs = _tags(digests), self._packs()
         owner, row = np.full(len(tags), -1, np.int32), np.zeros(len(tags), np.int32)
@@ -230,7 +251,7 @@ class Kept:
             place = np.searchsorted(table[order, 0], tags[:, 0])
             place[place == len(order)] = 0
             at = order[place]
-            hit = (table[at] == tags).all(axis=1)
+            hit = (table[at, :2] == tags).all(axis=1)
             starts = np.cumsum([0, *(len(pack.table) for pack in packs[:-1])])
             number = np.searchsorted(starts, at, side="right") - 1
             owner[hit], row[hit] = number[hit], (at - starts[number])[hit]
@@ -247,7 +268,10 @@ class Kept:
                 os.utime(mapped.path)  # used now, so not the next to make room
             owner[mine] = len(used)
             used.append(mapped)
-        return Rows(used, owner, row)
+        rows = Rows(used, owner, row)
+        if verify and (lost := rows.verify()):
+            log.warning("%s: %d cached rows lay in damaged files; they are computed again", self.kind, lost)
+        return rows
 
     def put(self, digests: Sequence[str], array: NDArray[Any]) -> bool:
         """Keep rows [n, ...] under their digests, as one pack.
@@ -260,22 +284,16 @@ class Kept:
             raise ValueError(f"{len(digests)} digests for {len(array)} rows of {array.dtype}")
         if not len(array):
             return True
-        tags, values = _tags(digests), np.ascontiguousarray(array)
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(values))
-        head = header.getvalue()
-        checksum = hashlib.sha256(head + tags.tobytes()).digest()
-        size = len(head) + values.nbytes + tags.nbytes + CHECKSUM
-        if self._refused or not self._make_room(size):
+        pack, parts = parts_of_pack(np.ascontiguousarray(array), _tags(digests))
+        if self._refused or not self._make_room(pack.size):
             return False
-        path = self.folder / f"{checksum.hex()[:32]}.npy"  # the same rows have the same name in every process
+        pack = replace(pack, path=self.folder / pack.path)
         try:
-            with writing(path) as temporary, temporary.open("wb") as file:
-                for part in (head, values.data, tags.data, checksum):
+            with writing(pack.path) as temporary, temporary.open("wb") as file:
+                for part in parts:
                     file.write(part)
         except GraftworkError as error:
             return self._refuse(error.what.removeprefix("cannot be written: "))
-        pack = _Pack(path, size, len(head), values.shape, values.dtype, tags)
         self._written.append(_Mapped(pack, hold=False))
         return True
 
@@ -291,7 +309,7 @@ class Kept:
         if size > self.room():
             return self._refuse(f"more is in use at once than the {self.budget / GIB:.3g} GiB of {VARIABLE}")
         ours = self._ours()
-        packs = sorted(_packs(self.root, sweep=True), key=lambda each: each[1].st_mtime_ns)
+        packs = sorted(packs_below(self.root, sweep=True), key=lambda each: each[1].st_mtime_ns)
         used = sum(status.st_size for _, status in packs)
         for path, status in packs:
             if used + size <= self.budget:
@@ -308,19 +326,19 @@ class Kept:
         self._refused = True
         return False
 
-    def _packs(self) -> list[_Pack]:
+    def _packs(self) -> list[Pack]:
         """The packs that are there now, in the order of their names; each is read once."""
         known = {}
-        for path, status in sorted(_files(self.folder)):
+        for path, status in sorted(pack_files(self.folder)):
             stamp = (status.st_ino, status.st_size)
             if path.name in self._known and self._known[path.name][0] == stamp:
                 known[path.name] = self._known[path.name]
                 continue
             with contextlib.suppress(OSError):  # gone in the meantime, or not for us to read
                 try:
-                    known[path.name] = (stamp, _read(path))
+                    known[path.name] = (stamp, read_pack(path))
                 except ValueError as error:
-                    log.warning("%s is damaged (%s) and removed; its rows are computed again", path, error)
+                    _say_damaged(path, error)
                     path.unlink(missing_ok=True)
         self._known = known
         return [pack for _, pack in known.values()]
@@ -329,34 +347,8 @@ class Kept:
 _budget = budget  # under the name of an argument above
 
 
-def _read(path: Path) -> _Pack:
-    """What a pack says of itself.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        try:
-            version = np.lib.format.read_magic(file)
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        except Exception as error:  # whatever reading such a header comes to
-            raise ValueError("its header cannot be read") from error
-        if version != (1, 0) or fortran or dtype.hasobject or not shape:
-            raise ValueError("its header is not one of a pack")
-        offset = file.tell()
-        nbytes = math.prod(shape) * dtype.itemsize
-        if size != offset + nbytes + 16 * shape[0] + CHECKSUM:
-            raise ValueError(
-                "it is truncated" if size < offset + nbytes else "its digests do not fit its rows"
-            )
-        file.seek(0)
-        head = file.read(offset)
-        file.seek(offset + nbytes)
-        table, checksum = file.read(16 * shape[0]), file.read(CHECKSUM)
-    if hashlib.sha256(head + table).digest() != checksum:
-        raise ValueError("its digests do not fit their checksum")
-    return _Pack(path, size, offset, shape, dtype, np.frombuffer(table, "<u8").reshape(-1, 2))
+def _say_damaged(path: Path, error: Exception) -> None:
+    log.warning("%s is damaged (%s) and removed; its rows are computed again", path, error)
 
 
 def _tags(digests: Sequence[str]) -> NDArray[np.uint64]:
@@ -369,32 +361,3 @@ def _maps_held() -> int:
     """How many packs are held open at once: each takes a file descriptor, of which loading processes need some too."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 65536 if soft == resource.RLIM_INFINITY else soft // 4
-
-
-def _packs(root: Path, *, sweep: bool = False) -> Iterator[tuple[Path, os.stat_result]]:
-    """Every pack below a cache folder. `sweep`: what killed processes left unfinished is removed on the way."""
-    for kind in _folders(root):
-        for pair in _folders(kind):
-            for folder in _folders(pair) if len(pair.name) == 2 else ():
-                if _KEY.fullmatch(folder.name):
-                    yield from _files(folder, sweep=sweep)
-
-
-def _folders(folder: Path) -> list[Path]:
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    return []
-
-
-def _files(folder: Path, *, sweep: bool = False) -> list[tuple[Path, os.stat_result]]:
-    found = []
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            with contextlib.suppress(OSError):  # removed in the meantime by another process
-                status, path = entry.stat(follow_symlinks=False), Path(entry.path)
-                if entry.name.startswith(".writing-"):
-                    if sweep and time.time() - status.st_mtime > ABANDONED:
-                        path.unlink()
-                elif path.suffix == ".npy":
-                    found.append((path, status))
-    return found

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from graftwork.common import adapters
 from graftwork.common.backbones import Backbone, create_backbone, for_channels
+from graftwork.common.documents import interpreting
 from graftwork.common.errors import RunError, UsageError
 from graftwork.common.heads import LinearHead
 from graftwork.common.inputs import normalisation_fault
@@ -221,9 +222,10 @@ def restore_network(run: _Trained) -> tuple[AnyNetwork, AnyPreprocessing]:
             where=run.folder,
             remedy=f"go on with: graftwork resume {run.folder}",
         )
-    about = run.network
-    targets = [Target(**each) for each in about["targets"]]
-    padding = run.recipe.backbone.padding or (about["weights"] or {}).get("padding", "")
-    network = _laid_out(run.recipe, targets, None, padding)
-    network.load_state_dict(saved[0], strict=True)
-    return network.eval(), preprocessing_from(about["preprocessing"])
+    with interpreting(run.folder, RunError):
+        about = run.network
+        targets = [Target(**each) for each in about["targets"]]
+        padding = run.recipe.backbone.padding or (about["weights"] or {}).get("padding", "")
+        network = _laid_out(run.recipe, targets, None, padding)
+        network.load_state_dict(saved[0], strict=True)
+        return network.eval(), preprocessing_from(about["preprocessing"])

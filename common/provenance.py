@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graftwork.common.cache import Cache
 from graftwork.common.errors import RunError
-from graftwork.common.files import Cache
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,10 +19,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graftwork.common.checksums import begin_checksums, compact_checksums, verified
+from graftwork.common.documents import is_file, read_json, read_parquet
 from graftwork.common.errors import GraftworkError, RunError
 from graftwork.common.files import (
     check_writable,
     lock,
+    remove_leftovers,
     save_tensors,
     settle_folder,
     swap_folder,
@@ -38,6 +41,19 @@ from graftwork.common.provenance import (
     fingerprints,
 )
 from graftwork.common.recipe import Recipe, load, to_toml
+from graftwork.common.run_files import (
+    LEDGER,
+    QUARANTINE,
+    read_environment,
+    read_frozen,
+    read_index,
+    read_ledger,
+    read_log,
+    read_network,
+    read_quarantine,
+    read_saved,
+    remedy_of,
+)
 from graftwork.common.state import State
 
 if TYPE_CHECKING:
@@ -65,7 +81,7 @@ class Run:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        if not (self.folder / "recipe.toml").is_file():
+        if not is_file(self.folder / "recipe.toml", RunError):
             found = "no such folder" if not self.folder.is_dir() else "it holds no recipe.toml"
             raise RunError(
                 f"not the folder of a run: {found}",
@@ -77,7 +93,8 @@ class Run:
 
     @cached_property
     def recipe(self) -> Recipe:
-        return load(self.folder / "recipe.toml", where=str(self.folder / "recipe.toml"))
+        place = self.folder / "recipe.toml"
+        return load(verified(place, remedy=remedy_of("recipe.toml")), where=str(place))
 
     @cached_property
     def recipe_name(self) -> str:
@@ -127,48 +144,45 @@ class Run:
 
     @property
     def environment(self) -> dict[str, Any]:
-        return dict(self._json("environment.json"))
+        return read_environment(self._there("environment.json"))
 
     @property
     def network(self) -> dict[str, Any]:
-        return dict(self._json("network.json"))
+        return read_network(self._there("network.json"))
 
     @property
     def frozen(self) -> dict[str, Any]:
         """Of each phase of the strategy, by its number: what was decided about the output of frozen stages."""
-        return dict(self._json("frozen.json")) if (self.folder / "frozen.json").is_file() else {}
+        return read_frozen(self.folder / "frozen.json")
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        text = self._there("log.jsonl").read_text("utf-8")
-        return [json.loads(line) for line in text.splitlines() if line]
+        return read_log(self._there("log.jsonl"))
 
     @property
     def ledger(self) -> pd.DataFrame:
-        import pandas as pd
-
-        return pd.read_csv(self._there("ledger.csv"))
+        return read_ledger(self._there("ledger.csv"))
 
     @property
     def quarantine(self) -> list[dict[str, str]]:
         """The pictures that could not be read: case, stage, reason."""
-        place = self.folder / "quarantine.csv"
-        if not place.is_file():
-            return []
-        with place.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        return read_quarantine(self.folder / "quarantine.csv")
 
     # What came out
 
     @property
     def predictions(self) -> pd.DataFrame:
-        return self._table("predictions.parquet")
+        return self._table(
+            "predictions.parquet", remedy=f"remove it, then run: graftwork resume {self.folder}"
+        )
 
     @property
     def evaluation(self) -> Evaluation:
         from graftwork.common.evaluation.results import Evaluation
 
-        return Evaluation.from_json(self._json("metrics.json"))
+        return Evaluation.from_json(
+            read_json(self._there("metrics.json"), RunError, remedy=remedy_of("metrics.json"))
+        )
 
     @property
     def further_evaluations(self) -> tuple[Evaluation, ...]:
@@ -179,8 +193,7 @@ class Run:
 
     @property
     def mistakes(self) -> list[dict[str, Any]]:
-        place = self.folder / "mistakes" / "index.json"
-        return json.loads(place.read_text("utf-8")) if place.is_file() else []
+        return read_index(self.folder / "mistakes" / "index.json")
 
     @property
     def complete(self) -> bool:
@@ -214,6 +227,9 @@ class Run:
             yield
             return
         with lock(self.folder / ".lock", "another process is working on this run"):
+            remove_leftovers(self.folder)
+            with contextlib.suppress(OSError):  # read-only: then nothing is written either
+                compact_checksums(self.folder)
             for name in ("last", "best", "mistakes", "examples"):
                 settle_folder(self.folder / name)
             yield
@@ -229,15 +245,14 @@ class Run:
     def write_progress(self, state: State) -> None:
         """Bring log.jsonl, ledger.csv and quarantine.csv to what `state` says (lines after it are dropped)."""
         write_text(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in state.log))
-        columns = ("epoch", "stage", "parameters", "learning", "rate", "norm", "phase", "source")
-        self._write_csv("ledger.csv", columns, state.ledger)
+        self._write_csv("ledger.csv", LEDGER, state.ledger)
         if state.quarantine:
             cases = self.manifest.frame["case"]
             rows = [
                 {"case": cases.iloc[int(row)], "stage": stage, "reason": reason}
                 for row, (stage, reason) in sorted(state.quarantine.items(), key=lambda item: int(item[0]))
             ]
-            self._write_csv("quarantine.csv", ("case", "stage", "reason"), rows)
+            self._write_csv("quarantine.csv", QUARANTINE, rows)
         else:
             (self.folder / "quarantine.csv").unlink(missing_ok=True)
 
@@ -264,21 +279,8 @@ class Run:
         Raises:
             RunError: a file of it is damaged.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         folder = self.folder / which
-        if not folder.is_dir():
-            return None
-        try:
-            state = State(**json.loads((folder / "state.json").read_text("utf-8")))
-            return load_file(folder / "model.safetensors"), load_file(folder / "optimizer.safetensors"), state
-        except (OSError, ValueError, TypeError, SafetensorError) as error:
-            raise RunError(
-                f"the state of the run cannot be read ({error})",
-                where=folder,
-                remedy="remove the folder last to begin the training of this run anew",
-            ) from error
+        return read_saved(folder) if folder.is_dir() else None
 
     # Reading
 
@@ -290,22 +292,10 @@ class Run:
                 where=self.folder,
                 remedy=f"go on with: graftwork resume {self.folder}",
             )
-        return place
+        return verified(place, remedy=remedy_of(name))
 
-    def _json(self, name: str) -> Any:
-        try:
-            return json.loads(self._there(name).read_text("utf-8"))
-        except ValueError as error:
-            raise RunError(f"damaged: {error}", where=self.folder / name) from error
-
-    def _table(self, name: str) -> pd.DataFrame:
-        import pandas as pd
-
-        place = self._there(name)
-        try:
-            return pd.read_parquet(place)
-        except (OSError, ValueError) as error:
-            raise RunError(f"damaged: {error}", where=place) from error
+    def _table(self, name: str, remedy: str = "") -> pd.DataFrame:
+        return read_parquet(self._there(name), RunError, remedy=remedy or remedy_of(name))
 
     def _write_csv(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
         with (
@@ -355,12 +345,13 @@ def begin_run(
                 run.write_environment(data=str(begun.root))
         return run
     check_writable(folder)
+    begin_checksums(folder)
     write_json(folder / "environment.json", describe_machine(name, manifest))
     manifest.save(folder / "manifest.parquet")
     split.save(folder / "split.csv")
     files = fingerprints(manifest, progress)
     with writing(folder / "files.parquet") as temporary:
-        files.to_parquet(temporary, index=False)
+        files.to_parquet(temporary, index=False, write_page_checksum=True)
     write_text(folder / "recipe.toml", to_toml(recipe))  # last: with it, the folder is a run
     return Run(folder)
 

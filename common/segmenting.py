@@ -176,7 +176,9 @@ class Segmenting:
             quarantine(state, failures, run.recipe.training.tolerance, run)
             run.write_progress(state)
             with writing(run.folder / "predictions.parquet") as temporary:
-                pd.DataFrame([row for _, row in rows]).to_parquet(temporary, index=False)
+                pd.DataFrame([row for _, row in rows]).to_parquet(
+                    temporary, index=False, write_page_checksum=True
+                )
 
     def illustrate(self) -> None:
         """Write the pictures of the best, the median and the worst unit."""

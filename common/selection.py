@@ -16,10 +16,11 @@ import numpy as np
 import torch
 
 from graftwork.common.backbones import Backbone, create_backbone
+from graftwork.common.cache import Cache
 from graftwork.common.costs import multiply_adds
 from graftwork.common.errors import GraftworkError, UsageError
 from graftwork.common.features import best_precision, compute_features
-from graftwork.common.files import Cache, write_text
+from graftwork.common.files import write_text
 from graftwork.common.formulas import escape_formula
 from graftwork.common.prefix import Cut, cut, fingerprint
 from graftwork.common.seeds import seed_of

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
-__all__ = ["State"]
+from graftwork.common.documents import check_keys
+from graftwork.common.errors import RunError
+
+__all__ = ["State", "state_from"]
 
 
 @dataclass
@@ -45,3 +49,39 @@ class State:
     log: list[dict[str, Any]] = field(default_factory=list)
     ledger: list[dict[str, Any]] = field(default_factory=list)
     quarantine: dict[str, list[str]] = field(default_factory=dict)
+
+
+def state_from(content: Any, where: Path) -> State:
+    """The state that a JSON file holds, or that of an earlier version: what was added since has its default.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    missing = type(None)
+    kinds: dict[str, type | tuple[type, ...]] = {
+        each.name: (list, missing) if "list[" in str(each.type)[:5]
+        else (dict, missing) if str(each.type).startswith("dict")
+        else (bool, missing) if each.type == "bool"
+        else (int, missing) if each.type == "int"
+        else (int, float, missing)
+        for each in fields(State)
+    }  # fmt: skip
+    said = check_keys(content, kinds, where, RunError)
+    unknown = [key for key in said if key not in kinds]
+    nothing = [key for key in said if said[key] is None and key not in ("best_value", "phase_best")]
+    rows = [each for name in ("log", "ledger") for each in said.get(name, []) if not isinstance(each, dict)]
+    reasons = [
+        row for row, each in said.get("quarantine", {}).items()
+        if not row.isdecimal() or not isinstance(each, list) or len(each) != 2
+        or not all(isinstance(text, str) for text in each)
+    ]  # fmt: skip
+    faults = [f"no key {key} is known" for key in unknown] + [f"{key} is null" for key in nothing]
+    faults += ["log or ledger hold something else than objects"] * bool(rows)
+    faults += [f"quarantine of row {row} is no pair of texts" for row in reasons]
+    if faults or min(said.get("epoch", 1), 1) < 1 or min(said.get("step", 0), 0) < 0:
+        raise RunError(
+            f"damaged: {'; '.join(faults) or 'epoch or step is negative'}",
+            where=where,
+            remedy="remove the folder last to begin the training of this run anew",
+        )
+    return State(**said)

@@ -137,7 +137,7 @@ def check(
         DatasetError: the folder does not hold it.
     """
     from graftwork.common import checks, domain
-    from graftwork.common.files import Cache
+    from graftwork.common.cache import Cache
 
     loaded = domain.dataset(dataset)
     manifest = loaded.read(data)

@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from graftwork.common import checks
+from graftwork.common.cache import Cache
 from graftwork.common.checks import Finding, Findings, check, inspection
 from graftwork.common.checks.inspection import look, looks
 from graftwork.common.checks.twins import NEAR, near_pairs
 from graftwork.common.errors import TableError
-from graftwork.common.files import Cache
 from graftwork.common.manifest import Manifest, Target
 from graftwork.common.splits import split
 

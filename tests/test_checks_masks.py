@@ -14,9 +14,9 @@ from PIL import Image
 from written_volumes import UPRIGHT, oriented, write
 
 from graftwork.common import domain, verbs
+from graftwork.common.cache import Cache
 from graftwork.common.checks import Finding, Findings, check, inspection
 from graftwork.common.checks.inspection import look
-from graftwork.common.files import Cache
 from graftwork.common.manifest import Manifest, Target
 
 TARGET = Target("part", "segmentation", ("none", "left", "right"), values=(0, 1, 4))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from graftwork.common import files
+from graftwork.common.cache import Cache
 from graftwork.common.errors import GraftworkError, ImageError, Interrupted, RecipeError, RunError
 
 
@@ -76,7 +77,7 @@ def test_a_folder_is_swapped_whole(tmp_path: Path) -> None:
         with files.swap_folder(target) as folder:
             (folder / "a").write_text(content)
             (folder / "b").write_text(content)
-    assert {entry.name: entry.read_text() for entry in target.iterdir()} == {"a": "two", "b": "two"}
+    assert {entry.name: entry.read_text() for entry in target.glob("?")} == {"a": "two", "b": "two"}
     with pytest.raises(ZeroDivisionError), files.swap_folder(target) as folder:
         (folder / "a").write_text("three")
         raise ZeroDivisionError
@@ -140,12 +141,12 @@ def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path)
 def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     picture.write_bytes(b"one")
-    with files.Cache(tmp_path / "cache") as cache:
+    with Cache(tmp_path / "cache") as cache:
         first = cache.fingerprint(picture)
         assert first.sha256 == files.file_sha256(picture)
         cache.remember("key", {"answer": 42})
     picture.write_bytes(b"two!")
-    with files.Cache(tmp_path / "cache") as cache:
+    with Cache(tmp_path / "cache") as cache:
         assert cache.fingerprint(picture).sha256 == files.file_sha256(picture) != first.sha256
         assert cache.recall("key") == {"answer": 42}
         assert cache.recall("other") is None
@@ -156,7 +157,7 @@ def test_a_cache_that_cannot_be_written_or_is_damaged_only_forgets(tmp_path: Pat
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "index.sqlite").write_bytes(b"no database" * 500)
     for folder in (tmp_path / "file" / "below", tmp_path / "damaged"):
-        with files.Cache(folder) as cache:
+        with Cache(folder) as cache:
             cache.remember("key", {"answer": 42})
             assert cache.fingerprint(tmp_path / "file").size == 0
 
@@ -184,3 +185,93 @@ def test_an_image_error_crosses_a_process_border() -> None:
 
 def _fail() -> None:
     raise ImageError("it is cut short", where="a.png", stage="decode", remedy="copy it again")
+
+
+def test_a_damaged_row_of_the_cache_is_dropped_and_computed_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import sqlite3
+
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"one")
+    with Cache(tmp_path) as cache:
+        right = cache.fingerprint(picture)
+        cache.remember("key", {"answer": 42})
+    damages = (
+        "value = '{\"answer\": 43}' WHERE key = 'key'",
+        "value = NULL WHERE key = 'key'",
+        "value = 7 WHERE key = 'key'",
+        "value = x'ff00' WHERE key = 'key'",
+        "value = CAST(x'ff80' AS TEXT) WHERE key = 'key'",
+        "checksum = 'no' WHERE key = 'key'",
+        "value = (SELECT value FROM rows WHERE key <> 'key') WHERE key = 'key'",
+    )
+    for damage in damages:
+        caplog.clear()
+        with sqlite3.connect(tmp_path / "index.sqlite") as database:
+            database.execute(f"UPDATE rows SET {damage}")
+        database.close()
+        with Cache(tmp_path) as cache:
+            assert cache.recall("key") is None, damage
+            assert cache.fingerprint(picture) == right
+            cache.remember("key", {"answer": 42})
+            assert cache.recall("key") == {"answer": 42}
+        assert "1 damaged rows were dropped" in caplog.text, damage
+    with sqlite3.connect(tmp_path / "index.sqlite") as database:
+        database.execute("UPDATE rows SET value = replace(value, 'a', 'b')")
+    database.close()
+    with Cache(tmp_path) as cache:
+        assert cache.fingerprint(picture) == right
+
+
+def test_a_cache_index_of_noise_is_begun_anew_and_none_hangs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import random
+
+    with Cache(tmp_path / "whole") as cache:
+        for number in range(300):
+            cache.remember(f"key {number}", {"answer": "x" * 50})
+    whole = (tmp_path / "whole" / "index.sqlite").read_bytes()
+    place = tmp_path / "index.sqlite"
+    draw = random.Random(0)
+    for turn in range(40):
+        content = bytearray(whole)
+        for _ in range(turn * 20 + 1):
+            content[draw.randrange(len(content))] = draw.randrange(256)
+        place.write_bytes(bytes(content) if turn % 2 else whole[: draw.randrange(len(whole))])
+        with Cache(tmp_path) as cache:
+            for number in range(0, 300, 7):
+                assert cache.recall(f"key {number}") in (None, {"answer": "x" * 50})
+            cache.remember("key", {"answer": 1})
+    assert "begun anew" in caplog.text
+    place.unlink()
+    os.mkfifo(place)
+    with Cache(tmp_path) as cache:
+        cache.remember("key", {"answer": 1})
+        assert cache.recall("key") == {"answer": 1}
+
+
+def test_temporary_files_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    prefix = files.temporary_prefix()
+    machine, process, began = prefix.removeprefix(files.TEMPORARY).rstrip("-").split("-")
+    alive = [
+        tmp_path / f"{prefix}abc.json",
+        tmp_path / f"{files.TEMPORARY}{machine}-{child.pid}-{files._started(child.pid)}-x",
+        tmp_path / f"{files.TEMPORARY}00000000-{child.pid}-1-x",  # of another machine
+        tmp_path / f"{files.TEMPORARY}old.json",  # of an earlier version
+    ]
+    dead = [
+        tmp_path / f"{files.TEMPORARY}{machine}-{process}-{int(began) + 1}-x",  # its number was given again
+        tmp_path / f"{files.TEMPORARY}{machine}-{2**22 + 1}-5-x",
+    ]
+    (tmp_path / f"{files.TEMPORARY}{machine}-{2**22 + 1}-5-folder").mkdir()
+    for path in (*alive, *dead):
+        path.write_text("x")
+    files.write_text(tmp_path / "a.txt", "content")
+    assert sorted(tmp_path.glob(".writing-*")) == sorted(alive)
+    child.communicate(b"\n")
+    os.utime(alive[2], (1, 1))
+    assert files.remove_leftovers(tmp_path) == 2
+    assert sorted(tmp_path.glob(".writing-*")) == sorted([alive[0], alive[3]])

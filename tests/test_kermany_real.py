@@ -11,11 +11,11 @@ from PIL import Image
 from real_data import real
 
 from graftwork.common import domain
+from graftwork.common.cache import Cache
 from graftwork.common.checks import Findings, check
 from graftwork.common.checks.inspection import look
 from graftwork.common.checks.twins import NEAR
 from graftwork.common.errors import LeakError
-from graftwork.common.files import Cache
 from graftwork.common.manifest import Manifest
 from graftwork.common.splits import split
 

@@ -162,7 +162,7 @@ def test_an_earlier_file_which_kept_no_cases_is_refused_and_says_what_it_knows(
     calibrate(local, "isic2020", out, group="patient_id")
     content = json.loads(out.read_text())
     digests = [hashlib.sha256(f"p{n}".encode()).hexdigest()[:20] for n in range(60)]
-    for name in ("fingerprints", "grouping", "part"):
+    for name in ("fingerprints", "grouping", "part", "sealed"):
         del content[name]
     out.write_text(json.dumps({**content, "format": 1, "digests": digests}))
     said = (
@@ -230,7 +230,7 @@ def test_what_is_no_calibration_or_of_another_protocol_is_refused(files: tuple[P
     out.write_text(json.dumps({**json.loads(out.read_text()), "format": 9}))
     with pytest.raises(TableError, match="no calibration"):
         evaluate_file(rest, "isic2020", calibration=out)
-    with pytest.raises(TableError, match="cannot be read"):
+    with pytest.raises(TableError, match="there is no such file"):
         evaluate_file(rest, "isic2020", calibration=out.parent / "missing.json")
     one = pd.read_csv(local).assign(target=0)
     one.to_csv(local, index=False)

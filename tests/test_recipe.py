@@ -337,22 +337,24 @@ def test_files_are_read_and_named_in_messages(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"none\.toml: cannot be read: No such file or directory"):
+    with pytest.raises(RecipeError, match=r"none\.toml: there is no such file"):
         load(tmp_path / "none.toml")
-    with pytest.raises(RecipeError, match="cannot be read: Is a directory"):
+    with pytest.raises(RecipeError, match="is a folder, expected a file"):
         load(tmp_path)
-    with pytest.raises(RecipeError, match="cannot be read: File name too long"):
+    with pytest.raises(RecipeError, match=r"cannot be read \(File name too long\)"):
         load(tmp_path / ("x" * 5000))
     with pytest.raises(RecipeError, match="cannot be read"):
         load(Path("a\0b"))
     latin = tmp_path / "latin.toml"
     latin.write_bytes(b'seed = 1\ntitle = "\xfc"\n')
-    with pytest.raises(RecipeError, match=r"latin\.toml, line 2: not UTF-8 text\. Save the file as UTF-8"):
+    with pytest.raises(
+        RecipeError, match=r"latin\.toml: not UTF-8 text: byte 0xfc in line 2\. Save it as UTF-8"
+    ):
         load(latin)
     huge = tmp_path / "huge.toml"
     with huge.open("wb") as file:
         file.truncate(1 << 33)
-    with pytest.raises(RecipeError, match="too long for a recipe"):
+    with pytest.raises(RecipeError, match="is too large"):
         load(huge)
 
 

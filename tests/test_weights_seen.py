@@ -98,7 +98,7 @@ def test_files_that_were_seen_are_counted_by_content(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("listed", "said"),
-    [(None, "cannot be read"), (f"{FILES[0]}\nabc\n", "line 2"), (f"{FILES[0]}ff\n", "line 1")],
+    [(None, "there is no such file"), (f"{FILES[0]}\nabc\n", "line 2"), (f"{FILES[0]}ff\n", "line 1")],
 )
 def test_a_list_that_is_missing_or_damaged_is_an_error(folder: Path, listed: str | None, said: str) -> None:
     written(folder, listed, seen_sha256="test_resnet.mine.seen.txt")
@@ -139,7 +139,7 @@ def test_the_list_travels_with_the_weights(
 
 def test_weights_are_not_packed_without_the_list_that_their_card_names(folder: Path, tmp_path: Path) -> None:
     written(folder, None, seen_sha256="test_resnet.mine.seen.txt")
-    with pytest.raises(WeightsError, match="cannot be read"):
+    with pytest.raises(WeightsError, match="there is no such file"):
         pack(tmp_path / "all.tar", ["test_resnet.mine"])
     assert not (tmp_path / "all.tar").exists()
 

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from graftwork.common.cache import Cache, Fingerprint
 from graftwork.common.checks import segmentations, tables, twins
 from graftwork.common.checks.findings import KINDS, SHOWN, Finding, Findings, each, some
 from graftwork.common.checks.inspection import LOOK_VERSION, Look, looks
 from graftwork.common.checks.intensities import intensities
 from graftwork.common.errors import TableError
-from graftwork.common.files import Cache, Fingerprint, file_sha256, hash_of
+from graftwork.common.files import file_sha256, hash_of
 from graftwork.common.manifest import Manifest
 from graftwork.common.volumes import SUFFIXES as VOLUMES
 from graftwork.common.volumes import VOLUME_READER_VERSION, is_volume
@@ -162,11 +163,11 @@ def _see(
             remembered += key not in files
             tell(1)
             continue
-        answer = None if cache is None else cache.recall(key)
+        answer = _recalled(key, cache)
         if answer is None:
             files[key] = file, mask
             continue
-        seen[row] = Look(**answer)
+        seen[row] = answer
         remembered += 1
         tell(1)
     keys = list(files)
@@ -180,6 +181,18 @@ def _see(
         for row in rows[1:]:
             seen[row] = seen[rows[0]]
     return seen, remembered
+
+
+def _recalled(key: str, cache: Cache | None) -> Look | None:
+    """What was seen in a file of this content before; None where nothing is remembered that can be used."""
+    answer = None if cache is None else cache.recall(key)
+    if answer is None or cache is None:
+        return None
+    try:
+        return Look(**answer)
+    except TypeError:
+        cache.drop(key)
+        return None
 
 
 def _fingerprint(file: Path, cache: Cache | None) -> Fingerprint:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graftwork.common.checksums import verified
+from graftwork.common.documents import read_json
 from graftwork.common.errors import RunError, UsageError
 from graftwork.common.evaluation.evaluating import evaluate
 from graftwork.common.evaluation.predictions import TargetLike
@@ -96,12 +97,11 @@ def kept_further(folder: str | os.PathLike[str]) -> tuple[Evaluation, ...]:
     place = Path(folder) / FURTHER
     if not place.is_file():
         return ()
+    remedy = "make it again with `graftwork evaluate`"
     try:
-        content = json.loads(place.read_text("utf-8"))
+        content = read_json(verified(place, remedy=remedy), RunError, remedy=remedy)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, not {FORMAT}")
         return tuple(Evaluation.from_json(each) for each in content["evaluations"])
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"damaged: {error}", where=place, remedy="make it again with `graftwork evaluate`"
-        ) from error
+        raise RunError(f"damaged: {error}", where=place, remedy=remedy) from error

@@ -7,7 +7,6 @@ and evaluating any of them with it is refused: what was fitted on cases makes th
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from graftwork.common.documents import read_json
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.fingerprints import Fingerprints, fingerprints_of
 from graftwork.common.evaluation.intervals import count_of
@@ -24,7 +24,7 @@ from graftwork.common.evaluation.predictions import Cases, TargetLike, read_case
 from graftwork.common.evaluation.results import made, plain
 from graftwork.common.evaluation.scaling import Isotonic, Temperature, fit_isotonic, fit_temperature
 from graftwork.common.evaluation.tables import has_groups, numbers, shown, text_of
-from graftwork.common.files import write_json
+from graftwork.common.files import hash_of, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,7 +189,8 @@ class Recalibration:
         content = {**plain(self), "scalings": [each.to_json() for each in self.scalings]}
         for name in ("source", "digests"):
             del content[name]
-        write_json(place, {"format": FORMAT, **content})
+        said = {"format": FORMAT, **content}
+        write_json(place, {**said, "sealed": hash_of(said)})
         return place
 
 
@@ -280,7 +281,9 @@ def read_recalibration(file: str | os.PathLike[str]) -> Recalibration:
         TableError: it is something else, or damaged.
     """
     try:
-        content = json.loads(Path(file).read_text("utf-8"))
+        content = read_json(file, TableError, remedy="make it again with `graftwork calibrate`")
+        if "sealed" in content and content.pop("sealed") != hash_of(content):
+            raise ValueError("its content does not fit its checksum `sealed`")
         old = content["format"] == 1
         if content["format"] not in (1, FORMAT):
             raise ValueError(f"format {content['format']!r}, not {FORMAT}")

@@ -136,13 +136,13 @@ def write_rows(
     form: str,
     writer: Writer | None,
     targets: tuple[Target, ...],
-    about: Callable[[], Mapping[str, Any]],
+    about: Callable[[Path], Mapping[str, Any]],
 ) -> None:
     """Write `file` whole or not at all, in the format `form`.
 
     Args:
         writer: of a domain's format, else None.
-        about: asked once all rows have flowed, before the file takes its place.
+        about: asked with the written table once all rows have flowed, before it takes its place.
 
     Raises:
         RunError: it cannot be written.
@@ -153,7 +153,7 @@ def write_rows(
     table = table_beside(file, form)
     with writing(table) as temporary:
         built_in.get(form, write_parquet)(stream, schema, temporary)
-        said = about()
+        said = about(temporary)
     if writer is None:
         return
     import pyarrow as pa

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graftwork.common import images, volumes
+from graftwork.common.documents import interpreting
 from graftwork.common.domain import dataset, domain
 from graftwork.common.errors import GraftworkError, RunError
 from graftwork.common.files import file_sha256
@@ -58,43 +59,45 @@ def job_of(run: Run) -> Job:
     Raises:
         RunError: its training is not complete.
     """
-    network = run.network
-    told = network.get("targets")  # a run of an earlier version says it in its manifest alone
-    targets = run.manifest.targets if told is None else tuple(Target(**each) for each in told)
-    volume = run.recipe.backbone.name == "unet3d"
-    unit = ("ml" if volume else "pixels") if targets[0].kind == "segmentation" else ""
-    tensors = run.folder / "best" / "model.safetensors"
-    if not tensors.is_file():
-        raise RunError(
-            "its network is not there yet",
-            where=run.folder,
-            remedy=f"go on with: graftwork resume {run.folder}",
-        )
-    from graftwork import __version__
+    with interpreting(Path(run.folder), RunError):
+        network = run.network
+        told = network.get("targets")  # a run of an earlier version says it in its manifest alone
+        targets = run.manifest.targets if told is None else tuple(Target(**each) for each in told)
+        volume = run.recipe.backbone.name == "unet3d"
+        unit = ("ml" if volume else "pixels") if targets[0].kind == "segmentation" else ""
+        tensors = run.folder / "best" / "model.safetensors"
+        if not tensors.is_file():
+            raise RunError(
+                "its network is not there yet",
+                where=run.folder,
+                remedy=f"go on with: graftwork resume {run.folder}",
+            )
+        from graftwork import __version__
 
-    weights = network["weights"]
-    about = {
-        "format": FORMAT,
-        "graftwork": __version__,
-        "run": str(Path(run.folder).absolute()),
-        "recipe": run.recipe_name,
-        "dataset": run.recipe.dataset,
-        "synthetic": run.manifest.synthetic,
-        "model_sha256": file_sha256(tensors),
-        "targets": [
-            {**asdict(each), "classes": list(each.classes), "values": list(each.values)} for each in targets
-        ],
-        "thresholds": [] if unit else _thresholds(run, targets),
-        "preprocessing": network["preprocessing"],
-        "unit": unit,
-        "licences": {
-            "data": _licence(run.recipe.dataset),
-            "weights": "none: trained from random weights"
-            if weights is None
-            else weights.get("licence") or "not known",
-        },
-    }
-    return Job(run, targets, volumes.SUFFIXES if volume else images.SUFFIXES, unit, about)
+        weights = network["weights"]
+        about = {
+            "format": FORMAT,
+            "graftwork": __version__,
+            "run": str(Path(run.folder).absolute()),
+            "recipe": run.recipe_name,
+            "dataset": run.recipe.dataset,
+            "synthetic": run.manifest.synthetic,
+            "model_sha256": file_sha256(tensors),
+            "targets": [
+                {**asdict(each), "classes": list(each.classes), "values": list(each.values)}
+                for each in targets
+            ],
+            "thresholds": [] if unit else _thresholds(run, targets),
+            "preprocessing": network["preprocessing"],
+            "unit": unit,
+            "licences": {
+                "data": _licence(run.recipe.dataset),
+                "weights": "none: trained from random weights"
+                if weights is None
+                else weights.get("licence") or "not known",
+            },
+        }
+        return Job(run, targets, volumes.SUFFIXES if volume else images.SUFFIXES, unit, about)
 
 
 def _thresholds(run: Run, targets: Sequence[Target]) -> list[dict[str, Any]]:

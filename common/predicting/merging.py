@@ -19,7 +19,7 @@ from graftwork.common.predicting.formats import choose_format, load_writer
 from graftwork.common.predicting.job import formats_of
 from graftwork.common.predicting.listing import Shard
 from graftwork.common.predicting.owner import check_owner
-from graftwork.common.predicting.place import Place, about_of, check_same
+from graftwork.common.predicting.place import Place, about_of, check_content, check_same
 from graftwork.common.predicting.rows import columns, files_of, read_parquet, read_rows, without
 from graftwork.common.predicting.work import INDEX, assemble, less, table_of
 
@@ -34,6 +34,13 @@ def merge(out: str | os.PathLike[str], *, form: str = "", escape: bool = False) 
     file = wished / INDEX if wished.is_dir() else wished
     shards = _shards(file)
     said = [about_of(shard) for shard in shards]
+    for shard, each in zip(shards, said, strict=True):
+        if not check_content(shard.file, each):
+            raise RunError(
+                f"damaged or changed: it has not the content that {shard.about.name} states",
+                where=shard.file,
+                remedy=f"remove both and predict again with --shard {each['shard']}",
+            )
     for shard, each in zip(shards[1:], said[1:], strict=True):
         check_same(each, said[0], where=shard.file, remedy="predict all shards with one run over one folder")
     if any(each["exclude"] != said[0]["exclude"] for each in said):
@@ -62,6 +69,10 @@ def merge(out: str | os.PathLike[str], *, form: str = "", escape: bool = False) 
     if file.exists():
         then = about_of(place)
         check_same(then, about, where=file, said=place.about, remedy="move it away")
+        if not check_content(place.table(str(then["written_as"])), then):
+            log.warning(
+                "%s was changed or damaged since it was written; its rows are taken as they are", file
+            )
         old = str(then["written_as"])
     with place.open(about):
         if place.parts():

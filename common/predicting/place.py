@@ -8,7 +8,8 @@ another model is ever added to it.
 from __future__ import annotations
 
 import contextlib
-import json
+import itertools
+import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,13 +20,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from graftwork.common.checksums import begin_checksums, file_sha256, verified
+from graftwork.common.documents import check_keys, is_file
+from graftwork.common.documents import read_json as read_json_file
 from graftwork.common.errors import RunError, UsageError
-from graftwork.common.files import check_writable, lock, write_json, writing
+from graftwork.common.files import check_writable, hash_of, lock, write_json, writing
 from graftwork.common.predicting.formats import table_beside
 from graftwork.common.predicting.listing import Shard
 from graftwork.common.predicting.rows import files_of, read_parquet, without
 
-__all__ = ["SAME", "Place", "about_of", "check_same", "read_json"]
+__all__ = ["SAME", "Place", "about_of", "check_content", "check_same", "read_json", "write_about"]
 
 SAME = {  # what must be equal for rows to stand in one file, and what it is called
     "model_sha256": "the network's tensors",
@@ -34,6 +38,14 @@ SAME = {  # what must be equal for rows to stand in one file, and what it is cal
     "preprocessing": "the preprocessing",
     "folder": "the folder",
 }
+
+
+log = logging.getLogger("graftwork")
+
+_ABOUT: dict[str, type | tuple[type, ...]] = {
+    "exclude": list, "listed": dict, "targets": list, "thresholds": list, "written_as": str, "wished_as": str,
+    "dataset": str, "unit": str, "rows": int, "failed": int, "sha256": (list, type(None)),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,17 +86,33 @@ class Place:
             UsageError: a folder stands in the way.
             RunError: it cannot be written, another process is writing it, or what is there is of another model.
         """
-        if self.file.is_dir():
+        if not is_file(self.file, UsageError) and self.file.is_dir():
             raise UsageError("it is a folder", where=self.file, remedy="name a file in it")
         check_writable(self.file.parent)
         check_writable(self.partial)
         with lock(self.partial / ".lock", "another process is writing these predictions"):
+            begin_checksums(self.partial)
+            self._drop_damaged()
             plan = self.partial / "plan.json"
             if plan.is_file() and self.parts():
                 check_same(read_json(plan), identity, where=self.partial, remedy="remove it to begin anew")
             else:
                 write_json(plan, {key: identity[key] for key in SAME})
             yield
+
+    def _drop_damaged(self) -> None:
+        """Remove damaged tables of half-done work, so that their files are predicted again."""
+        dropped = 0
+        for part in itertools.chain(*self.parts()):
+            try:
+                verified(part)
+            except RunError:
+                part.unlink(missing_ok=True)
+                dropped += 1
+        if dropped:
+            log.warning(
+                "%s: %d damaged tables were removed; their files are predicted again", self.partial, dropped
+            )
 
     def parts(self) -> list[list[Path]]:
         """The tables of half-done work: a list for each time it was gone on with, in order."""
@@ -110,7 +138,7 @@ class Place:
     def keep(self, session: int, number: int, table: pa.Table) -> None:
         """Write a table of half-done work: the `number`th of the `session`th time."""
         with writing(self.partial / f"{session:06d}-{number:08d}.parquet") as temporary:
-            pq.write_table(table, temporary)
+            pq.write_table(table, temporary, write_page_checksum=True)
 
     def clear(self) -> None:
         """Remove what was half done."""
@@ -134,7 +162,22 @@ def about_of(place: Place) -> dict[str, Any]:
             where=place.file,
             remedy="name another file with --out, or move this one away",
         )
-    return read_json(place.about)
+    return check_keys(read_json(place.about), _ABOUT, place.about, RunError)
+
+
+def check_content(place: Path, about: Mapping[str, Any]) -> bool:
+    """Whether a table of predictions has the content that `about` states; True where nothing is stated.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    stated = about.get("sha256") or []
+    try:
+        return not stated or file_sha256(place) in stated
+    except OSError as error:
+        raise RunError(
+            f"cannot be read ({error.strerror})", where=place, remedy="predict it again"
+        ) from error
 
 
 def check_same(
@@ -165,9 +208,35 @@ def read_json(place: Path) -> dict[str, Any]:
     Raises:
         RunError: it is damaged.
     """
-    try:
-        return dict(json.loads(place.read_text("utf-8")))
-    except (OSError, ValueError) as error:
+    remedy = "remove it and the predictions beside it"
+    found = read_json_file(place, RunError, remedy=remedy)
+    if not isinstance(found, dict):
         raise RunError(
-            f"damaged: {error}", where=place, remedy="remove it and the predictions beside it"
-        ) from error
+            f"damaged: found a {type(found).__name__}, expected an object", where=place, remedy=remedy
+        )
+    if "sealed" in found and not _fits(found):
+        raise RunError(
+            "damaged or changed: its content does not fit its checksum `sealed`", where=place, remedy=remedy
+        )
+    return found
+
+
+def _fits(about: Mapping[str, Any]) -> bool:
+    try:
+        return bool(about["sealed"] == _seal(about))
+    except ValueError:  # NaN, which is never written
+        return False
+
+
+def _seal(about: Mapping[str, Any]) -> str:
+    """The checksum of what is said about predictions, less the folder: that of a moved one is corrected by hand."""
+    return hash_of({key: value for key, value in about.items() if key not in ("folder", "sealed")})
+
+
+def write_about(place: Path, about: Mapping[str, Any]) -> None:
+    """Write what is said about predictions, with its checksum.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    write_json(place, {**about, "sealed": _seal(about)})

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
+from graftwork.common.documents import cut_text
 from graftwork.common.errors import RunError
 from graftwork.common.formulas import escape_formula, unescape_formula
 
@@ -152,11 +153,13 @@ def read_parquet(place: Path, schema: pa.Schema) -> Iterator[pa.Table]:
         RunError: it is damaged, or has other columns.
     """
     try:
-        with pq.ParquetFile(place) as file:
+        with pq.ParquetFile(place, page_checksum_verification=True) as file:
             _check_columns(place, file.schema_arrow.names, schema)
             for batch in file.iter_batches(ROW_GROUP):
                 yield pa.Table.from_batches([batch]).cast(schema)
-    except (OSError, pa.ArrowException) as error:
+    except RunError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, MemoryError, pa.ArrowException) as error:
         raise _unreadable(place, error) from error
 
 
@@ -180,7 +183,9 @@ def read_rows(place: Path, form: str, schema: pa.Schema) -> Iterator[pa.Table]:
             for batch in reader:
                 table = pa.Table.from_batches([batch]).cast(schema)
                 yield table if form == "csv" else _unescaped(table)
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+    except RunError:
+        raise
+    except (OSError, ValueError, csv.Error, MemoryError, pa.ArrowException) as error:
         raise _unreadable(place, error) from error
 
 
@@ -204,15 +209,16 @@ def _check_columns(place: Path, found: Sequence[str], schema: pa.Schema) -> None
 
 
 def _unreadable(place: Path, error: Exception) -> RunError:
-    said = " ".join(str(error).split())[:200]
     return RunError(
-        f"cannot be read back ({said})", where=place, remedy="move it away, or name another file with --out"
+        f"cannot be read back ({cut_text(error)})",
+        where=place,
+        remedy="move it away, or name another file with --out",
     )
 
 
 def write_parquet(stream: Iterable[pa.Table], schema: pa.Schema, file: Path) -> None:
     """Write rows as Parquet, a row group at a time."""
-    with pq.ParquetWriter(file, schema) as writer:
+    with pq.ParquetWriter(file, schema, write_page_checksum=True) as writer:
         for table in regrouped(stream):
             writer.write_table(table, row_group_size=ROW_GROUP)
 

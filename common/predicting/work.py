@@ -17,13 +17,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graftwork.common.errors import Interrupted, UsageError
-from graftwork.common.files import write_json
+from graftwork.common.files import file_sha256
 from graftwork.common.predicting import Outcome
 from graftwork.common.predicting.formats import ESCAPED, Writer, choose_format, load_writer, write_rows
 from graftwork.common.predicting.job import Job, formats_of, job_of
 from graftwork.common.predicting.listing import Listing, Shard, excluded, list_files, shard_of
 from graftwork.common.predicting.owner import check_apart, check_names, claim
-from graftwork.common.predicting.place import Place, about_of, check_same
+from graftwork.common.predicting.place import (
+    Place,
+    about_of,
+    check_content,
+    check_same,
+    read_json,
+    write_about,
+)
 from graftwork.common.predicting.rows import columns, files_of, merged, read_rows, without
 from graftwork.common.runs import open_run
 from graftwork.common.signals import CODES, Signals
@@ -141,6 +148,10 @@ def _old(place: Place, about: Mapping[str, Any]) -> Mapping[str, Any]:
     then = about_of(place)
     remedy = "name another file with --out, or move this one away"
     check_same(then, about, where=place.file, said=place.about, remedy=remedy)
+    if not check_content(place.table(str(then["written_as"])), then):
+        log.warning(
+            "%s was changed or damaged since it was written; its rows are taken as they are", place.file
+        )
     return then
 
 
@@ -316,9 +327,12 @@ def assemble(
             failed += len(table) - table["failure"].null_count
             yield table
 
-    def said() -> dict[str, Any]:
-        facts = {**about, "rows": rows, "failed": failed}
-        write_json(place.about, facts)
+    def said(table: Path) -> dict[str, Any]:
+        before = read_json(place.about).get("sha256") or [] if place.about.is_file() else []
+        new = file_sha256(table)  # the old table stays when this process is killed now
+        digests = [new, *[each for each in before if each != new][:1]]
+        facts = {**about, "rows": rows, "failed": failed, "sha256": digests}
+        write_about(place.about, facts)
         return facts
 
     write_rows(flowing(), schema, place.file, form, writer, targets, said)

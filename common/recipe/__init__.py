@@ -10,11 +10,11 @@ import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from graftwork.common.documents import read_text
 from graftwork.common.errors import RecipeError
 from graftwork.common.files import hash_of
 from graftwork.common.recipe.agreement import contradictions, idle_under
@@ -34,7 +34,7 @@ from graftwork.common.recipe.sections import (
     key,
 )
 from graftwork.common.recipe.strategy import StrategySection
-from graftwork.common.recipe.toml import key_lines, parse, value_text
+from graftwork.common.recipe.toml import LARGEST, key_lines, parse, value_text
 
 __all__ = ["Recipe", "idle_under", "keys", "load", "schema", "to_toml"]
 
@@ -121,7 +121,7 @@ def load(
     if isinstance(text_or_path, str):
         text, where = text_or_path, where or "recipe"
     else:
-        text, where = _read(Path(text_or_path)), where or str(text_or_path)
+        text, where = read_text(text_or_path, RecipeError, largest=LARGEST), where or str(text_or_path)
     data = parse(text, where)
     places = {".".join(name): f"line {line}" for name, line in key_lines(text).items()}
     faults = _Faults(places)
@@ -136,24 +136,6 @@ def load(
         count = len(faults.lines)
         raise RecipeError(f"{count} fault{'s' * (count > 1)}", faults=faults.in_order(), where=where)
     return recipe
-
-
-def _read(path: Path) -> str:
-    try:
-        content = path.read_bytes() if path.stat().st_size <= 1 << 22 else None
-    except OSError as error:
-        raise RecipeError(f"cannot be read: {error.strerror}", where=path) from error
-    except ValueError as error:  # a zero byte in the name
-        raise RecipeError(f"cannot be read: {error}", where=repr(str(path))) from error
-    if content is None:
-        raise RecipeError("too long for a recipe: more than 4 MiB", where=path)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise RecipeError(
-            "not UTF-8 text", where=f"{path}, line {line}", remedy="save the file as UTF-8"
-        ) from None
 
 
 class _Faults:

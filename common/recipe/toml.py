@@ -11,7 +11,7 @@ from typing import Any
 
 from graftwork.common.errors import RecipeError
 
-__all__ = ["key_lines", "parse", "value_text"]
+__all__ = ["LARGEST", "key_lines", "parse", "value_text"]
 
 LARGEST = 1 << 20  # characters; a recipe has two thousand
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graftwork.common import domain
+from graftwork.common.documents import interpreting
 from graftwork.common.errors import GraftworkError, RunError
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE
 from graftwork.common.manifest import PARTS
 from graftwork.common.recipe import Recipe, to_toml
 from graftwork.common.report.wording import Scrubber, shortened
+from graftwork.common.run_files import read_index
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -227,42 +228,43 @@ def facts_of(run: Run) -> Facts:
     Raises:
         RunError: something in its folder is missing or damaged, or there is nothing to report yet.
     """
-    manifest, environment = run.manifest, dict(run.environment)
-    evaluation, split = run.evaluation, run.split
-    about, protocol, card = _domain(run, manifest.dataset, evaluation.protocol)
-    if len(split.parts) != len(manifest):
-        raise RunError("split and manifest do not belong together", where=run.folder)
-    private = {
-        str(environment.get("data") or ""): "DIR",
-        str(manifest.root): "DIR",
-        str(run.folder.absolute()): "RUN",
-        str(run.recipe.backbone.file): f"…/{Path(run.recipe.backbone.file).name}",
-        str(Path.home()): "~",
-    }
-    return Facts(
-        folder=run.folder,
-        recipe=run.recipe,
-        name=run.recipe_name,
-        manifest=manifest,
-        split=split,
-        proof=split.proof(),
-        environment=environment,
-        network=dict(run.network),
-        log=list(run.log),
-        ledger=run.ledger,
-        frozen=run.frozen,
-        predictions=run.predictions,
-        evaluation=evaluation,
-        mistakes=list(run.mistakes),
-        quarantine=list(run.quarantine),
-        dataset=about,
-        protocol=protocol,
-        card=card,
-        scrub=Scrubber(private),
-        further=run.further_evaluations,
-        protocols=_protocols(manifest.dataset),
-        examples=_examples(run),
-    )
+    with interpreting(run.folder, RunError):
+        manifest, environment = run.manifest, dict(run.environment)
+        evaluation, split = run.evaluation, run.split
+        about, protocol, card = _domain(run, manifest.dataset, evaluation.protocol)
+        if len(split.parts) != len(manifest):
+            raise RunError("split and manifest do not belong together", where=run.folder)
+        private = {
+            str(environment.get("data") or ""): "DIR",
+            str(manifest.root): "DIR",
+            str(run.folder.absolute()): "RUN",
+            str(run.recipe.backbone.file): f"…/{Path(run.recipe.backbone.file).name}",
+            str(Path.home()): "~",
+        }
+        return Facts(
+            folder=run.folder,
+            recipe=run.recipe,
+            name=run.recipe_name,
+            manifest=manifest,
+            split=split,
+            proof=split.proof(),
+            environment=environment,
+            network=dict(run.network),
+            log=list(run.log),
+            ledger=run.ledger,
+            frozen=run.frozen,
+            predictions=run.predictions,
+            evaluation=evaluation,
+            mistakes=list(run.mistakes),
+            quarantine=list(run.quarantine),
+            dataset=about,
+            protocol=protocol,
+            card=card,
+            scrub=Scrubber(private),
+            further=run.further_evaluations,
+            protocols=_protocols(manifest.dataset),
+            examples=_examples(run),
+        )
 
 
 def _protocols(dataset: str) -> dict[str, Protocol]:
@@ -279,11 +281,7 @@ def _protocols(dataset: str) -> dict[str, Protocol]:
 
 def _examples(run: Run) -> list[Mapping[str, Any]]:
     """The index of `examples/`; nothing where the run drew none."""
-    place = run.folder / "examples" / "index.json"
-    try:
-        return list(json.loads(place.read_text("utf-8"))) if place.is_file() else []
-    except ValueError as error:
-        raise RunError(f"damaged: {error}", where=place) from error
+    return list(read_index(run.folder / "examples" / "index.json"))
 
 
 def _domain(run: Run, dataset: str, protocol: str) -> tuple[Dataset | None, Protocol | None, str]:

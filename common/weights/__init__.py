@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from graftwork.common import files
 from graftwork.common.architectures import architecture_of, classes_of
+from graftwork.common.documents import read_bytes
 from graftwork.common.errors import WeightsError
 from graftwork.common.weights import archives
 from graftwork.common.weights.cards import CARD_KEYS, WeightsRecord, card_of, read_card, record_fault
@@ -194,12 +195,9 @@ def _sha256(content: bytes) -> str:
 
 def _content(found: Found) -> bytes:
     """The bytes of a weights file, read once, so that what is hashed is what is used."""
-    try:
-        content = found.path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"cannot be read: {error.strerror or error}", where=found.path) from error
+    content = read_bytes(found.path, WeightsError, remedy="bring the file again")
     if not content:
-        raise WeightsError("an empty file", where=found.path, remedy="bring the file again")
+        raise WeightsError("the file is empty", where=found.path, remedy="bring the file again")
     digest = _sha256(content)
     if found.record.sha256 and digest != found.record.sha256:
         raise WeightsError(
@@ -348,7 +346,8 @@ def unpack(archive: str | os.PathLike[str]) -> list[WeightsRecord]:
     """
     source = Path(archive)
     folder = files.check_writable(weights_folder())
-    with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder) as staging:
+    files.remove_leftovers(folder)
+    with tempfile.TemporaryDirectory(prefix=files.temporary_prefix(), dir=folder) as staging:
         names = archives.extract(source, staging, r"\w[\w.-]*\.(safetensors|json|txt)")
         records = [_verified(source, Path(staging), name) for name in names if name.endswith(".safetensors")]
         lists = {record.seen_sha256 for record in records}

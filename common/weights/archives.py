@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import re
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO
 
+from graftwork.common.documents import is_file
 from graftwork.common.errors import GraftworkError, UsageError
 from graftwork.common.files import writing
 
@@ -68,8 +72,9 @@ def extract(path: str | os.PathLike[str], folder: str | os.PathLike[str], names:
             there twice or is a link, folder or device; content of more than 20 times the archive's size.
     """
     source, into = Path(path), Path(folder)
-    if not source.is_file():
-        raise UsageError("there is no such archive", where=source)
+    if not is_file(source, UsageError):
+        what = "is no file" if source.exists() else "there is no such archive"
+        raise UsageError(what, where=source, remedy="name the file that `graftwork weights pack` wrote")
     limit = 20 * source.stat().st_size + 2**20
     done: list[str] = []
     try:
@@ -89,13 +94,27 @@ def extract(path: str | os.PathLike[str], folder: str | os.PathLike[str], names:
                     file.write(chunk)
     except GraftworkError:
         raise
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise UsageError(
             f"not a whole .tar or .zip: {error}", where=source, remedy="bring it again"
         ) from error
     except OSError as error:
         raise UsageError(f"cannot be unpacked: {error.strerror or error}", where=source) from error
     return done
+
+
+_DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    RuntimeError,  # an encrypted member
+    NotImplementedError,  # a compression that Python does not know
+    struct.error,
+    OverflowError,
+)
 
 
 def _members(source: Path) -> Iterator[tuple[str, bool, Callable[[], IO[bytes]]]]:

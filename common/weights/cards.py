@@ -14,7 +14,6 @@ sha256sum writes them; what follows the digits is not read).
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from graftwork.common.documents import read_json
 from graftwork.common.errors import WeightsError
 
 __all__ = ["CARD_KEYS", "WeightsRecord", "card_of", "read_card", "record_fault"]
@@ -114,10 +114,7 @@ def read_card(card: Path) -> WeightsRecord:
     Raises:
         WeightsError: says everything that is wrong with the card.
     """
-    try:
-        said = json.loads(card.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"the card cannot be read as JSON: {error}", where=card) from error
+    said = read_json(card, WeightsError, remedy="bring file and card again")
     if not isinstance(said, dict):
         raise WeightsError("the card is not a JSON object", where=card)
     classes = said.get("classes", 0)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from graftwork.common.documents import read_text
 from graftwork.common.errors import WeightsError
 from graftwork.common.weights.cards import WeightsRecord
 
@@ -79,23 +80,19 @@ def read_seen(path: Path) -> frozenset[bytes]:
         WeightsError: there is no such file, or a line does not begin with 64 hex digits.
     """
     found: set[bytes] = set()
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip() or line.startswith("#"):
-                    continue
-                match = re.match(r"\\?([0-9a-fA-F]{64})(?:\s|$)", line)
-                if match is None:
-                    raise WeightsError(
-                        f"line {number} does not begin with the 64 hex digits of a SHA-256",
-                        where=path,
-                        remedy="write it with sha256sum",
-                    )
-                found.add(bytes.fromhex(match.group(1)))
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(
-            f"the list of the files that the weights were trained on cannot be read: {error}",
-            where=path,
-            remedy="bring it with the weights, or take seen_sha256 off their card",
-        ) from error
+    text = read_text(
+        path, WeightsError, remedy="bring it with the weights, or take seen_sha256 off their card"
+    )
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = re.match(r"\\?([0-9a-fA-F]{64})(?:\s|$)", line)
+        if match is None:
+            shown = line if len(line) <= 80 else f"{line[:80]}... (cut)"
+            raise WeightsError(
+                f"line {number} does not begin with the 64 hex digits of a SHA-256 (found {shown!r})",
+                where=path,
+                remedy="write it with sha256sum",
+            )
+        found.add(bytes.fromhex(match.group(1)))
     return frozenset(found)

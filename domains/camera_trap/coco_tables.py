@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graftwork.common.errors import DatasetError
+from graftwork.common.documents import read_json
+from graftwork.common.errors import DatasetError, TableError
 from graftwork.common.layouts import folders_below, hidden, listed
 from graftwork.common.names import clean_name
 
@@ -169,11 +169,9 @@ def _jsons(folder: Path) -> list[Path]:
 def _document(file: Path) -> tuple[dict[str, Any] | None, str]:
     """The content of a file in this format; else None and why it is not one."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        return None, f"cannot be read: {error.strerror}"
-    except (ValueError, RecursionError) as error:
-        return None, f"not readable as JSON: {error}"
+        content = read_json(file, TableError)
+    except TableError as error:
+        return None, error.what
     if not isinstance(content, dict):
         return None, "not an object with lists"
     lacking = [name for name in _LISTS if not isinstance(content.get(name), list)]

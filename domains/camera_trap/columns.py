@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from graftwork.common.documents import read_text
 from graftwork.common.errors import TableError
 from graftwork.common.manifest_names import is_file_name
 from graftwork.common.names import clean_name
@@ -175,8 +176,8 @@ def package_group(file: Path) -> str | None:
 
 def _document(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        return tomllib.loads(read_text(file, TableError))
+    except (ValueError, RecursionError) as error:
         raise TableError(
             f"cannot be read: {error}", where=file, remedy=f"write it like this:\n{example()}"
         ) from error

@@ -12,9 +12,9 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from graftwork.common.documents import read_json
 from graftwork.common.errors import TableError
 
 __all__ = ["WHOLE_FRAMES", "Record", "Results", "as_number", "is_video", "read_results", "refused"]
@@ -69,13 +69,7 @@ def read_results(file: str | os.PathLike[str]) -> Results:
     Raises:
         TableError: it cannot be read, is not such a file, or records of a file differ; all that is wrong with it.
     """
-    try:
-        content = json.loads(Path(file).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise TableError(f"cannot be read ({error.strerror})", where=file, remedy="check the path") from error
-    except (ValueError, RecursionError) as error:
-        what = f"not readable as JSON: {error}"
-        raise TableError(what, where=file, remedy="write the results anew") from error
+    content = read_json(file, TableError)
     if faults := list(_faults(content)):
         raise refused(file, faults)
     info = content.get("info") or {}

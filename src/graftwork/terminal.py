@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from graftwork.common.errors import GraftworkError
+from graftwork.common.errors import GraftworkError, as_user_error
 from graftwork.common.memory import memory_lack
 from graftwork.common.recipe.keys import printable
 from graftwork.common.signals import Stopped
@@ -150,6 +150,7 @@ def exit_code(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         complain("stopped: interrupted")
         return INTERRUPTED
+    error = as_user_error(error) or error
     if isinstance(error, GraftworkError):
         stopped = error.exit_code in (STOPPED, INTERRUPTED)
         complain(f"{'stopped' if stopped else 'error'}: {error}")
