@@ -112,7 +112,7 @@ def predict(
         if old == chosen and not streams and then["exclude"] == about["exclude"]:
             outcome = Outcome(place.file, then["rows"], then["failed"], 0, about["left_out"])
             if then.get("left_out") != about["left_out"]:
-                write_json(place.about, {**then, "left_out": about["left_out"]})
+                write_about(place.about, {**then, "left_out": about["left_out"]})
         else:
             if old:
                 done = files_of(itertools.chain(*place.streams(schema)))
