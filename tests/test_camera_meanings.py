@@ -367,6 +367,20 @@ def test_one_category_in_two_spellings_is_one_class_and_said(tmp_path: Path) -> 
     assert any(each.startswith("categories: 1 name, 2 spellings") for each in manifest.notes)
 
 
+def test_images_that_are_listed_twice_and_differ_are_refused_and_unread_keys_are_said(tmp_path: Path) -> None:
+    content = coco_content(None)
+    content["images"] += [dict(content["images"][0]), {"id": 77, "file_name": "a.MP4", "weather": "rain"}]
+    content["annotations"] += [{"id": "x", "image_id": 77, "category_id": 1}]
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    manifest = coco.read(tmp_path)
+    assert len(manifest) == 12 and "1 file is no image (video/mp4): left out" in manifest.notes
+    assert "keys of images that are not read: weather (1)" in manifest.notes
+    content["images"][-2]["location"] = "elsewhere"
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    with pytest.raises(GraftworkError, match="1 image listed twice with other values: 0"):
+        coco.read(tmp_path)
+
+
 # MegaDetector
 
 

@@ -229,6 +229,10 @@ def _notes(tables: Tables) -> Iterator[str]:
         yield note
     if note := spelling_note(tables.written["location"], "location"):
         yield note
+    for name, keys in tables.unused.items():
+        if keys:
+            said = ", ".join(f"{key} ({count:,})" for key, count in sorted(keys.items()))
+            yield f"keys of {name} that are not read: {said}"
     listed = {picture.id for picture in tables.pictures}
     stray = sum(len(about) for key, about in tables.annotations.items() if key not in listed)
     if stray:

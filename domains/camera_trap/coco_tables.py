@@ -18,6 +18,21 @@ __all__ = ["EMPTIES", "Annotation", "Picture", "Tables", "load"]
 
 EMPTIES = ("empty", "blank", "none")  # names of the category of frames in which nothing is
 _LISTS = ("images", "annotations", "categories")
+_KEYS = {
+    "images": {
+        "id",
+        "file_name",
+        "width",
+        "height",
+        "location",
+        "datetime",
+        "date_captured",
+        "seq_id",
+        "frame_num",
+    },
+    "annotations": {"id", "image_id", "category_id", "count", "bbox"},
+    "categories": {"id", "name"},
+}
 _LOOKED_FOR = "one .json file in COCO Camera Traps format (lists images, annotations, categories)"
 _SAMPLE = 50  # pictures that are looked for to tell where they lie
 _SHOWN = 20  # faults of one kind in a message
@@ -59,6 +74,7 @@ class Tables:
         pictures: in the file's order, each once. categories: id to name.
         annotations: of each picture's id; those of pictures that are not listed too.
         written: "category" and "location" to each spelling in the file, and how often.
+        unused: list to keys of its records that are not read, and in how many records they are.
     """
 
     file: Path
@@ -69,6 +85,7 @@ class Tables:
     categories: dict[str, str]
     annotations: dict[str, list[Annotation]]
     written: dict[str, Counter[str]]
+    unused: dict[str, Counter[str]]
 
     def one_name(self) -> dict[str, list[str]]:
         """Names that several categories bear (capitals aside), to the ids of these."""
@@ -104,7 +121,19 @@ def load(root: str | os.PathLike[str]) -> Tables:
         )
         for noun, name, key in (("category", "categories", "name"), ("location", "images", "location"))
     }
-    return Tables(file, place, missing, backslashes, tuple(pictures), categories, annotations, written)
+    unused = {
+        name: Counter(
+            str(key)
+            for record in document[name]
+            if isinstance(record, dict)
+            for key, value in record.items()
+            if key not in _KEYS[name] and value not in (None, "")
+        )
+        for name in _LISTS
+    }
+    return Tables(
+        file, place, missing, backslashes, tuple(pictures), categories, annotations, written, unused
+    )
 
 
 # Finding the file and the pictures
@@ -242,6 +271,8 @@ def _pictures(records: list[Any], faults: list[str]) -> tuple[list[Picture], int
         if key in ids:
             if ids[key].path != path:
                 wrong["whose id stands for several files"].append(f"{key} ({ids[key].path}, {path})")
+            elif ids[key] != picture:
+                wrong["listed twice with other values"].append(key)
             continue
         if path in paths:
             wrong["of one file under several ids"].append(f"{path} ({paths[path]}, {key})")

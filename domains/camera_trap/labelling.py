@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -145,8 +146,20 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
     import numpy as np
     import pandas as pd
 
+    kinds = [_other_kind(frame.path) for frame in frames]
+    others = Counter(filter(None, kinds))
+    frames = [frame for frame, kind in zip(frames, kinds, strict=True) if not kind]
+    left_out = [
+        f"{count:,} {'file is no image' if count == 1 else 'files are no images'} ({kind}): left out"
+        for kind, count in sorted(others.items())
+    ]
     if not frames:
-        raise DatasetError("the table lists no picture", where=root)
+        found = "; ".join(left_out) or "no rows"
+        raise DatasetError(
+            f"the table lists no picture (found {found})",
+            where=root,
+            remedy="give a table with a row a picture",
+        )
     frames = sorted(frames, key=lambda frame: frame.path)
     classes = tuple(sorted({frame.label for frame in frames if frame.label is not None}))
     if len(classes) < 2:
@@ -217,10 +230,16 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
         group=about.group,
         target=Target(about.target.name, about.target.kind, classes),
         covariates=tuple(covariates),
-        notes=(*notes, *_notes(frames, read, times, placed), *_clock_notes(frames, doubts, mixed)),
+        notes=(*notes, *left_out, *_notes(frames, read, times, placed), *_clock_notes(frames, doubts, mixed)),
         further=tuple(further),
         unit="event",
     )
+
+
+def _other_kind(path: str) -> str:
+    """The kind of a file that is a video or sound by its name; "" of all others."""
+    kind = mimetypes.guess_type(path.rpartition("/")[2].lower())[0] or ""
+    return kind if kind.startswith(("video/", "audio/")) else ""
 
 
 def _visits(frames: Sequence[Frame]) -> list[str]:
