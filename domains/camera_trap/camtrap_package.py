@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import json
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graftwork.common.documents import read_json
 from graftwork.common.errors import DatasetError, TableError
 from graftwork.common.tables import MISSING, TextTable, read_table
 
@@ -86,12 +86,7 @@ def package_tables(folder: Path) -> tuple[dict[str, PackageTable], list[str]]:
 def _resources(file: Path) -> dict[str, Mapping[str, Any]]:
     wanted = f"resources named {', '.join(TABLES)}"
     remedy = "correct it, or write a columns.toml that names your own table"
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(
-            f"cannot be read as JSON ({type(error).__name__}: {error})", where=file, remedy=remedy
-        ) from error
+    content = read_json(file, DatasetError)
     listed = content.get("resources") if isinstance(content, dict) else None
     if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
         kind = f"resources: {listed!r}"[:200] if isinstance(content, dict) else type(content).__name__
@@ -166,18 +161,10 @@ def _described(folder: Path, said: object, where: str, *, optional: bool = False
     if isinstance(said, dict):
         return said
     if isinstance(said, str) and "://" not in said:
-        try:
-            found = json.loads(_within(folder, said, where).read_text(encoding="utf-8-sig"))
-        except FileNotFoundError:
-            if optional:
-                return {}
-            found = None
-        except (OSError, ValueError, RecursionError) as error:
-            raise TableError(
-                f"{said} cannot be read as JSON ({error})",
-                where=where,
-                remedy="correct it, or remove its name",
-            ) from error
+        file = _within(folder, said, where)
+        if optional and not file.exists():
+            return {}
+        found = read_json(file, TableError)
         if isinstance(found, dict):
             return found
     elif optional:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -363,6 +364,8 @@ def _escaped(text: str) -> str:
 
 
 def _beyond(value: object) -> bool:
+    if isinstance(value, float) and math.isinf(value):
+        return True  # what a whole number of hundreds of digits is read as
     return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
