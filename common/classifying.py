@@ -142,7 +142,11 @@ class Classifying:
         run, recipe, backbone = self.run, self.run.recipe, self.network.backbone
         found = self._cut(stages)
         if isinstance(found, Uncut):
-            raise RunError(f"what was kept cannot be entered again: {found.reason}", where=run.folder)
+            raise RunError(
+                f"what was kept cannot be entered again: {found.reason}",
+                where=run.folder,
+                remedy="delete the cache folder (`graftwork doctor` names it) and give the command again",
+            )
         with self.accelerator.main_process_first():  # the others find them in the cache
             source = compute_features(
                 backbone,

@@ -221,9 +221,17 @@ def _load(points: tuple[EntryPoint, ...]) -> Domain:
             remedy=f"update or uninstall {_package(point)}",
         ) from error
     if not isinstance(found, Domain):
-        raise GraftworkError(f"{point.value} is a {type(found).__name__}, not a Domain", where=where)
+        raise GraftworkError(
+            f"{point.value} is a {type(found).__name__}, not a Domain",
+            where=where,
+            remedy="let the entry point name a `Domain`",
+        )
     if found.name != point.name:
-        raise GraftworkError(f"its Domain calls itself {found.name!r}, not {point.name!r}", where=where)
+        raise GraftworkError(
+            f"its Domain calls itself {found.name!r}, not {point.name!r}",
+            where=where,
+            remedy="give the Domain and its entry point the same name",
+        )
     return found
 
 
@@ -272,9 +280,17 @@ def dataset(name: str) -> LoadedDataset:
     where = f"dataset {name!r} ({module.__name__})"
     about = getattr(module, "DATASET", None)
     if not isinstance(about, Dataset):
-        raise GraftworkError("the module offers no DATASET (a Dataset)", where=where)
+        raise GraftworkError(
+            "the module offers no DATASET (a Dataset)",
+            where=where,
+            remedy="add DATASET, as docs/how-to/add-a-dataset.md shows",
+        )
     if about.name != name:
-        raise GraftworkError(f"its DATASET calls itself {about.name!r}", where=where)
+        raise GraftworkError(
+            f"its DATASET calls itself {about.name!r}",
+            where=where,
+            remedy="give DATASET the name under which the Domain lists its module",
+        )
     if not callable(getattr(module, "read", None)):
         raise GraftworkError(
             "the module offers no read", where=where, remedy="write read(root) -> Manifest in it"
@@ -337,7 +353,9 @@ def names(kind: Kind) -> list[str]:
                 files = [file.name for file in folder.iterdir()]
                 own = [file.removesuffix(suffix) for file in files if file.endswith(suffix)]
             else:
-                raise UsageError(f"there are recipes, datasets, protocols and cards, not {kind!r}")
+                raise UsageError(
+                    f"there are recipes, datasets, protocols and cards, not {kind!r}", where="kind"
+                )
         except UsageError:
             raise
         except GraftworkError as error:
@@ -387,7 +405,11 @@ def _protocols(home: Domain) -> tuple[Protocol, ...]:
     found = getattr(module, "PROTOCOLS", None)
     if not isinstance(found, tuple):
         where = f"domain {home.name!r} ({home.protocols})"
-        raise GraftworkError("the module offers no PROTOCOLS (a tuple)", where=where)
+        raise GraftworkError(
+            "the module offers no PROTOCOLS (a tuple)",
+            where=where,
+            remedy="add PROTOCOLS, a tuple of `Protocol`",
+        )
     return cast("tuple[Protocol, ...]", found)
 
 

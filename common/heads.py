@@ -29,7 +29,9 @@ class LinearHead(nn.Module):
     def __init__(self, width: int, outputs: int, dropout: float = 0.0, seed: int = 0) -> None:
         super().__init__()
         if width < 1 or outputs < 1:
-            raise UsageError(f"a head needs at least one feature and one output, not {width} and {outputs}")
+            raise UsageError(
+                f"a head needs at least one feature and one output, not {width} and {outputs}", where="head"
+            )
         if not 0.0 <= dropout < 1.0:
             raise UsageError(f"dropout is a probability in [0, 1), not {dropout}", where="training.dropout")
         self.width = width

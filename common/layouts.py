@@ -26,7 +26,11 @@ def folders_below(root: Path) -> list[Path]:
     try:
         return sorted(entry for entry in root.iterdir() if entry.is_dir() and not hidden(entry.name))
     except OSError as error:
-        raise DatasetError(f"the folder cannot be listed ({error.strerror})", where=root) from error
+        raise DatasetError(
+            f"the folder cannot be listed ({error.strerror})",
+            where=root,
+            remedy="check the permissions of the folder",
+        ) from error
 
 
 def find_folder(
@@ -43,7 +47,9 @@ def find_folder(
     place = Path(root)
     if not place.is_dir():
         what = "is a file, not a folder" if place.exists() else "there is no such folder"
-        raise DatasetError(f"{what}; looked for {looked_for}", where=place)
+        raise DatasetError(
+            f"{what}; looked for {looked_for}", where=place, remedy="check the path given with --data"
+        )
     if is_it(place):
         return place
     below = folders_below(place)
@@ -101,7 +107,11 @@ def walk(root: Path, suffixes: tuple[str, ...], unseen: Counter[str] | None = No
     """
 
     def refuse(error: OSError) -> None:
-        raise DatasetError(f"the folder cannot be listed ({error.strerror})", where=error.filename) from error
+        raise DatasetError(
+            f"the folder cannot be listed ({error.strerror})",
+            where=error.filename,
+            remedy="check the permissions of the folder",
+        ) from error
 
     seen: set[tuple[int, int]] = set()
     for folder, below, names in os.walk(root, onerror=refuse, followlinks=True):

@@ -205,7 +205,11 @@ def _valid_frame(manifest: Manifest) -> tuple[pd.DataFrame, list[str]]:
     frame, targets = manifest.frame, manifest.targets
     where = f"manifest of {manifest.dataset}"
     if not isinstance(frame, pd.DataFrame):
-        raise DatasetError(f"the frame is a pandas DataFrame, not {type(frame).__name__}", where=where)
+        raise DatasetError(
+            f"the frame is a pandas DataFrame, not {type(frame).__name__}",
+            where=where,
+            remedy="give a pandas DataFrame",
+        )
     written = frame.columns
     frame = frame.rename(columns={name: clean_name(name) for name in written if isinstance(name, str)})
     faults = _column_faults(manifest, frame, written)

@@ -326,7 +326,11 @@ def _evaluation(
     cases = list(dict.fromkeys(table["case"]))
     missing = [case for case in cases if groups is not None and case not in groups]
     if missing:
-        raise TableError(f"{len(missing)} cases have no group: {', '.join(missing[:5])}", where="groups")
+        raise TableError(
+            f"{len(missing)} cases have no group: {', '.join(missing[:5])}",
+            where="groups",
+            remedy="give each case a group, or leave `groups` out",
+        )
     codes, count = group_codes(
         np.array([case if groups is None else groups[case] for case in cases], dtype=object)
     )

@@ -104,7 +104,11 @@ def refuse_faults(faults: Sequence[str], where: object) -> None:
         more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
         listing = "".join(f"\n  - {fault}" for fault in [*faults[:_LISTED], *more])
         several = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
-        raise TableError(f"the masks have {several}:{listing}", where=str(where))
+        raise TableError(
+            f"the masks have {several}:{listing}",
+            where=str(where),
+            remedy="correct these files, or name other folders",
+        )
 
 
 def _listed(place: Path, what: str, other: Path) -> _Folder:

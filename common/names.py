@@ -164,5 +164,6 @@ def match_names(wanted: Sequence[str], there: Sequence[str], what: str = "name")
 def _ambiguous(what: str, name: str, same: Sequence[str]) -> TableError:
     return TableError(
         f"{', '.join(map(repr, same))} cannot be told apart as the {what} {name!r}",
+        where=what,
         remedy=f"rename or remove one, so that one {what} has this name",
     )

@@ -72,7 +72,9 @@ def write_examples(run: Run) -> None:
     """
     target, part = run.manifest.target, "test"
     if target.kind != "segmentation":
-        raise RunError("the run told no masks to be drawn", where=run.folder)
+        raise RunError(
+            "the run told no masks to be drawn", where=run.folder, remedy="evaluate a run of a segmentation"
+        )
     classes, frame = target.classes[1:], run.predictions
     masks = read_masks(frame, target.classes, part)
     dice = unit_values("dice", masks, run.protocol.empty)
@@ -118,7 +120,11 @@ def _views(run: Run, unit: pd.Series) -> tuple[list[_View], str]:
     there = np.flatnonzero(chosen & frame["mask"].notna().to_numpy()).tolist()
     rows = [row for row in there if _predicted(run, row) is not None]
     if not rows:
-        raise DatasetError("its predicted mask is gone", where=name)
+        raise DatasetError(
+            "its predicted mask is gone",
+            where=name,
+            remedy="give `graftwork evaluate RUN`, which predicts it again",
+        )
     if "slice" in frame.columns:
         rows.sort(key=lambda row: (frame["slice"].iloc[row], row))
     if is_volume(manifest.file(rows[0])):
@@ -130,7 +136,11 @@ def _masks(run: Run, row: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Classes of a row's picture: the truth, and what the network said."""
     frame, target, place = run.manifest.frame, run.manifest.target, _predicted(run, row)
     if place is None:
-        raise DatasetError("its predicted mask is gone", where=str(frame["case"].iloc[row]))
+        raise DatasetError(
+            "its predicted mask is gone",
+            where=str(frame["case"].iloc[row]),
+            remedy="give `graftwork evaluate RUN`, which predicts it again",
+        )
     truth = read_mask(run.manifest.root / str(frame["mask"].iloc[row]), target.values)
     predicted = read_mask(place, target.values)
     if truth.shape != predicted.shape:
@@ -138,6 +148,7 @@ def _masks(run: Run, row: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
             f"the prediction has the shape {predicted.shape}, the truth {truth.shape}",
             where=str(frame["case"].iloc[row]),
             stage="content",
+            remedy="give `graftwork evaluate RUN`, which predicts it again",
         )
     return truth, predicted
 
@@ -162,6 +173,7 @@ def _slice(run: Run, rows: Sequence[int], spacing: Any) -> tuple[list[_View], st
             f"the mask has the shape {truth.shape}, its picture {picture.pixels.shape[:2]}",
             where=str(run.manifest.frame["case"].iloc[rows[at]]),
             stage="content",
+            remedy="regrid the mask (`graftwork regrid`), or get image and mask from their source again",
         )
     pixels = (picture.pixels.astype(np.float32) - picture.low) / (picture.high - picture.low)
     sides = [float(side) for side in spacing.split()] if isinstance(spacing, str) and spacing else []
@@ -184,6 +196,7 @@ def _planes(run: Run, row: int) -> tuple[list[_View], str]:
             f"the mask has the shape {truth.shape}, its volume {volume.array.shape}",
             where=str(run.manifest.frame["case"].iloc[row]),
             stage="content",
+            remedy="regrid the mask (`graftwork regrid`), or get image and mask from their source again",
         )
     shown = truth if truth.any() else predicted
     z = int((shown > 0).sum(axis=(0, 1)).argmax()) if shown.any() else shown.shape[2] // 2

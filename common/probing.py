@@ -123,7 +123,11 @@ def _training_part(run: Run, source: FeatureSource, state: State) -> tuple[Any, 
     )
     rows = np.array([row for row in rows.tolist() if row not in source.failures], np.int64)
     if not len(rows):
-        raise RunError("of the training part no picture can be read", where=run.folder)
+        raise RunError(
+            "of the training part no picture can be read",
+            where=run.folder,
+            remedy="run `graftwork check`, which names the reason for each file",
+        )
     views = range(1, max(1, source.views) + 1)
     features = np.concatenate([source.gather(rows, view if source.views else 0) for view in views])
     return features, torch.from_numpy(np.concatenate([source.targets[rows] for _ in views]))

@@ -86,7 +86,10 @@ class Standardised:
 
     def __init__(self, features: Any, device: torch.device | str = "cpu") -> None:
         if getattr(features, "ndim", 0) != 2 or not features.shape[0]:
-            raise UsageError(f"features are a table [n, width], not {getattr(features, 'shape', features)}")
+            raise UsageError(
+                f"features are a table [n, width], not {getattr(features, 'shape', features)}",
+                where="features",
+            )
         self.device = torch.device(device)
         self._features = features
         self.cases, self.width = (int(size) for size in features.shape)
@@ -156,12 +159,13 @@ def solve(
         RunError: a feature or the loss is not finite.
     """
     if not 0.0 < decay < float("inf") or not tolerance > 0.0:
-        raise UsageError(f"strength and tolerance are above 0, not {decay} and {tolerance}")
+        raise UsageError(f"strength and tolerance are above 0, not {decay} and {tolerance}", where="decay")
     weight, bias = head.linear.weight, head.linear.bias
     table = features if isinstance(features, Standardised) else Standardised(features, weight.device)
     if table.cases != len(truth) or table.width != head.width:
         raise UsageError(
-            f"features [{table.cases}, {table.width}] do not fit {len(truth)} targets and a head of {head.width}"
+            f"features [{table.cases}, {table.width}] do not fit {len(truth)} targets and a head of {head.width}",
+            where="features",
         )
     problem = _Problem(table, truth.to(table.device), minimise, decay, head.outputs)
     scale = table.deviation[:, None]
@@ -282,7 +286,11 @@ class _Problem:
             loss = self.minimise(logits.requires_grad_(), self.truth).double().mean()
             (push,) = torch.autograd.grad(loss, logits)
         if not bool(torch.isfinite(loss)):
-            raise RunError(f"the loss is {float(loss)} while the head is solved", where="strategy.strengths")
+            raise RunError(
+                f"the loss is {float(loss)} while the head is solved",
+                where="strategy.strengths",
+                remedy="leave out the smallest values of strategy.strengths, or look for values that are not finite",
+            )
         pull, at = self.decay * slopes, 0
         for part in self.table.parts():
             pull += (push[at : at + len(part)].T @ part).T  # quicker than part.T @ push

@@ -87,7 +87,9 @@ class Split:
         object.__setattr__(self, "allow_leak", self.allow_leak or "leak" in self.allow)
         if len(self.parts) != len(self.manifest):
             raise TableError(
-                f"{len(self.parts)} parts for {len(self.manifest)} cases", where=self.manifest.dataset
+                f"{len(self.parts)} parts for {len(self.manifest)} cases",
+                where=self.manifest.dataset,
+                remedy="give one part for each case",
             )
         values = np.asarray(self.parts, dtype=object)
         allowed = (*PARTS, SEEN)
@@ -256,7 +258,8 @@ def split(
             )
     if sum(shares.values()) >= 1:
         raise UsageError(
-            f"validation and test take {sum(shares.values()):.3g} of 1; nothing is left to train on"
+            f"validation and test take {sum(shares.values()):.3g} of 1; nothing is left to train on",
+            where="split.validation and split.test",
         )
     if not len(manifest):
         raise DatasetError("there is no case to split", where=manifest.dataset, remedy="check --data")
@@ -316,6 +319,7 @@ def _refuse_unseen(found: Split) -> None:
             f"{len(astray)} cases are {SEEN!r} though no case of their group ({found.manifest.group}) trains, such "
             f"as {astray.iloc[0]!r}",
             where=found.manifest.dataset,
+            remedy="give these cases another part, or cases of their group the part train",
         )
     if (shared := found.shared_units).shared:
         raise LeakError(

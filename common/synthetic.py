@@ -34,7 +34,9 @@ def begin(folder: str | os.PathLike[str], *, cases: int, seed: int, least: int) 
     """
     root = Path(folder)
     if cases < least:
-        raise DatasetError(f"cases is at least {least}, got {cases}", where=root)
+        raise DatasetError(
+            f"cases is at least {least}, got {cases}", where=root, remedy="ask for more cases (--cases)"
+        )
     note = (
         "SYNTHETIC. These pictures were drawn by graftwork, to try programs on. They show nothing real, and no\n"
         f"result obtained on them says anything about the world.\ncases={cases} seed={seed}\n"

@@ -78,7 +78,9 @@ def check(
     parts = given
     if split is not None:
         if len(split.manifest) != len(manifest) or not (split.manifest.frame["case"] == frame["case"]).all():
-            raise TableError("the split is of another manifest", where=manifest.dataset)
+            raise TableError(
+                "the split is of another manifest", where=manifest.dataset, remedy="split this manifest"
+            )
         parts = split.parts.to_numpy(dtype=object)
         found += tables.shared_groups(manifest, parts, "the split")
     found += twins.identical(manifest, seen, parts)

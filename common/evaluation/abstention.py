@@ -72,7 +72,11 @@ def conformal_quantile(scores: npt.ArrayLike, alpha: float) -> float:
 def _one_dimension(values: npt.ArrayLike, name: str, n: int | None = None) -> FloatArray:
     found = np.asarray(values)
     if found.ndim != 1:
-        raise TableError(f"{name} must have one dimension, it has {found.ndim}", where=name)
+        raise TableError(
+            f"{name} must have one dimension, it has {found.ndim}",
+            where=name,
+            remedy="give one value for each case",
+        )
     return as_scores(found, len(found) if n is None else n, name)
 
 
@@ -117,10 +121,18 @@ def conformal_sets(
     new = _rows(p, "p")
     classes = new.shape[1]
     if known.shape[1] != classes:
-        raise TableError(f"{known.shape[1]} classes were calibrated, p has {classes}", where="p")
+        raise TableError(
+            f"{known.shape[1]} classes were calibrated, p has {classes}",
+            where="p",
+            remedy="give p the classes of the calibration, in the same order",
+        )
     truth = class_indices(calibration_y, [str(k) for k in range(classes)], "calibration_y")
     if len(truth) != len(known):
-        raise TableError(f"{len(truth)} classes for {len(known)} cases", where="calibration_y")
+        raise TableError(
+            f"{len(truth)} classes for {len(known)} cases",
+            where="calibration_y",
+            remedy="give one class for each case of the calibration",
+        )
     rows = np.arange(len(truth))
     if score == "lac":
         limit = conformal_quantile(1.0 - known[rows, truth], alpha)
@@ -141,7 +153,9 @@ def _rows(p: npt.ArrayLike, name: str) -> FloatArray:
     found = np.asarray(p)
     if found.ndim != 2 or found.shape[1] < 2:
         raise TableError(
-            f"{name} must have the shape [n, K], a probability a class, it is {found.shape}", where=name
+            f"{name} must have the shape [n, K], a probability a class, it is {found.shape}",
+            where=name,
+            remedy="give one row for each case and one column for each class",
         )
     values = as_scores(found, len(found), name, probability=True)
     off = np.abs(values.sum(axis=1) - 1.0)
@@ -204,12 +218,16 @@ def coverage(sets: npt.ArrayLike, y: npt.ArrayLike) -> Coverage:
     held = np.asarray(sets)
     if held.ndim != 2 or held.dtype != np.bool_:
         raise TableError(
-            f"sets must be bool of the shape [n, K], they are {held.dtype} {held.shape}", where="sets"
+            f"sets must be bool of the shape [n, K], they are {held.dtype} {held.shape}",
+            where="sets",
+            remedy="give what `conformal_sets` returns",
         )
     n, classes = held.shape
     truth = class_indices(y, [str(k) for k in range(classes)], "y")
     if len(truth) != n:
-        raise TableError(f"{len(truth)} classes for {n} sets", where="y")
+        raise TableError(
+            f"{len(truth)} classes for {n} sets", where="y", remedy="give one class for each set"
+        )
     hit = held[np.arange(n), truth]
     cases, hits = np.bincount(truth, minlength=classes), np.bincount(truth[hit], minlength=classes)
     return Coverage(
@@ -254,7 +272,11 @@ def _errors(error: npt.ArrayLike, confidence: npt.ArrayLike) -> tuple[FloatArray
     wrong = _one_dimension(error, "error")
     sure = _one_dimension(confidence, "confidence", len(wrong))
     if wrong.size and not (wrong.min() >= 0.0 and np.isfinite(wrong).all()):
-        raise TableError("an error must be finite and not negative", where="error")
+        raise TableError(
+            "an error must be finite and not negative",
+            where="error",
+            remedy="give the error of each case as a number from 0",
+        )
     return wrong, sure
 
 
@@ -325,7 +347,11 @@ def risk_coverage_band(
     wrong, sure = _errors(error, confidence)
     codes, count = group_codes(groups)
     if len(codes) != len(wrong):
-        raise TableError(f"{len(codes)} groups for {len(wrong)} cases", where="groups")
+        raise TableError(
+            f"{len(codes)} groups for {len(wrong)} cases",
+            where="groups",
+            remedy="give one group for each case",
+        )
     grid = np.arange(1, points + 1) / points
     method = describe(count, replicates, group)
     nothing = np.full(points, np.nan)

@@ -144,7 +144,11 @@ def _table(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[IntArray, FloatArray]:
     truth = np.asarray(y)
     scores = as_scores(p, len(truth), "p")
     if scores.ndim != 2:
-        raise TableError(f"p must be [n, classes], its shape is {scores.shape}", where="p")
+        raise TableError(
+            f"p must be [n, classes], its shape is {scores.shape}",
+            where="p",
+            remedy="give one row for each case and one column for each class",
+        )
     return class_indices(truth, [str(k) for k in range(scores.shape[1])], "y"), scores
 
 

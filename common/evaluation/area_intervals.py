@@ -138,7 +138,11 @@ def _z(confidence: float) -> float:
 def _scores(s: npt.ArrayLike, n: int, name: str) -> FloatArray:
     scores = as_scores(s, n, name)
     if scores.ndim != 1:
-        raise TableError(f"{name} must have one dimension, its shape is {scores.shape}", where=name)
+        raise TableError(
+            f"{name} must have one dimension, its shape is {scores.shape}",
+            where=name,
+            remedy="give one value for each case",
+        )
     return scores
 
 

@@ -44,13 +44,21 @@ def as_truth(y: npt.ArrayLike, name: str = "y") -> BoolArray:
     """
     found = np.asarray(y)
     if found.ndim != 1:
-        raise TableError(f"{name} must have one dimension, it has {found.ndim}", where=name)
+        raise TableError(
+            f"{name} must have one dimension, it has {found.ndim}",
+            where=name,
+            remedy="give one value for each case",
+        )
     if found.dtype == np.bool_:
         return found
     if found.size == 0:
         return np.zeros(0, dtype=np.bool_)
     if not np.issubdtype(found.dtype, np.number):
-        raise TableError(f"{name} must hold 0 and 1, it holds {found.dtype}", where=name)
+        raise TableError(
+            f"{name} must hold 0 and 1, it holds {found.dtype}",
+            where=name,
+            remedy="give 0 and 1, or False and True",
+        )
     odd = np.unique(found[(found != 0) & (found != 1)])
     if odd.size:
         values = ", ".join(f"{value:g}" for value in odd[:5])
@@ -70,10 +78,16 @@ def as_scores(s: npt.ArrayLike, n: int, name: str = "s", *, probability: bool = 
     """
     found = np.asarray(s)
     if found.size and not (np.issubdtype(found.dtype, np.number) or found.dtype == np.bool_):
-        raise TableError(f"{name} must hold numbers, it holds {found.dtype}", where=name)
+        raise TableError(
+            f"{name} must hold numbers, it holds {found.dtype}", where=name, remedy="convert it to numbers"
+        )
     values = found.astype(np.float64)
     if values.ndim not in (1, 2) or len(values) != n:
-        raise TableError(f"{name} must have {n} rows, its shape is {values.shape}", where=name)
+        raise TableError(
+            f"{name} must have {n} rows, its shape is {values.shape}",
+            where=name,
+            remedy="give one row for each case",
+        )
     missing = int(np.isnan(values).sum())
     if missing:
         raise TableError(
@@ -85,6 +99,7 @@ def as_scores(s: npt.ArrayLike, n: int, name: str = "s", *, probability: bool = 
         raise TableError(
             f"{name} must hold probabilities in 0..1, it ranges from {values.min():g} to {values.max():g}",
             where=name,
+            remedy="give probabilities; the AUROC takes any scores",
         )
     return values
 
@@ -124,9 +139,15 @@ def answer(estimator: Estimator, n: int, weights: npt.ArrayLike | None) -> Any:
     rows = np.asarray(weights, dtype=np.float64)
     if rows.ndim not in (1, 2) or rows.shape[-1] != n:
         raise TableError(
-            f"weights must have the shape [{n}] or [B, {n}], they have {rows.shape}", where="weights"
+            f"weights must have the shape [{n}] or [B, {n}], they have {rows.shape}",
+            where="weights",
+            remedy="give one weight for each case or group",
         )
     if rows.size and not rows.min() >= 0:
-        raise TableError("weights must be numbers that are not negative", where="weights")
+        raise TableError(
+            "weights must be numbers that are not negative",
+            where="weights",
+            remedy="remove negative, infinite and missing weights",
+        )
     values = estimator(np.atleast_2d(rows))
     return float(values[0]) if rows.ndim == 1 else values

@@ -69,7 +69,9 @@ def count_bin(count: npt.ArrayLike, bins: Sequence[int] = COUNT_BINS) -> IntArra
 def _numbers(values: npt.ArrayLike, name: str) -> FloatArray:
     found = np.asarray(values)
     if found.size and not (np.issubdtype(found.dtype, np.number) or found.dtype == np.bool_):
-        raise TableError(f"{name} must hold numbers, it holds {found.dtype}", where=name)
+        raise TableError(
+            f"{name} must hold numbers, it holds {found.dtype}", where=name, remedy="convert it to numbers"
+        )
     numbers = found.astype(np.float64)
     missing = int((~np.isfinite(numbers)).sum())
     if missing:
@@ -84,7 +86,9 @@ def _numbers(values: npt.ArrayLike, name: str) -> FloatArray:
 def _whole(values: npt.ArrayLike, name: str) -> FloatArray:
     numbers = _numbers(values, name)
     if not ((numbers >= 0) & (numbers == np.round(numbers))).all():
-        raise TableError(f"{name} must hold whole numbers from 0", where=name)
+        raise TableError(
+            f"{name} must hold whole numbers from 0", where=name, remedy="give counts, such as 0, 1 and 2"
+        )
     return numbers
 
 
@@ -94,6 +98,7 @@ def _pair(one: FloatArray | BoolArray, other: FloatArray | BoolArray, dimensions
         raise TableError(
             f"truth and predicted must both have the shape {shape}, they have {one.shape} and {other.shape}",
             where="predicted",
+            remedy="give truth and predicted of the same shape",
         )
 
 
@@ -210,7 +215,11 @@ def set_jaccard(truth: npt.ArrayLike, predicted: npt.ArrayLike, *, weights: Floa
     for name, values in (("truth", truth), ("predicted", predicted)):
         found = np.asarray(values)
         if found.ndim != 2:
-            raise TableError(f"{name} must have the shape [n, species], it has {found.shape}", where=name)
+            raise TableError(
+                f"{name} must have the shape [n, species], it has {found.shape}",
+                where=name,
+                remedy="give one row for each case and one column for each species",
+            )
         sets.append(as_truth(found.ravel(), name).reshape(found.shape))
     one, other = sets
     _pair(one, other, 2)
@@ -303,5 +312,9 @@ def _frames(animal: npt.ArrayLike, score: npt.ArrayLike) -> tuple[BoolArray, Flo
     truth = as_truth(animal, "animal")
     scores = as_scores(score, len(truth), "score")
     if scores.ndim != 1:
-        raise TableError(f"score must have one dimension, its shape is {scores.shape}", where="score")
+        raise TableError(
+            f"score must have one dimension, its shape is {scores.shape}",
+            where="score",
+            remedy="give one value for each case",
+        )
     return truth, scores

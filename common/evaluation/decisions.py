@@ -59,7 +59,11 @@ def _binary(y: npt.ArrayLike, p: npt.ArrayLike, *, probability: bool) -> tuple[B
     name = "p" if probability else "s"
     scores = as_scores(p, len(truth), name, probability=probability)
     if scores.ndim != 1:
-        raise TableError(f"{name} must have one dimension, its shape is {scores.shape}", where=name)
+        raise TableError(
+            f"{name} must have one dimension, its shape is {scores.shape}",
+            where=name,
+            remedy="give one value for each case",
+        )
     return truth, scores
 
 
@@ -206,7 +210,9 @@ def decision_curve(
 def _groups(groups: npt.ArrayLike, n: int) -> tuple[IntArray, int]:
     codes, count = group_codes(groups)
     if len(codes) != n:
-        raise TableError(f"{len(codes)} groups for {n} cases", where="groups")
+        raise TableError(
+            f"{len(codes)} groups for {n} cases", where="groups", remedy="give one group for each case"
+        )
     return codes, count
 
 

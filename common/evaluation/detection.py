@@ -343,14 +343,22 @@ def coco_scores(
     matcher()
     true, faults = read_truth(truth)
     if true is None:
-        raise TableError(f"the boxes have faults: {'; '.join(faults)}", where="truth")
+        raise TableError(
+            f"the boxes have faults: {'; '.join(faults)}",
+            where="truth",
+            remedy="correct these boxes or leave them out",
+        )
     found, wrong = read_detections(list(predicted), true)
     told, _, lost = true.groups(groups)
     faults += [*wrong, *lost]
     if true.unboxed.any():
         faults.append(f"images with an annotation that has no bbox: {int(true.unboxed.sum()):,}")
     if found is None or faults:
-        raise TableError(f"the boxes have faults: {'; '.join(faults)}", where="boxes")
+        raise TableError(
+            f"the boxes have faults: {'; '.join(faults)}",
+            where="boxes",
+            remedy="correct these boxes or leave them out",
+        )
     codes, count = group_codes(true.ids if told is None else told)
     table, items = detection_table(tuple(_METRICS), true, found, codes, count)
     named = "group" if told is not None else "case"

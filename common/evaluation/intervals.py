@@ -56,7 +56,11 @@ def group_codes(groups: npt.ArrayLike) -> tuple[IntArray, int]:
     """
     found = np.asarray(groups)
     if found.ndim != 1:
-        raise TableError(f"groups must have one dimension, they have {found.ndim}", where="groups")
+        raise TableError(
+            f"groups must have one dimension, they have {found.ndim}",
+            where="groups",
+            remedy="give one value for each case",
+        )
     if found.dtype == object:
         if any(value is None or value != value for value in found):
             raise TableError("a case has no group", where="groups", remedy="give each case its group")

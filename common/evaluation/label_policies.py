@@ -86,10 +86,18 @@ def settle_labels(
     """
     found = np.array(labels, dtype=np.float64)
     if found.ndim != 2 or found.shape[1] != len(classes):
-        raise TableError(f"labels {found.shape} do not fit {len(classes)} classes", where="labels")
+        raise TableError(
+            f"labels {found.shape} do not fit {len(classes)} classes",
+            where="labels",
+            remedy="give one column for each class",
+        )
     odd = np.unique(found[~np.isnan(found) & ~np.isin(found, (-1.0, 0.0, 1.0))])
     if odd.size:
-        raise TableError(f"labels are 0, 1, -1 or empty, they hold {odd[0]:g}", where="labels")
+        raise TableError(
+            f"labels are 0, 1, -1 or empty, they hold {odd[0]:g}",
+            where="labels",
+            remedy="write each label as 0, 1, -1 or nothing",
+        )
     by_class = policy_by_class(policy, classes, which)
     soft = None
     if "self-trained" in by_class.values():
@@ -115,9 +123,17 @@ def _soft(probabilities: npt.ArrayLike | None, shape: tuple[int, ...]) -> FloatA
         )
     soft = np.asarray(probabilities, dtype=np.float64)
     if soft.shape != shape:
-        raise TableError(f"probabilities {soft.shape} do not fit labels {shape}", where="probabilities")
+        raise TableError(
+            f"probabilities {soft.shape} do not fit labels {shape}",
+            where="probabilities",
+            remedy="give one probability for each label",
+        )
     if not ((soft >= 0.0) & (soft <= 1.0)).all():
-        raise TableError("probabilities in 0..1 were expected", where="probabilities")
+        raise TableError(
+            "probabilities in 0..1 were expected",
+            where="probabilities",
+            remedy="give the probabilities of a model, from 0 to 1",
+        )
     return soft
 
 

@@ -212,7 +212,9 @@ def score(
     values = as_scores(scores, len(truth), "scores")
     if values.shape != (len(truth), len(classes)) or truth.ndim != (2 if kind == "multi-label" else 1):
         raise TableError(
-            f"scores {values.shape} and truth {truth.shape} do not fit {len(classes)} classes", where="scores"
+            f"scores {values.shape} and truth {truth.shape} do not fit {len(classes)} classes",
+            where="scores",
+            remedy="give one column for each class",
         )
     if kind != "multi-label":
         known = truth >= 0

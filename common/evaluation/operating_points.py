@@ -311,7 +311,11 @@ def class_indices(values: npt.ArrayLike, classes: Sequence[str], name: str) -> I
     """
     found = np.asarray(values)
     if found.ndim != 1:
-        raise TableError(f"{name} must have one dimension, it has {found.ndim}", where=name)
+        raise TableError(
+            f"{name} must have one dimension, it has {found.ndim}",
+            where=name,
+            remedy="give one value for each case",
+        )
     if found.size == 0:
         return np.zeros(0, dtype=np.intp)
     if np.issubdtype(found.dtype, np.number) or found.dtype == np.bool_:
@@ -323,7 +327,11 @@ def class_indices(values: npt.ArrayLike, classes: Sequence[str], name: str) -> I
         odd = found[index < 0]
     if odd.size:
         listed = ", ".join(sorted({str(value) for value in odd})[:5])
-        raise TableError(f"{name} holds {listed}; the classes are {', '.join(classes)}", where=name)
+        raise TableError(
+            f"{name} holds {listed}; the classes are {', '.join(classes)}",
+            where=name,
+            remedy="correct these values, or name all classes",
+        )
     return index.astype(np.intp)
 
 
@@ -338,6 +346,10 @@ def confusion(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, classes: Sequence[st
     """
     true, decided = class_indices(y_true, classes, "y_true"), class_indices(y_pred, classes, "y_pred")
     if len(true) != len(decided):
-        raise TableError(f"{len(true)} true classes but {len(decided)} decided ones", where="y_pred")
+        raise TableError(
+            f"{len(true)} true classes but {len(decided)} decided ones",
+            where="y_pred",
+            remedy="give one decision for each true class",
+        )
     counts = np.bincount(true * len(classes) + decided, minlength=len(classes) ** 2)
     return counts.reshape(len(classes), len(classes)).astype(np.int64)

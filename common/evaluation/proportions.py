@@ -68,5 +68,9 @@ def _counts(successes: npt.ArrayLike, n: npt.ArrayLike, confidence: float) -> tu
         hit.size
         and not ((hit >= 0) & (hit <= total) & (hit == np.round(hit)) & (total == np.round(total))).all()
     ):
-        raise TableError("whole numbers with 0 <= successes <= n were expected", where="successes")
+        raise TableError(
+            "whole numbers with 0 <= successes <= n were expected",
+            where="successes",
+            remedy="give counts: how many cases, and how many of them are successes",
+        )
     return hit, total

@@ -158,7 +158,9 @@ def read_masks(
         faults += _count_faults(predictions, foreground, names)
     refuse(predictions, faults)
     if names is None:
-        raise TableError("there is no row", where="predictions")  # `refuse` said so
+        raise TableError(
+            "there is no row", where="predictions", remedy="write a table with a row for each case"
+        )  # `refuse` said so
     rows = np.flatnonzero(text_of(predictions["part"]) == part)
     rows = rows[np.argsort(names[rows].astype(str), kind="stable")]
     frame, case = predictions.iloc[rows], names[rows].astype(str)

@@ -80,7 +80,9 @@ def coverage_intervals(
     held, truth = np.asarray(sets), np.asarray(y, dtype=np.intp)
     codes, count = group_codes(groups)
     if len(codes) != plain.n:
-        raise TableError(f"{len(codes)} groups for {plain.n} cases", where="groups")
+        raise TableError(
+            f"{len(codes)} groups for {plain.n} cases", where="groups", remedy="give one group for each case"
+        )
     hit = held[np.arange(plain.n), truth]
     size = held.sum(axis=1)
     member = truth[:, None] == np.arange(held.shape[1])

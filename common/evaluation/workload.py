@@ -79,6 +79,7 @@ def work_curve(
             f"one score and one group for each of {len(truth)} cases were expected, found the shape {scores.shape} and "
             f"{len(codes)} groups",
             where="groups",
+            remedy="give one score and one group for each case",
         )
     grid = np.atleast_1d(np.asarray(np.arange(101) / 100 if missed is None else missed, np.float64))
     if not ((grid >= 0.0) & (grid <= 1.0)).all():

@@ -120,7 +120,11 @@ def load_writer(name: str, path: str) -> Writer:
             remedy="update its package, or write .csv or .parquet",
         ) from error
     if not callable(found):
-        raise GraftworkError(f"{module} offers no function {function!r}", where=where)
+        raise GraftworkError(
+            f"{module} offers no function {function!r}",
+            where=where,
+            remedy="correct the name in the Domain's `formats`",
+        )
     return cast("Writer", found)
 
 

@@ -331,7 +331,9 @@ def _entries(place: Path) -> list[str]:
             f"it is not UTF-8 (byte {error.start})", where=place, remedy="save the list as UTF-8"
         ) from error
     except OSError as error:
-        raise DatasetError(f"it cannot be read ({error.strerror})", where=place) from error
+        raise DatasetError(
+            f"it cannot be read ({error.strerror})", where=place, remedy="check the path and its permissions"
+        ) from error
     if place.suffix.lower() == ".txt":
         return re.split(r"\r?\n", text)
     head = text.split("\n", 1)[0]

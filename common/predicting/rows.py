@@ -82,7 +82,11 @@ def merged(streams: Sequence[Iterable[pa.Table]]) -> Iterator[pa.Table]:
     while heads := [head for head in heads if head.fill()]:
         heads.sort(key=lambda head: head.first)
         if len(heads) > 1 and heads[0].first == heads[1].first:
-            raise RunError("it stands in two tables of predictions", where=heads[0].first)
+            raise RunError(
+                "it stands in two tables of predictions",
+                where=heads[0].first,
+                remedy="predict it again into a new --out",
+            )
         yield heads[0].until(heads[1].first if len(heads) > 1 else None)
 
 

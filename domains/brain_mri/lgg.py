@@ -75,7 +75,11 @@ def read(root: str | os.PathLike[str]) -> Manifest:
     volumes = volumes_in(place, faults)
     complain(faults, "file name", "a name is FOLDER_NUMBER.tif or FOLDER_NUMBER_mask.tif", place)
     if not any(volume.images for volume in volumes):
-        raise DatasetError(f"no picture ({', '.join(SUFFIXES)}) in the folders", where=place)
+        raise DatasetError(
+            f"no picture ({', '.join(SUFFIXES)}) in the folders",
+            where=place,
+            remedy="give the folder that holds the folders of the patients",
+        )
     return _manifest(Path(root), place, volumes)
 
 

@@ -84,7 +84,11 @@ def volumes_in(place: Path, faults: list[str]) -> list[Volume]:
         try:
             entries = sorted((entry.name, entry.is_dir()) for entry in os.scandir(folder))
         except OSError as error:
-            raise DatasetError(f"the folder cannot be listed ({error.strerror})", where=folder) from error
+            raise DatasetError(
+                f"the folder cannot be listed ({error.strerror})",
+                where=folder,
+                remedy="check the permissions of the folder",
+            ) from error
         for name, is_folder in entries:
             stem, suffix = os.path.splitext(name)  # noqa: PTH122 (a Path for each of many files is slow)
             if hidden(name):

@@ -144,11 +144,15 @@ def _find(root: Path) -> tuple[Path, dict[str, Any]]:
     if root.is_file() and root.suffix.lower() == ".json":
         found, why = _document(root)
         if found is None:
-            raise DatasetError(f"{why}; looked for {_LOOKED_FOR}", where=root)
+            raise DatasetError(
+                f"{why}; looked for {_LOOKED_FOR}", where=root, remedy="check the path given with --data"
+            )
         return root, found
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "there is no such folder"
-        raise DatasetError(f"{what}; looked for {_LOOKED_FOR}", where=root)
+        raise DatasetError(
+            f"{what}; looked for {_LOOKED_FOR}", where=root, remedy="check the path given with --data"
+        )
     below = folders_below(root)
     hits: list[Path] = []
     others: list[str] = []
@@ -193,7 +197,11 @@ def _jsons(folder: Path) -> list[Path]:
             if entry.suffix.lower() == ".json" and not hidden(entry.name) and entry.is_file()
         )
     except OSError as error:
-        raise DatasetError(f"the folder cannot be listed ({error.strerror})", where=folder) from error
+        raise DatasetError(
+            f"the folder cannot be listed ({error.strerror})",
+            where=folder,
+            remedy="check the permissions of the folder",
+        ) from error
 
 
 def _document(file: Path) -> tuple[dict[str, Any] | None, str]:

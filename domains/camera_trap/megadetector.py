@@ -65,7 +65,9 @@ def write(predictions: Predictions, file: Path) -> None:
     astray = [name for name in names if name.startswith("/") or ".." in name.split("/")]
     if astray:
         raise TableError(
-            f"paths are relative, with forward slashes; found {astray[0]!r}", where="format megadetector"
+            f"paths are relative, with forward slashes; found {astray[0]!r}",
+            where="format megadetector",
+            remedy="give paths below the folder that was predicted",
         )
     about = predictions.about
     # <domain>/<recipe>/<seed and hash>, not where it lies on this machine

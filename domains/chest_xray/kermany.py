@@ -205,7 +205,9 @@ def _pictures(place: Path, faults: list[str]) -> Iterator[_Picture]:
                 continue  # only val may be missing, see _find
             except OSError as error:
                 raise DatasetError(
-                    f"the folder cannot be listed ({error.strerror})", where=place / folder / upper
+                    f"the folder cannot be listed ({error.strerror})",
+                    where=place / folder / upper,
+                    remedy="check the permissions of the folder",
                 ) from error
             for entry in entries:
                 stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122 (a Path for each of many files is slow)

@@ -232,7 +232,9 @@ def _copies(root: Path, kind: str, places: dict[str, list[str]]) -> Iterator[Fin
 def _look(root: Path) -> _Layout:
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "there is no such folder"
-        raise DatasetError(f"{what}; looked for {_LOOKED_FOR}", where=root)
+        raise DatasetError(
+            f"{what}; looked for {_LOOKED_FOR}", where=root, remedy="check the path given with --data"
+        )
     tables: list[str] = []
     others: list[str] = []
     pictures: dict[str, list[str]] = {}

@@ -79,7 +79,11 @@ def say(text: str) -> None:
     except BrokenPipeError as error:
         raise _ReaderGone from error
     except OSError as error:
-        raise GraftworkError(f"cannot be written: {error.strerror}", where="standard output") from error
+        raise GraftworkError(
+            f"cannot be written: {error.strerror}",
+            where="standard output",
+            remedy="free space, or send the output elsewhere",
+        ) from error
 
 
 def say_json(content: object) -> None:
