@@ -138,8 +138,8 @@ PLAIN = {"own"}
 
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 VAGUE = {"utils", "util", "helpers", "helper", "manager", "managers", "base", "misc", "common_utils", "core"}
-LINES = 400
-# Files that pass 400 lines, each with the reason why it is one idea all the same.
+LINES = 500
+# Files that pass this length, each with the reason why it is one idea all the same.
 LONGER: dict[str, str] = {}
 
 
