@@ -173,7 +173,7 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
     # two files may differ in their suffix alone; then the suffix tells them apart
     cases = [stem if twice[stem] == 1 else frame.path for stem, frame in zip(stems, frames, strict=True)]
     placed = any(frame.location for frame in frames)
-    frames = [replace(each, location=each.location or UNPLACED) if placed else each for each in frames]
+    frames = [each if each.location or not placed else replace(each, location=UNPLACED) for each in frames]
     read = [moment(frame.time) for frame in frames]
     doubts = [
         frame.doubt or clock_doubt(time) if time is not None else ""
@@ -194,7 +194,12 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
         for frame, time, case, folder in zip(frames, read, cases, folders, strict=True)
     ]
     mixed = interleaved(moments)
-    events = sequences([replace(each, time=time) for each, time in zip(moments, times, strict=True)])
+    events = sequences(
+        [
+            each if each.time is time else replace(each, time=time)
+            for each, time in zip(moments, times, strict=True)
+        ]
+    )
     text = pd.StringDtype(na_value=np.nan)
     columns: dict[str, pd.Series] = {
         "case": pd.Series(cases, dtype=text),
