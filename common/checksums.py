@@ -2,19 +2,23 @@
 
 `checksums.txt` has a line for each content that a file of the folder was given: SHA-256, two spaces, name. The line is
 written before the file takes its place, so after a kill at any moment a whole file has one of its lines. A folder
-without this file (of an earlier version) and a file without a line are read unverified.
+without this file (of an earlier version) and a file without a line are read unverified; the log says of which.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 from graftwork.common.errors import GraftworkError, RunError
 
 __all__ = ["CHECKSUMS", "begin_checksums", "compact_checksums", "file_sha256", "note_checksum", "verified"]
+
+log = logging.getLogger("graftwork")
 
 CHECKSUMS = "checksums.txt"
 _HEADER = (
@@ -104,6 +108,8 @@ def verified(
         found = file_sha256(path) if digests else ""
     except OSError as fault:
         raise error(f"cannot be read ({fault.strerror or fault})", where=path, remedy=remedy) from fault
+    if not digests and place.is_file() and path.is_file():
+        _say_unlisted(path)
     if digests and found not in digests:
         raise error(
             f"damaged or changed: its SHA-256 is {found}, {CHECKSUMS} beside it has {digests[-1]}",
@@ -111,6 +117,11 @@ def verified(
             remedy=remedy,
         )
     return path
+
+
+@cache
+def _say_unlisted(path: Path) -> None:
+    log.warning("%s: %s beside it has no line for it; it is read unverified", path, CHECKSUMS)
 
 
 def _listed(place: Path) -> dict[str, tuple[str, ...]]:

@@ -44,7 +44,8 @@ class GraftworkError(Exception):
         self.what = what
         self.where = None if where is None else str(where)
         self.remedy = remedy
-        place = "" if self.where is None else f"{self.where}: "
+        shown = self.where or ""
+        place = "" if self.where is None else f"{shown_path(shown) if len(shown) > 400 else shown}: "
         advice = "" if remedy is None else f" {remedy[:1].upper()}{remedy[1:].rstrip('.')}"
         advice += "" if not advice or advice.endswith("?") else "."
         super().__init__(f"{place}{what.rstrip('.')}.{advice}")
@@ -158,4 +159,6 @@ def as_user_error(error: BaseException) -> GraftworkError | None:
             os.fsdecode(each) for each in (error.filename, error.filename2) if isinstance(each, str | bytes)
         ]
         return GraftworkError(what, where=shown_path(named[0]) if named else None, remedy=remedy)
+    if isinstance(error, ValueError) and str(error).startswith("embedded null"):
+        return GraftworkError("a path holds a NUL byte", remedy="check the paths")
     return None

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ log = logging.getLogger("graftwork")
 __all__ = [
     "TEMPORARY",
     "cache_folder",
+    "check_target",
     "check_writable",
     "file_sha256",
     "hash_of",
@@ -146,6 +148,31 @@ def _sweep(folder: Path) -> None:
         remove_leftovers(folder)
 
 
+def check_target(target: Path) -> None:
+    """Refuse to write a file in the place of a folder, pipe, socket or device; before the work, as after it.
+
+    Raises:
+        RunError: there is one, or the path cannot be looked up.
+    """
+    try:
+        there = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _as_error(error, target) from error
+    except ValueError as error:  # a NUL byte in the path
+        raise RunError(
+            f"cannot be written: {error}", where=repr(shown_path(target)), remedy="check the path"
+        ) from error
+    if not stat.S_ISREG(there):
+        kind = "a folder" if stat.S_ISDIR(there) else "a pipe, socket or device"
+        raise RunError(
+            f"cannot be written: it is {kind}, expected a file",
+            where=shown_path(target),
+            remedy="name a file",
+        )
+
+
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on a clean exit it becomes `path`, else it vanishes.
@@ -158,6 +185,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         RunError: the disk is full or read-only, or permission is missing. The old `path` is as it was.
     """
     target = Path(path)
+    check_target(target)
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

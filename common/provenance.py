@@ -144,6 +144,7 @@ def describe_machine(name: str, manifest: Manifest) -> dict[str, Any]:
         "versions": library_versions(),
         "data": str(manifest.root.absolute()),
         "synthetic": manifest.synthetic,
+        "checksums": True,  # that its folders list them: where they do not, somebody removed the list
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "finished": None,
         "seconds": 0.0,

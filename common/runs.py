@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.checksums import begin_checksums, compact_checksums, verified
+from graftwork.common.checksums import CHECKSUMS, begin_checksums, compact_checksums, verified
 from graftwork.common.documents import is_file, read_json, read_parquet
 from graftwork.common.errors import GraftworkError, RunError
 from graftwork.common.files import (
@@ -168,6 +168,14 @@ class Run:
         """The pictures that could not be read: case, stage, reason."""
         return read_quarantine(self.folder / "quarantine.csv")
 
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """The folders of this run whose list of checksums is gone, so that damage is not found: ".", "last", "best"."""
+        if not self.environment.get("checksums"):  # of an earlier version, which wrote none
+            return ()
+        folders = [(name, self.folder / name) for name in (".", "last", "best")]
+        return tuple(name for name, each in folders if each.is_dir() and not (each / CHECKSUMS).is_file())
+
     # What came out
 
     @property
@@ -313,7 +321,11 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     Raises:
         RunError: the folder is not that of a run.
     """
-    return Run(folder)
+    run = Run(folder)
+    with contextlib.suppress(RunError):  # what is damaged is said when it is read
+        for name in run.unverified:
+            log.warning("%s: %s is missing; its files are read unverified", run.folder / name, CHECKSUMS)
+    return run
 
 
 def begin_run(

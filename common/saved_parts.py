@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graftwork.common.documents import cut_text
 from graftwork.common.errors import TableError
 from graftwork.common.manifest import Manifest
 
@@ -48,7 +49,7 @@ def saved_parts(path: str | os.PathLike[str], manifest: Manifest) -> pd.Series:
     missing = [name for name in ("case", "group", "part") if name not in table.columns]
     if missing:
         raise TableError(
-            f"column {', '.join(map(repr, missing))} is missing; found {', '.join(map(repr, table.columns))}",
+            f"column {', '.join(map(repr, missing))} is missing; found {cut_text(', '.join(map(repr, table.columns)))}",
             where=path,
             remedy="give a table with the columns case, group and part",
         )

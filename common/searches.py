@@ -90,8 +90,11 @@ def select(
         UsageError: no candidate, an unknown criterion, a target without exclusive classes.
         RecipeError, DatasetError: as for `run`.
     """
+    from graftwork.common.files import check_target
     from graftwork.common.selection import select_among, write_selection
 
+    if out is not None:
+        check_target(Path(out))
     _, asked = find_recipe(recipe, overrides)
     manifest, parts = prepared(asked, data)
     found = select_among(asked, manifest, parts, listed(among), by=by, progress=progress)

@@ -18,7 +18,7 @@ import torch
 from graftwork.common.backbones import Backbone, create_backbone
 from graftwork.common.cache import Cache
 from graftwork.common.costs import multiply_adds
-from graftwork.common.errors import GraftworkError, UsageError
+from graftwork.common.errors import GraftworkError, UsageError, shown_path
 from graftwork.common.features import best_precision, compute_features
 from graftwork.common.files import write_text
 from graftwork.common.formulas import escape_formula
@@ -119,7 +119,7 @@ def select_among(
         by: one of `CRITERIA`.
 
     Raises:
-        UsageError: no candidate, an unknown criterion, or a target without exclusive classes.
+        UsageError: no candidate, none that can be ranked, an unknown criterion, a target without exclusive classes.
     """
     if by not in CRITERIA or not among:
         raise UsageError(
@@ -145,6 +145,13 @@ def select_among(
             judged.append(_judge(recipe, manifest, rows, digests, name, progress))
         except GraftworkError as error:
             left_out.append((name, str(error)))
+    if not judged:
+        raise UsageError(
+            "no candidate can be ranked: "
+            + "; ".join(f"{shown_path(name)}: {why.rstrip('.')}" for name, why in left_out),
+            where="select",
+            remedy="correct --among",
+        )
     order = sorted(
         judged, key=lambda each: (math.isnan(getattr(each, by)), -np.nan_to_num(getattr(each, by)))
     )

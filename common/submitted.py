@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from graftwork.common.commands import command_of, listed
 from graftwork.common.errors import TableError, UsageError
+from graftwork.common.files import check_target
 from graftwork.common.submitted_tables import read_tables
 from graftwork.common.synthetic import marked
 
@@ -177,13 +178,16 @@ def page_file(report: Words | None) -> Path | None:
     """Where a report is to be written, looked at before anything is computed.
 
     Raises:
-        UsageError: it is no .html file.
+        UsageError: it is no .html file. RunError: a folder, pipe, socket or device is there.
     """
     if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
         raise UsageError(
             "the report is a page, an .html file", where=str(report), remedy="end its name in .html"
         )
-    return None if report is None else Path(report)
+    if report is None:
+        return None
+    check_target(Path(report))
+    return Path(report)
 
 
 def calibrate(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.errors import UsageError
+from graftwork.common.checksums import file_sha256
+from graftwork.common.documents import is_file, read_json
+from graftwork.common.errors import TableError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.submissions import Submission
 
 __all__ = ["read_tables"]
+
+log = logging.getLogger("graftwork")
 
 Words = str | os.PathLike[str]
 
@@ -47,7 +53,7 @@ def read_tables(
     from graftwork.common.evaluation.submissions import read_submission
 
     convention.refuse_shapes()
-    return read_submission(
+    found = read_submission(
         _scores(predictions),
         convention,
         truth=_truth_of(truth, convention) if truth is not None and Path(truth).is_dir() else truth,
@@ -58,6 +64,32 @@ def read_tables(
         part=part,
         covariates=by,
         reading=Reading(**reading),
+    )
+    changed = _changed_since(predictions)
+    for note in changed:
+        log.warning("%s", note)
+    return replace(found, notes=(*changed, *found.notes))
+
+
+def _changed_since(predictions: Words) -> tuple[str, ...]:
+    """A note where FILE.about.json, which `predict` writes beside its table, states another content or is damaged."""
+    file = Path(predictions)
+    about = file.with_name(f"{file.name}.about.json")
+    try:
+        if not is_file(about, TableError):
+            return ()
+        said = read_json(about, TableError)
+    except TableError as error:
+        return (
+            f"{about.name} beside {file.name} cannot be read, so its content is not verified ({error.what}).",
+        )
+    if not isinstance(said, dict) or said.get("written_as") not in ("csv", "csv-escaped", "parquet"):
+        return ()
+    stated = said.get("sha256") or []
+    if not isinstance(stated, list) or not stated or file_sha256(file) in stated:
+        return ()
+    return (
+        f"{file.name} was changed or damaged after `predict` wrote it: its SHA-256 is not the one in {about.name}.",
     )
 
 

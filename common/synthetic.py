@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from graftwork.common.documents import read_json
 from graftwork.common.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ def rests_on_synthetic(*files: str | os.PathLike[str] | None) -> bool:
             else [file.with_name(f"{file.name}.about.json")]
         )
         for beside in (*said, folder / "environment.json", folder.parent / "environment.json"):
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # no such file, or another's
-                if json.loads(beside.read_text("utf-8")).get("synthetic") is True:
+            with contextlib.suppress(DatasetError):  # no such file, or another's
+                content = read_json(beside, DatasetError)
+                if isinstance(content, dict) and content.get("synthetic") is True:
                     return True
     return False
 

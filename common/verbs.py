@@ -264,11 +264,14 @@ def report(runs: Words | Sequence[Words], out: Words | None = None) -> Path:
         UsageError: no run was named.
         RunError: not the folder of a run, or it is not complete.
     """
+    from graftwork.common.files import check_target
     from graftwork.common.report import report as write
     from graftwork.common.runs import open_run
 
     if not runs:
         raise UsageError("no run was named", where="report", remedy="give the folder of at least one run")
+    if out is not None:
+        check_target(Path(out))
     different: dict[Path, Words] = {}
     for each in (
         [runs] if isinstance(runs, str | os.PathLike) else runs

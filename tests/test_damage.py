@@ -244,3 +244,51 @@ def test_a_changed_file_of_a_run_is_named_with_a_remedy(work: Path) -> None:
     finally:
         place.write_bytes(whole)
     assert np.isfinite(open_run(work / "run").environment["seconds"])
+
+
+def test_a_list_of_checksums_that_is_gone_is_said(
+    work: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(work / "run", tmp_path / "run")
+    caplog.clear()
+    assert open_run(tmp_path / "run").unverified == ()
+    assert "NOT VERIFIED" not in verbs.report(tmp_path / "run", tmp_path / "a.html").read_text()
+    assert "unverified" not in caplog.text
+    (tmp_path / "run" / "last" / CHECKSUMS).unlink()
+    assert open_run(tmp_path / "run").unverified == ("last",)
+    (tmp_path / "run" / CHECKSUMS).unlink()
+    assert "NOT VERIFIED" in verbs.report(tmp_path / "run", tmp_path / "a.html").read_text()
+    assert "checksums.txt is missing; its files are read unverified" in caplog.text
+    caplog.clear()
+    environment = tmp_path / "run" / "environment.json"
+    environment.write_text(environment.read_text().replace('"checksums": true,', ""))
+    assert open_run(tmp_path / "run").unverified == (), "an earlier version wrote no list"
+    assert "unverified" not in caplog.text
+
+
+def test_a_line_that_is_gone_from_the_checksums_is_said(
+    work: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(work / "run", tmp_path / "run")
+    listed = tmp_path / "run" / CHECKSUMS
+    lines = [line for line in listed.read_text().splitlines() if not line.endswith("network.json")]
+    listed.write_text("\n".join(lines) + "\n")
+    _ = open_run(tmp_path / "run").network
+    assert "network.json: checksums.txt beside it has no line for it" in caplog.text
+
+
+def test_a_table_that_changed_after_predict_is_said(work: Path, tmp_path: Path) -> None:
+    verbs.predict(work / "run", work / "set", tmp_path / "a.csv", workers=0)
+    table = tmp_path / "a.csv"
+
+    def notes() -> str:
+        return " ".join(
+            verbs.evaluate_file(table, "kermany", truth=work / "set", bootstrap=10).evaluation.notes
+        )
+
+    assert "SHA-256" not in notes()
+    table.write_text(table.read_text().replace("\n", "\r\n"), newline="")
+    assert "a.csv was changed or damaged after `predict` wrote it" in notes()
+    about = tmp_path / "a.csv.about.json"
+    about.write_text("[" * 100_000)
+    assert "a.csv.about.json beside a.csv cannot be read" in notes()

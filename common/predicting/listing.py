@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from graftwork.common.documents import cut_text
 from graftwork.common.errors import DatasetError, UsageError
 from graftwork.common.layouts import walk
 
@@ -353,7 +354,7 @@ def _entries(place: Path) -> list[str]:
     chosen = next((small.index(name) for name in COLUMNS if name in small), None)
     if chosen is None:
         raise DatasetError(
-            f"the list has no column path, file, filePath or filename; it has {', '.join(columns) or 'none'}",
+            f"the list has no column path, file, filePath or filename; it has {cut_text(', '.join(columns)) or 'none'}",
             where=place,
             remedy="name the column of the files path",
         )

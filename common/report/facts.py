@@ -72,6 +72,7 @@ class Facts:
     further: Sequence[Evaluation] = ()
     protocols: Mapping[str, Protocol] = field(default_factory=dict)
     examples: Sequence[Mapping[str, Any]] = ()
+    unverified: Sequence[str] = ()
 
     @property
     def title(self) -> str:
@@ -268,6 +269,7 @@ def facts_of(run: Run) -> Facts:
             further=run.further_evaluations,
             protocols=_protocols(manifest.dataset),
             examples=_examples(run),
+            unverified=run.unverified,
         )
 
 

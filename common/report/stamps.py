@@ -54,6 +54,12 @@ def stamps_of(facts: Facts) -> list[Stamp]:
                 "SYNTHETIC DATA: made up to try the program. These numbers say nothing about the world.", True
             )
         )
+    if facts.unverified:
+        found.append(
+            Stamp(
+                "NOT VERIFIED: checksums.txt was removed from this run; its files may be damaged or changed."
+            )
+        )
     overlap = str(facts.weights.get("overlap") or "")
     if overlap:
         found.append(Stamp(f"SEEN BEFORE: {overlap}"))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graftwork.common.architectures import describe
+from graftwork.common.documents import check_file
 from graftwork.common.errors import WeightsError
 from graftwork.common.files import cache_folder
 from graftwork.common.weights.cards import WeightsRecord, read_card
@@ -64,10 +65,7 @@ def find_file(architecture: str, tag: str, file: str) -> Found:
         WeightsError: the named file is missing, several files fit, the card is wrong or of another backbone.
     """
     if file:
-        path = Path(file).expanduser()
-        if not path.is_file():
-            what = "a folder, not a safetensors file" if path.is_dir() else "there is no such file"
-            raise WeightsError(what, where=path, remedy="correct backbone.file")
+        path = check_file(Path(file).expanduser(), WeightsError, remedy="correct backbone.file")
     else:
         folder = weights_folder()
         pattern = f"{architecture}.{tag}.safetensors" if tag else f"{architecture}.*safetensors"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from graftwork.common.documents import read_json
 from graftwork.common.errors import DatasetError
 from graftwork.common.layouts import hidden
 from graftwork.common.names import clean_name
@@ -69,14 +69,14 @@ def read_list(path: Path, classes: Sequence[str]) -> PairList:
         return PairList()
     remedy = "unpack it again, or remove it: then the pairs in the folders are taken"
     try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
+        about: dict[str, Any] = read_json(path, DatasetError, remedy=remedy)
         labels = {
             clean_name(str(value)).lower(): clean_name(str(name)).lower()
             for value, name in about["labels"].items()
         }
         entries = about.get("training")
         names = None if entries is None else [(str(each["image"]), each.get("label")) for each in entries]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"not a readable dataset.json of the Decathlon ({type(error).__name__}: {error})",
             where=path,
@@ -122,15 +122,6 @@ def read_list(path: Path, classes: Sequence[str]) -> PairList:
     if count is not None and count != len(names):
         notes.append(f"dataset.json: numTraining is {count}, and it lists {len(names)} pairs")
     return PairList(cases, notes)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON whose keys are there once."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
-    return found
 
 
 def _case_in(path: str, which: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.documents import read_json
+from graftwork.common.documents import is_file, read_json
 from graftwork.common.errors import DatasetError, TableError
 from graftwork.common.tables import MISSING, TextTable, read_table
 
@@ -86,7 +86,7 @@ def package_tables(folder: Path) -> tuple[dict[str, PackageTable], list[str]]:
 def _resources(file: Path) -> dict[str, Mapping[str, Any]]:
     wanted = f"resources named {', '.join(TABLES)}"
     remedy = "correct it, or write a columns.toml that names your own table"
-    content = read_json(file, DatasetError)
+    content = read_json(file, DatasetError, remedy=remedy)
     listed = content.get("resources") if isinstance(content, dict) else None
     if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
         kind = f"resources: {listed!r}"[:200] if isinstance(content, dict) else type(content).__name__
@@ -161,10 +161,10 @@ def _described(folder: Path, said: object, where: str, *, optional: bool = False
     if isinstance(said, dict):
         return said
     if isinstance(said, str) and "://" not in said:
-        file = _within(folder, said, where)
-        if optional and not file.exists():
+        place = _within(folder, said, where)
+        if optional and not is_file(place, TableError) and not place.exists():
             return {}
-        found = read_json(file, TableError)
+        found = read_json(place, TableError, remedy=f"correct it, or remove its name from {where}")
         if isinstance(found, dict):
             return found
     elif optional:
