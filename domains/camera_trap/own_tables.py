@@ -115,7 +115,7 @@ def _described(file: Path, *, elsewhere: bool) -> tuple[list[Frame], list[str], 
         sheet=columns.sheet,
         missing=(),
     )
-    notes = []
+    notes: list[str] = []
     if columns.part is None:
         columns, notes = _usual_part(columns, table)
     lacking = [f"{name!r} ({role})" for role, name in columns.roles().items() if name not in table.columns]
