@@ -22,7 +22,8 @@ _INVISIBLE = dict.fromkeys(
 _DIGITS = re.compile(r"\d+")
 _WHOLE = re.compile(r"^(\D*\d+)\.0+$")  # 7.0, P7.0
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)\W+(?=\d)")
-_SIGNS = frozenset("+-<>=≤≥±!~*")
+_SIGNS = frozenset("+-<>=≤≥±!~*?")
+_ROUND = "()[]{} "  # around a sign: HER2 (+)
 _DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
 
 
@@ -73,10 +74,12 @@ def name_key(name: str, *, signs: bool = False) -> str:
     text = unicodedata.normalize("NFKC", clean_name(name)).casefold().translate(_DASHES)
     begin = end = ""
     if signs:
-        bare = text.lstrip("".join(_SIGNS))
+        either = "".join(_SIGNS) + _ROUND
+        bare = text.lstrip(either)
         begin, text = text[: len(text) - len(bare)], bare
-        bare = text.rstrip("".join(_SIGNS))
+        bare = text.rstrip(either)
         end, text = text[len(bare) :], bare
+        begin, end = ("".join(each for each in part if each in _SIGNS) for part in (begin, end))
     text = _WHOLE.sub(r"\1", text)
     letters = "".join(each for each in text if each.isalnum() or unicodedata.category(each)[0] == "M")
     key = begin + _DIGITS.sub(_without_zeros, letters) + end

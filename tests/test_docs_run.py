@@ -355,6 +355,7 @@ def boxes(folder: Path) -> None:
 # Pages ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(900)  # README.md trains: it passes 300 s on a loaded machine
 @pytest.mark.parametrize("path", [path for path in PAGES if page_id(path) not in ELSEWHERE], ids=page_id)
 def test_a_page_runs_as_printed(
     path: Path,

@@ -210,7 +210,7 @@ def test_all_faults_of_a_table_are_told_at_once() -> None:
         "columns are missing: part",
         "a case stands more than once: case0001",
         "target holds unknown classes: Pneumonia (known: normal, pneumonia): 1 of 240 cases (case0002)",
-        "score_pneumonia lies outside 0..1 (1.5 to 1.5): 1 of 240 cases (case0003)",
+        "score_pneumonia lies outside 0..1 (1.5 to 1.5): 1 of 240 cases (case0003: '1.5')",
         "score_pneumonia is missing (NaN): 1 of 240 cases (case0004)",
         "score_pneumonia is not a number: 1 of 240 cases (case0005: 'high')",
         "group is missing: 1 of 240 cases (case0006)",

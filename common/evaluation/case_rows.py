@@ -19,7 +19,7 @@ __all__ = ["CASES", "case_columns", "scored_failures", "with_truth", "without_fa
 
 CASES = (
     "case", "image", "image_name", "isic_id", "image_id", "Image Index", "Path", "filename", "file", "filepath", ".row",
-    "rowIndex", "id", "study", "study_id",
+    "rowIndex", "row_ids", "id", "study", "study_id",
 )  # fmt: skip
 _FAILURES = ("failure", "failure reason")
 

@@ -99,10 +99,13 @@ def evaluate(
     if not len(cases) and not cases.excluded:
         parts = ", ".join(sorted({str(value) for value in predictions["part"]}))
         where = predictions.attrs.get("source", "predictions")
+        told = predictions.attrs.get("parts", True)
         raise TableError(
-            f"no case is of part {part!r}; there are {parts}",
+            f"no case is of part {part!r}; there are {parts}"
+            if told
+            else f"found no column that says the part, expected one with the part {part!r}",
             where=where,
-            remedy="name one of these with --part",
+            remedy="name one of these with --part" if told else "leave --part out: every case is evaluated",
         )
     how = Resampling(cases.units[1], name, grouped, len(cases), bootstrap, seed, confidence)
     results, remarks = results_of(found.table, how)

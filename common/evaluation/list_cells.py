@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from graftwork.common.errors import TableError
 from graftwork.common.evaluation.arrays import Array, FloatArray
 from graftwork.common.evaluation.named_columns import nearest
 from graftwork.common.evaluation.tables import absent, shown
@@ -33,15 +34,24 @@ def read_lists(
     """0 and 1 of each class, [n, K], from cells that list the classes; a cell that is empty is unknown (NaN).
 
     The separator is the bar, comma, semicolon or slash with which every name of every cell is a class, one of
-    `ignored`, or a word of `nothing`. Where there is none, the names that are no class are faults.
+    `ignored`, or a word of `nothing`. Where there is none, the names that are no class are faults. Lists as Python,
+    JSON, NumPy and R write them, `['Mass', 'Edema']`, are read without their brackets and quotation marks; an empty
+    one says that nothing is there.
+
+    Raises:
+        TableError: two spellings of one class cannot be told apart.
     """
+    cells = _without_brackets(cells, nothing, name, notes)
     missing = absent(cells)
     texts = [str(cell) for cell in cells[~missing]]
     wanted = list(dict.fromkeys([*classes, *ignored, *nothing]))
     best: tuple[int, str, dict[str, str], Counter[str]] | None = None
     for separator in (*_SEPARATORS, "|,;/"):
         counted = Counter(each for text in texts for each in set(_split(text, separator)))
-        known = {there: each for each, there in match_names(wanted, list(counted), "class").items()}
+        try:
+            known = {there: each for each, there in match_names(wanted, list(counted), "class").items()}
+        except TableError as error:
+            raise TableError(error.what, where=name, remedy=error.remedy) from error
         unknown = sum(count for each, count in counted.items() if each not in known)
         if best is None or unknown < best[0]:
             best = (unknown, separator, known, counted)
@@ -98,6 +108,39 @@ def read_lists(
             f"{name} says that nothing is there and lists a class: {len(mixed):,} of {len(cells):,} cases "
             f"({shown(mixed)}); "
             "correct these cells"
+        )
+    return found
+
+
+_BRACKETS = re.compile(
+    r"(?:c|list|array)?(?:\((.*)\)|\[(.*)\]|\{(.*)\})(?:, dtype=.*\))?|(set)\(\)", re.DOTALL
+)
+_QUOTED = re.compile(r"\s*(?:'([^']*)'|\"([^\"]*)\")\s*(?:,|;|\||$|(?=['\"]))")
+
+
+def _without_brackets(cells: Array, nothing: Sequence[str], name: str, notes: list[str]) -> Array:
+    """Cells such as `['Mass', 'Edema']` as `Mass|Edema`, where every cell has brackets; others as they are."""
+    found = np.array(cells, dtype=object)
+    held = [row for row, cell in enumerate(cells) if cell is not None]
+    inner: list[str] = []
+    for row in held:
+        text = str(cells[row])
+        match = _BRACKETS.fullmatch(text)
+        if match is None and text not in nothing:
+            return cells
+        inner.append(text if match is None else next((each for each in match.groups()[:3] if each), ""))
+    empty = 0
+    for row, text in zip(held, inner, strict=True):
+        quoted = _QUOTED.findall(text)
+        if quoted and not _QUOTED.sub("", text).strip(" ,"):
+            text = "|".join(one or other for one, other in quoted)
+        empty += not text.strip(" ,")
+        found[row] = text
+    changed = sum(found[row] != cells[row] for row in held)
+    if changed:
+        said = f"; {empty:,} of them are empty, which says that nothing is there" if empty else ""
+        notes.append(
+            f"{name}: lists in brackets were read, such as {cells[held[0]]}, in {changed:,} cells{said}."
         )
     return found
 

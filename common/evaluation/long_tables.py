@@ -118,6 +118,15 @@ def one_row_a_case(
         values = [each for each in table.called((*_SCORES, *_TRUTHS)) if each not in (name, case)]
         if values and len(known) == len(there) and not absent(held).any() and len(there) > 1:
             break
+        if values and len(known) > 1 and 2 * len(known) >= len(there):
+            odd = [each for each in there if each not in known]
+            near = [f"{each!r} (nearest: {nearest(each, classes)})" for each in odd] or ["empty cells"]
+            raise TableError(
+                f"has a row for each case and class, and its column {name} holds {shown(near, 6)}, expected "
+                f"{shown(list(classes), 20)}",
+                where=table.where,
+                remedy="correct these cells, or leave their class out with --ignore-labels",
+            )
     else:
         return table
     label = np.array([known[each] for each in held], dtype=object)

@@ -1,7 +1,11 @@
-"""The part of each case (train, validation, test), from columns that people call part, split, set, fold or subset."""
+"""The part of each case (train, validation, test): by columns called part, split or fold, or that hold its words.
+
+A column that only looks like one, such as `is_test` of 0 and 1, is refused until --part-column says what it is.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,8 +28,16 @@ _COLUMNS = (
     "data split",
     "dataset split",
     "set id",
-    "data set",
 )
+_NAMED_IN = frozenset(
+    ("split", "splits", "fold", "folds", "kfold", "subset", "partition")
+)  # split_v1, cv_fold
+_FLAG = re.compile(
+    r"(?:is|in)?(train|test|val|holdout|heldout)(?:ing|idation)?(?:set|flag|split|sample|data)?"
+)
+_SURE = frozenset(("train", "training", "test", "testing", "val", "validation"))
+_YES, _NO = frozenset(("1", "yes", "y", "true", "t")), frozenset(("0", "no", "n", "false", "f"))
+_MOST = 12  # different values of a column that says the part
 _WORDS = {
     "train": ("train", "training", "trn", "tr", "training set", "train set"),
     "validation": (
@@ -53,14 +65,21 @@ def part_name(text: str) -> str:
 
 
 def read_parts(
-    tables: Sequence[NamedColumns], case: Array, wanted: str, column: str, faults: list[str], notes: list[str]
+    tables: Sequence[NamedColumns],
+    case: Array,
+    wanted: str,
+    column: str,
+    faults: list[str],
+    notes: list[str],
+    *,
+    named_by_option: bool = True,
 ) -> Array | None:
     """The part of each case; None where no column says it.
 
     Args:
         tables: of the same cases in the same order. case: their names. wanted: the part that is evaluated, which makes
             its own value known, such as a numbered fold. column: the one that says the part; empty: any of its usual
-            names; `none`: no column does.
+            names; `none`: no column does. named_by_option: whether the command has --part-column, for messages.
     """
     found: list[tuple[str, Array]] = []
     for table in tables:
@@ -78,13 +97,18 @@ def read_parts(
             if column
             else table.called(_COLUMNS)
         )
-        for name in (each for each in named if each and each not in table.used):
+        named = [each for each in named if each and each not in table.used]
+        if not column and all(absent(text_of(table.frame[each])).all() for each in named):
+            named += _look_like_parts(table, named)
+            if not named:
+                faults += _flags(table, wanted, named_by_option)
+        for name in named:
             values = text_of(table.take(name, "part"))
             if not absent(values).all():
                 found.append(
                     (
                         f"{name} ({table.source})",
-                        _read(name, values, case, wanted, table.source, faults, notes),
+                        _read(name, values, case, wanted, table.source, faults, notes, named_by_option),
                     )
                 )
     if column not in ("", NO_PARTS) and not found:
@@ -96,8 +120,65 @@ def read_parts(
     return found[0][1]
 
 
+def _few_values(table: NamedColumns) -> list[tuple[str, list[str]]]:
+    """The columns that nothing was taken from and that have few values, and these."""
+    found = []
+    for name in table.unused():
+        column = table.frame[name]
+        if column.nunique() <= _MOST:
+            values = [value for value in text_of(column.drop_duplicates()) if value is not None]
+            found += [(name, list(dict.fromkeys(values)))] if values else []
+    return found
+
+
+def _look_like_parts(table: NamedColumns, known: Sequence[str]) -> list[str]:
+    """Columns of another name than the usual ones that say the part: by their values, or by a word in their name."""
+    found = []
+    for name, values in _few_values(table):
+        words = [frozenset(re.split(r"[\s_-]+", value.casefold())) for value in values]
+        parts = all(name_key(value) in _PARTS for value in values) and any(each & _SURE for each in words)
+        told = all(each & _SURE for each in words) and 2 * len(values) <= len(table)
+        named = _NAMED_IN & set(re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()))
+        if name not in known and (parts or told or named):
+            found.append(name)
+    return found
+
+
+def _flags(table: NamedColumns, wanted: str, named_by_option: bool) -> list[str]:
+    """A fault for each column such as `is_test` or `train` that divides the cases by yes and no."""
+    found = []
+    for name, values in _few_values(table):
+        flag = _FLAG.fullmatch(name_key(name))
+        low = {re.sub(r"\.0+$", "", value).casefold(): value for value in values}
+        if flag is None or not set(low) <= _YES | _NO:
+            continue
+        part = {"val": "validation", "holdout": "test", "heldout": "test"}.get(flag[1], flag[1])
+        here = [value for key, value in low.items() if (key in _YES) == (part == part_name(wanted))]
+        if len(here) == len(values):
+            continue  # every case is of the part that is evaluated
+        value = here[0] if here else "VALUE"
+        advice = (
+            f"name it and the value to use (--part-column {name!r} --part {value}), or say that it is no part "
+            f"(--part-column {NO_PARTS})"
+            if named_by_option
+            else "write these words, or remove the column"
+        )
+        found.append(
+            f"the column {name} ({table.source}) holds {shown([repr(each) for each in values])} and looks like "
+            f"a flag of the part {part}, expected a column of train, validation and test; {advice}"
+        )
+    return found
+
+
 def _read(
-    name: str, values: Array, case: Array, wanted: str, source: str, faults: list[str], notes: list[str]
+    name: str,
+    values: Array,
+    case: Array,
+    wanted: str,
+    source: str,
+    faults: list[str],
+    notes: list[str],
+    named_by_option: bool,
 ) -> Array:
     distinct = list(dict.fromkeys(value for value in values if value is not None))
     known = {value: part_name(value) for value in distinct if name_key(value) in _PARTS}
@@ -107,14 +188,20 @@ def _read(
         notes.append(f"{name} of {source} is the part; {wanted!r} is evaluated, of {shown(unknown, 6)}.")
     elif unknown:
         odd = np.array([value in unknown for value in values])
+        no_part = (
+            f"say that the column is no part (--part-column {NO_PARTS})"
+            if named_by_option
+            else "remove the column"
+        )
         numbered = all(value.replace(".", "").isdigit() for value in unknown)
         what = "holds numbers of folds" if numbered else "holds no part"
         faults += some(
             f"{name} {what} ({shown([repr(each) for each in unknown], 6)}), expected train, validation and "
-            "test; name the one to "
-            f"evaluate (--part VALUE), or say that the column is no part (--part-column {NO_PARTS})",
+            f"test; name the one to evaluate (--part VALUE), or {no_part}",
             odd, case, values,
         )  # fmt: skip
+    if absent(values).any() and not unknown:
+        faults += some(f"{name} ({source}) says no part; fill it in", absent(values), case)
     renamed = [f"{value!r} as {part}" for value, part in known.items() if value != part]
     if renamed or name != "part":
         how = f" ({', '.join(renamed)})" if renamed else ""

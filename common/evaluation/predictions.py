@@ -40,6 +40,7 @@ __all__ = ["Cases", "Question", "TargetLike", "read_cases", "score_columns", "un
 
 _OVERSHOOT = 1e-6  # a mean of float32 probabilities may pass 1 by rounding; more is no probability
 _SUM = 0.01  # probabilities rounded to a few digits still sum to 1 within this
+_COARSE_SUM = 0.05  # and those of many classes rounded to two decimals within this
 
 
 class TargetLike(Protocol):
@@ -281,17 +282,24 @@ def _faults(frame: pd.DataFrame, target: TargetLike, group: str, by: str) -> Ite
     if case is None:
         return
     columns = list(frame.columns)
+    places = frame.attrs.get("columns", {})  # how the table that was read calls a column
     for name in (each for each in targets if each in columns):
-        yield from _target_faults(frame[name], name, case, classes, target.kind)
+        yield from _target_faults(frame[name], places.get(name, name), case, classes, target.kind)
     sound = []
     optional = [f"{_prefix(target)}score_{classes[0]}"] if target.kind == "binary" else []
     for name in (each for each in (*optional, *scores) if each in columns):
-        faults = list(_score_faults(frame[name], name, case))
+        faults = list(_score_faults(frame[name], places.get(name, name), case, target.kind))
         yield from faults
         sound += [] if faults else [name]
     if target.kind != "multi-label" and len(sound) == len(classes):
-        total = np.sum([numbers(frame[name])[0] for name in sound], axis=0)
-        yield from some("the scores do not sum to 1", np.abs(total - 1.0) > _SUM, case)
+        scored = np.stack([numbers(frame[name])[0] for name in sound])
+        total = scored.sum(axis=0)
+        # of numbers with two decimals each may be off by 0.005
+        coarse = bool((np.abs(scored * 100 - np.round(scored * 100)) < 1e-6).all())
+        most = max(_SUM, min(len(sound) * 0.005, _COARSE_SUM)) if coarse else _SUM
+        sums = np.array([f"{each:.4g}" for each in total], dtype=object)
+        fault = f"the scores do not sum to 1 ({shown([places.get(name, name) for name in sound], 8)})"
+        yield from some(fault, np.abs(total - 1.0) > most + 1e-9, case, sums)
 
 
 def _target_faults(
@@ -302,12 +310,8 @@ def _target_faults(
         odd |= ~np.isnan(values) & (values != 0) & (values != 1)
         held = text_of(column)
         found = shown(np.unique(held[odd].astype(str)))
-        yield from some(
-            f"{name} is not 0, 1 or empty but {found}; name a policy for labels of -1 (--uncertain)",
-            odd,
-            case,
-            held,
-        )
+        policy = "; name a policy for labels of -1 (--uncertain)" if (values[odd] == -1).any() else ""
+        yield from some(f"{name} is not 0, 1 or empty but {found}{policy}", odd, case, held)
     else:
         text = text_of(column)
         odd = ~absent(text) & ~np.isin(text.astype(str), list(classes))
@@ -315,7 +319,7 @@ def _target_faults(
         yield from some(f"{name} holds unknown classes: {found} (known: {shown(classes, 20)})", odd, case)
 
 
-def _score_faults(column: pd.Series[Any], name: str, case: Array) -> Iterator[str]:
+def _score_faults(column: pd.Series[Any], name: str, case: Array, kind: str) -> Iterator[str]:
     values, odd = numbers(column)
     missing = np.isnan(values) & ~odd
     outside = ~np.isnan(values) & ~((values >= -_OVERSHOOT) & (values <= 1.0 + _OVERSHOOT))
@@ -323,5 +327,8 @@ def _score_faults(column: pd.Series[Any], name: str, case: Array) -> Iterator[st
     yield from some(f"{name} is missing (NaN)", missing, case)
     if outside.any():
         low, high = values[outside].min(), values[outside].max()
-        for fault in some(f"{name} lies outside 0..1 ({low:g} to {high:g})", outside, case):
-            yield f"{fault}; --ranks evaluates the order of such scores alone"
+        advice = (
+            "give probabilities" if kind in EXCLUSIVE else "--ranks evaluates the order of such scores alone"
+        )
+        what = f"{name} lies outside 0..1 ({low:g} to {high:g})"
+        yield from (f"{fault}; {advice}" for fault in some(what, outside, case, text_of(column)))

@@ -179,7 +179,7 @@ def _of_part(
     faults: list[str] = []
     notes: list[str] = []
     lines = np.array([f"line {number}" for number in range(2, len(frame) + 2)], dtype=object)
-    parts = read_parts([columns], lines, part, "", faults, notes)
+    parts = read_parts([columns], lines, part, "", faults, notes, named_by_option=False)
     refuse(frame, faults)
     used = {name for name, what in columns.used.items() if what == "part"}
     if parts is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,13 +11,16 @@ import numpy as np
 from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.arrays import Array
 from graftwork.common.evaluation.named_columns import NamedColumns, class_in, nearest
-from graftwork.common.evaluation.tables import decimal_commas, numbers, shown, text_of
+from graftwork.common.evaluation.tables import decimal_commas, numbers, percentages, shown, text_of
 from graftwork.common.names import clean_name, match_names, name_key
 
 __all__ = ["SCORE_WORDS", "ScoreReader", "aliases_of", "classes_of_scores", "ranked"]
 
-SCORE_WORDS = ("score", "prob", "probability", "pred", "prediction", "p")
-_SINGLE = ("score", "prob", "probability", "pred", "prediction", "p")
+SCORE_WORDS = ("score", "prob", "probability", "pred", "prediction", "p", "proba")
+_SINGLE = (
+    *("score", "prob", "probability", "pred", "prediction", "p", "proba"),
+    *("y score", "y prob", "y proba", "y pred proba", "y pred", "pred proba"),
+)
 _SURE = (
     "score",
     "prob",
@@ -48,6 +52,8 @@ class ScoreReader:
     column: str = ""
     notes: list[str] = field(default_factory=list)
     commas: list[str] = field(default_factory=list)  # columns with decimal commas
+    percents: list[str] = field(default_factory=list)  # and of percentages
+    places: dict[str, str] = field(default_factory=dict)  # class to its column
 
     def read(self, faults: list[str], optional: Sequence[str] = ()) -> dict[str, Array]:
         """Class to its scores, [n]; a class without a column is a fault, unless it is optional."""
@@ -62,7 +68,18 @@ class ScoreReader:
                     remedy="call the columns score_CLASS",
                 )
             name = self.table.asked(self.column, "--score")
-            return {self.classes[-1]: self._values(name, faults)}
+            named = [class_in(name, SCORE_WORDS) or name]
+            if match_names(list(optional), named, "class") and not match_names(self.classes, named, "class"):
+                raise UsageError(
+                    f"the column {name!r} has the scores of {', '.join(optional)}, expected those of "
+                    f"{self.classes[-1]}",
+                    where="--score",
+                    remedy=f"write 1 minus these scores into a column score_{self.classes[-1]}",
+                )
+            self.places[self.classes[-1]] = name
+            values = self._values(name, faults)
+            self._said()
+            return {self.classes[-1]: values}
         every = [*optional, *self.classes]
         there = self.table.of_classes(SCORE_WORDS, bare=self.bare, ends=True)
         found = match_names(every, list(there), "class")
@@ -79,6 +96,7 @@ class ScoreReader:
             column = self._one_of(name, columns, faults)
             if column:
                 scores[name] = self._values(column, faults)
+                self.places[name] = column
                 written = class_in(column, SCORE_WORDS) or column
                 if name in found and clean_name(found[name]) != name:
                     self.notes.append(
@@ -89,19 +107,62 @@ class ScoreReader:
             elif name not in optional:
                 ways = [f"{word}_{name}" for word in SCORE_WORDS[:3]] + ([name] if self.bare else [])
                 near = nearest(name, [each for each in self.table.names if each not in self.table.used])
+                decided = [each for each, what in self.table.used.items() if what == "decision"]
+                negative = next((scores_of for scores_of in optional if scores_of in self.places), "")
+                told = (
+                    f"; {self.places[negative]!r} has those of {negative}: write 1 minus it into score_{name}"
+                    if negative
+                    else "; name it with --score COLUMN"
+                )
                 faults.append(
                     f"no column has the scores of {name}: it is called {', '.join(ways)}; there are "
                     f"{self.table.there()}"
-                    + (f"; nearest is {near!r}" if near else "")
-                    + ("; name it with --score COLUMN" if self.alone else "")
+                    + (f"; {shown(decided)} holds decisions" if decided else "")
+                    + (f"; nearest is {near!r}" if near and not negative else "")
+                    + (told if self.alone else "")
                 )
-        if self.commas:
-            self.notes.append(
-                f"Numbers with a decimal comma were read ({self.table.source}): {shown(self.commas, 6)}."
-            )
+        self._said()
         self._rivals(scores, faults)
         self._others(set(every), faults)
         return scores
+
+    def of_the_predicted(self, name: str, classes: Sequence[str]) -> list[str]:
+        """A fault where the one column of scores has the score of the predicted class, not of the positive one.
+
+        Args:
+            name: the column, which names no class. classes: negative and positive.
+        """
+        values, odd = numbers(self.table.frame[name])
+        if odd.any() or not (values[~np.isnan(values)] >= 0.5).all():
+            return []
+        for decided in (each for each, what in self.table.used.items() if what == "decision"):
+            text = text_of(self.table.frame[decided])
+            there = [value for value in dict.fromkeys(text) if value is not None]
+            negatives = [*match_names([classes[0]], there, "class").values(), "0", "0.0"]
+            below = np.array([value in negatives for value in text]) & (values > 0.5)
+            if below.any() and not below.all():
+                return [
+                    f"{name} is 0.5 or more in every case, also where {decided} is {text[below][0]!r} "
+                    f"({int(below.sum()):,} of {len(text):,} cases): it looks like the score of the predicted class, "
+                    f"expected that of {classes[1]}; write 1 minus the score where the prediction is {classes[0]}"
+                ]
+        return []
+
+    def _said(self) -> None:
+        for columns, what in (
+            (self.commas, "Numbers with a decimal comma were read"),
+            (self.percents, "Percentages were read, 50 % as 0.5"),
+        ):
+            if columns:
+                self.notes.append(f"{what} ({self.table.source}): {shown(columns, 6)}.")
+        for name in self.places.values():
+            values = numbers(self.table.frame[name])[0]
+            known = values[~np.isnan(values)]
+            if len(self.classes) == 1 and len(known) and set(known.tolist()) == {0.0, 1.0}:
+                self.notes.append(
+                    f"{name} of {self.table.source} is 0 or 1 in every case: these are decisions, whose AUROC is "
+                    "not that of scores."
+                )
 
     def _rivals(self, scores: Mapping[str, Array], faults: list[str]) -> None:
         """Further columns whose names only look like that of a class: the same scores, or a fault."""
@@ -131,6 +192,8 @@ class ScoreReader:
             faults.append(f"{mixed}; write all numbers in one way")
         if commas:
             self.commas.append(name)
+        if percentages(column):
+            self.percents.append(name)
         values, odd = numbers(column)
         return text_of(column) if odd.any() else values
 
@@ -171,7 +234,10 @@ class ScoreReader:
         """Whether a column holds decisions (names, or 0 and 1 alone), not scores."""
         values, odd = numbers(self.table.frame[name])
         known = values[~np.isnan(values)]
-        return bool(odd.all()) or bool(len(known) and np.isin(known, (0.0, 1.0)).all())
+        if odd.all():
+            few = self.table.frame[name].nunique() <= max(20, 2 * len(self.classes))
+            return few or not _written_numbers(text_of(self.table.frame[name]))
+        return bool(len(known) and np.isin(known, (0.0, 1.0)).all())
 
     def _decided(self, name: str) -> None:
         self.table.take(name, "decision")
@@ -219,6 +285,12 @@ class ScoreReader:
             and bool(((known >= 0) & (known <= 1)).all())
             and not self._decisive(name)
         )
+
+
+def _written_numbers(cells: Array) -> bool:
+    """Whether most cells are numbers in a form that is not read, such as `tensor(0.5)`: scores, no names."""
+    known = [str(cell) for cell in cells if cell is not None]
+    return 2 * sum(bool(re.search(r"[0-9][.,][0-9]|[0-9] ?%", cell)) for cell in known) > len(known)
 
 
 def aliases_of(written: Mapping[str, str], codes: Sequence[tuple[str, str]]) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from graftwork.common.evaluation.arrays import Array
 from graftwork.common.evaluation.named_columns import NamedColumns
 from graftwork.common.evaluation.part_columns import conflict
 from graftwork.common.evaluation.reading_options import LOOK_ALIKES
-from graftwork.common.evaluation.tables import absent, shown, text_of
+from graftwork.common.evaluation.tables import absent, shown, some, text_of
 from graftwork.common.evaluation.truth_tables import TruthTable
 from graftwork.common.names import clean_names, look_alikes
 
@@ -43,12 +43,19 @@ class SharedColumns:
             noun: what a group is, for notes.
         """
         found = self._agreed([asked] if asked else ["group"], "group", "--group" if asked else "")
-        if found is not None or asked or self.own is None:
-            return found
-        for name in self.labels.called(self.own.group)[:1]:
-            self.notes.append(f"The group is {name} of {self.labels.source}; --group names another column.")
-            return text_of(self.labels.take(name, "group"))
-        return self._in_case(self.own.group_in_case, f"group ({noun})")
+        if found is None and not asked and self.own is not None:
+            for name in self.labels.called(self.own.group)[:1]:
+                self.notes.append(
+                    f"The group is {name} of {self.labels.source}; --group names another column."
+                )
+                found = self._agreed([name], "group")
+            if found is None:
+                found = self._in_case(self.own.group_in_case, f"group ({noun})")
+        if found is not None and len(found) > 1 and len(set(found)) == len(found) and not absent(found).any():
+            self.notes.append(
+                f"Every case is a {noun or 'group'} of its own: intervals take the cases as independent."
+            )
+        return found
 
     def unit(self, by: str) -> Array | None:
         """What the protocol puts together: of a column of that name, of the dataset's own table, or in the case."""
@@ -75,8 +82,14 @@ class SharedColumns:
             columns = [table.asked(words[0], option, needed=False)] if option else table.called(words)
             for name in (each for each in columns if each):
                 values = text_of(table.take(name, what))
-                if option or not absent(values).all():
+                empty = absent(values)
+                if option or not empty.all():
                     found.append((f"{name} ({table.source})", values))
+                if what == "group":
+                    several = empty & ~empty.all() if not option else empty
+                    self.faults += some(
+                        f"{name} ({table.source}) says no group; fill it in", several, self.case
+                    )
         if option == "--group" and not found:
             there = list(dict.fromkeys(name for table in self.tables for name in table.names))
             self.faults.append(

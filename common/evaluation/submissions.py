@@ -19,7 +19,7 @@ from graftwork.common.evaluation.case_rows import case_columns, scored_failures,
 from graftwork.common.evaluation.label_policies import Which, settle_columns
 from graftwork.common.evaluation.long_tables import of_one_model, one_row_a_case
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE
-from graftwork.common.evaluation.named_columns import NamedColumns, of_target
+from graftwork.common.evaluation.named_columns import NamedColumns, class_in, of_target
 from graftwork.common.evaluation.part_columns import read_parts
 from graftwork.common.evaluation.reading_options import LOOK_ALIKES, Reading
 from graftwork.common.evaluation.score_columns import (
@@ -33,6 +33,7 @@ from graftwork.common.evaluation.shared_columns import SharedColumns, look_alike
 from graftwork.common.evaluation.table_files import read_predictions
 from graftwork.common.evaluation.tables import numbers, refuse, shown, text_of
 from graftwork.common.evaluation.truth_columns import SINGLE, Truth, TruthReader, disagreement
+from graftwork.common.names import match_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,6 +147,7 @@ class _Reader:
     policies: dict[Which, str]
     notes: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)  # of ours to how the tables call them
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -209,7 +211,7 @@ class _Reader:
                 self.notes.append(settle_columns(made, self.protocol.kind, classes, which, policy))
         refuse(scores.frame, self.faults)
         table = _frame(made, tables)
-        table.attrs = {"source": scores.where, "parts": parts is not None}
+        table.attrs = {"source": scores.where, "parts": parts is not None, "columns": self.columns}
         self.notes += [note for each in tables for note in each.cleaned()]
         for each in tables:
             if left := each.unused():
@@ -269,11 +271,18 @@ class _Reader:
         single = truth is not None and not apart and kind != "multi-label"
         exclusive = kind in EXCLUSIVE or kind == "binary"
         wanted = classes[1:] if kind == "binary" else classes
-        found = ScoreReader(
+        scorer = ScoreReader(
             scores, wanted, alone=len(wanted) == 1, bare=apart or (single and exclusive), target=apart,
             aliases=aliases_of(truth.written if truth else {}, own.codes if own else ()),
             ignored=self.ignored, column=self.how.score, notes=self.notes,
-        ).read(self.faults, classes[:1] if kind == "binary" else ())  # fmt: skip
+        )  # fmt: skip
+        found = scorer.read(self.faults, classes[:1] if kind == "binary" else ())
+        column = scorer.places.get(classes[1], "") if kind == "binary" and not self.how.score else ""
+        if column and not match_names([classes[1]], [class_in(column, SCORE_WORDS) or column], "class"):
+            self.faults += scorer.of_the_predicted(column, classes)
+        self.columns |= {f"score_{name}": column for name, column in scorer.places.items()}
+        told = f" ({labels.source})" if apart else ""
+        self.columns |= {f"target_{name}": f"{column}{told}" for name, column in reader.places.items()}
         for name, values in found.items():
             made[f"score_{name}"] = self._ordered(values, kind)
         if self.how.ranks:

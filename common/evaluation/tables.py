@@ -21,6 +21,7 @@ __all__ = [
     "has_groups",
     "is_number",
     "numbers",
+    "percentages",
     "refuse",
     "row_faults",
     "shown",
@@ -30,6 +31,8 @@ __all__ = [
 
 _POINT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[iI]nf(?:inity)?")
 _COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+(?:[eE][-+]?[0-9]+)?")
+_THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2},[0-9]{3}")  # 1,234: a thousands separator or a decimal comma
+_PERCENT = re.compile(r"(.*[0-9]) ?%")
 
 
 def refuse(frame: pd.DataFrame, faults: Sequence[str]) -> None:
@@ -143,21 +146,22 @@ def absent(text: Array) -> BoolArray:
 def numbers(column: pd.Series[Any]) -> tuple[FloatArray, BoolArray]:
     """A column as float64 (NaN where it is none), to the last digit, and where it holds something that is no number.
 
-    Text is a number with a decimal point; with a decimal comma where the table allows that (`read_predictions`) and no
-    cell of the column has a point.
+    Text is a number with a decimal point; with a decimal comma where `decimal_commas` finds that no cell can mean
+    anything else; a percentage (`50 %` is 0.5) where every cell of the column is one.
     """
     if is_number(column):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         return values, np.zeros(len(values), dtype=np.bool_)
     missing = column.isna().to_numpy().copy()
-    commas = decimal_commas(column)[0]
+    commas, percent = decimal_commas(column)[0], percentages(column)
     values = np.full(len(column), np.nan)
     for row, cell in enumerate(column.to_numpy(dtype=object)):
         if not missing[row]:
             text = str(float(cell)) if isinstance(cell, bool | np.bool_) else str(cell).strip()
+            text = _PERCENT.sub(r"\1", text) if percent else text
             text = text.replace(",", ".") if commas and _COMMA.fullmatch(text) else text
             if _POINT.fullmatch(text):
-                values[row] = float(text)
+                values[row] = float(text) / (100 if percent else 1)
             else:
                 missing[row] |= text.lower() in ("", "nan")
     return values, np.isnan(values) & ~missing
@@ -170,12 +174,38 @@ def is_number(column: pd.Series[Any]) -> bool:
     return bool(pd.api.types.is_numeric_dtype(column.dtype))
 
 
-def decimal_commas(column: pd.Series[Any]) -> tuple[bool, str]:
-    """Whether the numbers of a column of text have decimal commas, and what is wrong where some have points."""
-    if not column.attrs.get("decimal_comma") or is_number(column):
-        return False, ""
+def percentages(column: pd.Series[Any]) -> bool:
+    """Whether every cell of a column of text is a percentage."""
+    if is_number(column):
+        return False
     cells = [str(cell).strip() for cell in column.dropna().unique()]
-    comma = next((cell for cell in cells if _COMMA.fullmatch(cell)), "")
-    point = next((cell for cell in cells if comma and "." in cell and _POINT.fullmatch(cell)), "")
-    fault = f"{column.name} has decimal commas ({comma}) and decimal points ({point}), expected one of them"
-    return bool(comma) and not point, fault if point else ""
+    return bool(cells) and all(_PERCENT.fullmatch(cell) for cell in cells)
+
+
+def decimal_commas(column: pd.Series[Any]) -> tuple[bool, str]:
+    """Whether the numbers of a column of text have decimal commas, and what is wrong where that cannot be told.
+
+    In a table whose cells a comma separates, every cell with a comma must be such a number.
+    """
+    if is_number(column):
+        return False, ""
+    cells = [_PERCENT.sub(r"\1", str(cell).strip()) for cell in column.dropna().unique()]
+    with_comma = [cell for cell in cells if _COMMA.fullmatch(cell)]
+    if not with_comma:
+        return False, ""
+    if not column.attrs.get("decimal_comma") and not all(
+        _COMMA.fullmatch(cell) or cell in ("0", "1") for cell in cells
+    ):
+        return False, ""
+    point = next((cell for cell in cells if "." in cell and _POINT.fullmatch(cell)), "")
+    comma, fault = with_comma[0], ""
+    if point:
+        fault = (
+            f"{column.name} has decimal commas ({comma}) and decimal points ({point}), expected one of them"
+        )
+    elif all(_THOUSANDS.fullmatch(cell) for cell in with_comma):
+        fault = (
+            f"{column.name} holds {shown([repr(cell) for cell in with_comma])}, whose comma may separate thousands or "
+            "decimals, expected numbers with a decimal point"
+        )
+    return not fault, fault

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graftwork.common.errors import TableError
 from graftwork.common.evaluation.arrays import Array, FloatArray
 from graftwork.common.evaluation.list_cells import read_lists
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE
@@ -73,7 +74,8 @@ class TruthReader:
         bare: a column called as a class holds its truth (the table holds no scores). own: the dataset's own table.
         column: the one column that was named; empty: all that may hold it. positive: the value of the positive class.
         nothing, ignored: words of lists, and classes that are not evaluated. words, single: how columns are called.
-        notes: what a reader must know is added here; conflicts: columns of one class that disagree.
+        notes: what a reader must know is added here; conflicts: columns of one class that disagree; places: class
+            to its column, for messages.
     """
 
     table: NamedColumns
@@ -90,6 +92,7 @@ class TruthReader:
     single: Sequence[str] = SINGLE
     notes: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=dict)
 
     def read(self, faults: list[str]) -> Truth | None:
         """The truth; None where no column has it. Faults of its cells, and of columns that disagree, are added."""
@@ -129,6 +132,9 @@ class TruthReader:
                 found.append(self._single(wide[positive]))
                 if negative in wide:
                     found.append(self._flipped(wide[negative]))
+            elif negative in wide and not singles:
+                found.append(self._flipped(wide[negative]))
+                self.notes.append(f"{found[-1].columns}: 1 is {negative}, 0 is {positive}.")
         elif self.kind in EXCLUSIVE and set(wide) == set(self.classes):
             found.append(self._one_hot(wide))
         found += [self._single(name) for name in singles if name not in own and name not in self.table.used]
@@ -164,7 +170,7 @@ class TruthReader:
         assert self.own is not None
         codes = dict(self.own.codes)
         distinct = list(dict.fromkeys(value for value in text if value is not None))
-        known = {there: codes[code] for code, there in match_names(list(codes), distinct, "code").items()}
+        known = {there: codes[code] for code, there in self._matched(list(codes), distinct, name).items()}
         rest = [value for value in distinct if value not in known]
         if self.own.rest and not any(
             self._yes_or_no(value) or value.replace(".", "").isdigit() for value in rest
@@ -178,7 +184,7 @@ class TruthReader:
 
     def _named(self, name: str, text: Array) -> Truth:
         distinct = list(dict.fromkeys(value for value in text if value is not None))
-        known = {there: each for each, there in match_names(list(self.classes), distinct, "class").items()}
+        known = {there: each for each, there in self._matched(list(self.classes), distinct, name).items()}
         if self.kind == "ordinal":
             whole = {value: str(int(float(value))) for value in distinct if value.replace(".0", "").isdigit()}
             known |= {
@@ -188,6 +194,13 @@ class TruthReader:
         if alike:
             self.notes.append(f"{name}: read {', '.join(alike)}.")
         return self._of_known(name, text, known, "classes")
+
+    def _matched(self, wanted: Sequence[str], there: Sequence[str], column: str) -> dict[str, str]:
+        """The value of a column that each class or code is; an error says which column it is."""
+        try:
+            return match_names(wanted, there, "class")
+        except TableError as error:
+            raise TableError(error.what, where=column, remedy=error.remedy) from error
 
     def _of_known(self, name: str, text: Array, known: dict[str, str], what: str) -> Truth:
         left = [value for value in dict.fromkeys(text) if value in self.ignored and value not in known]
@@ -218,6 +231,12 @@ class TruthReader:
     def _binary(self, name: str, text: Array, column: pd.Series[Any]) -> Truth:
         negative, positive = self.classes
         distinct = list(dict.fromkeys(value for value in text if value is not None))
+        left = [value for value in distinct if value in self.ignored]
+        if left:
+            count = int(np.isin(text.astype(str), left).sum())
+            self.notes.append(f"{name}: {shown(left, 12)} is not evaluated, {count:,} cases are left out.")
+            text = np.array([None if value in left else value for value in text], dtype=object)
+            distinct = [value for value in distinct if value not in left]
         known: dict[str, str] = {}
         if self.positive:
             there = match_names([self.positive], distinct, "value").get(self.positive, "")
@@ -243,9 +262,9 @@ class TruthReader:
                 ))  # fmt: skip
         else:
             classes = {
-                there: each for each, there in match_names(list(self.classes), distinct, "class").items()
+                there: each for each, there in self._matched(list(self.classes), distinct, name).items()
             }
-            if len(classes) == len(distinct):
+            if len(classes) == len(distinct) or len(classes) == len(self.classes):
                 known = classes
                 alike = [f"{value!r} as {each}" for value, each in known.items() if value != each]
             else:
@@ -260,9 +279,9 @@ class TruthReader:
         odd = np.array([value is not None and value not in known for value in text])
         held = shown([repr(value) for value in sorted(distinct)], 6)
         faults = some(
-            f"{name} is neither 0 or 1 nor {negative} or {positive}: it holds {held}; name the value of "
-            f"{positive} with "
-            "--positive VALUE",
+            f"{name} is neither 0 or 1 nor {negative} or {positive}: it holds {held}; "
+            + ("" if len(distinct) <= 2 else "leave further values out with --ignore-labels, and ")
+            + f"name the value of {positive} with --positive VALUE",
             odd, self.case, text,
         )  # fmt: skip
         values = np.array([known.get(value) if value is not None else None for value in text], dtype=object)
@@ -352,12 +371,21 @@ class TruthReader:
         raw = {}
         for k, name in enumerate(self.classes):
             if name in wide:
+                self.places[name] = wide[name]
                 column = self.table.take(wide[name], "truth")
                 values[:, k], odd = _as_numbers(column)
                 if odd.any():
                     raw[name] = text_of(column)
         lacking = [name for name in self.classes if name not in wide]
         whole = f"{shown(list(wide.values()))} ({self.table.source})"
+        for name in self.table.called(self.nothing):
+            if name not in self.table.used:
+                none = _as_numbers(self.table.take(name, "nothing"))[0] == 1
+                self.conflicts += some(
+                    f"{name} ({self.table.source}) is 1 and a class is 1 too; correct these rows",
+                    none & (values == 1).any(axis=1),
+                    self.case,
+                )
         return Truth(whole, values, raw, lacking=tuple(lacking))
 
 

@@ -21,6 +21,12 @@ _BINARY = (
         group=("patient_id",),
     ),
     TruthTable(
+        "a table of the ISIC archive",
+        (("image_name", "isic_id"), "benign_malignant"),
+        ("image_name", "isic_id"),
+        ("benign_malignant",),
+    ),
+    TruthTable(
         "part 3 of ISIC 2017 (melanoma is malignant)",
         ("image_id", "melanoma", "seborrheic_keratosis"),
         ("image_id",),
