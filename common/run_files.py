@@ -37,11 +37,11 @@ _BEGUN = ("recipe.toml", "manifest.parquet", "split.csv", "files.parquet", "envi
 _TEXT, _NUMBER = (str, type(None)), (int, float, type(None))
 _WHOLE = (int, type(None))
 _ENVIRONMENT: dict[str, type | tuple[type, ...]] = {
-    "recipe": str, "data": str, "seconds": (int, float), "graftwork": _TEXT, "started": _TEXT, "finished": _TEXT,
+    "recipe": str, "data": str, "seconds": _NUMBER, "graftwork": _TEXT, "started": _TEXT, "finished": _TEXT,
     "precision": _TEXT, "device": _TEXT, "threads": _WHOLE, "versions": (dict, type(None)), "processes": _WHOLE,
 }  # fmt: skip
 _NETWORK: dict[str, type | tuple[type, ...]] = {
-    "backbone": _TEXT, "preprocessing": dict, "stages": (list, type(None)), "weights": (dict, type(None)),
+    "backbone": _TEXT, "preprocessing": (dict, type(None)), "stages": (list, type(None)), "weights": (dict, type(None)),
     "targets": (list, type(None)), "parameters": _NUMBER,
 }  # fmt: skip
 

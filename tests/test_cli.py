@@ -209,7 +209,7 @@ def test_a_copied_recipe_is_found_by_its_path(tmp_path: Path, monkeypatch: pytes
     assert verbs.find_recipe(RECIPE)[0] == RECIPE
     with pytest.raises(UsageError, match=f"The registered recipe is called {RECIPE}"):
         verbs.find_recipe(f"{RECIPE}.toml")
-    with pytest.raises(GraftworkError, match=r"none\.toml: cannot be read: No such file"):
+    with pytest.raises(GraftworkError, match=r"none\.toml: there is no such file"):
         verbs.find_recipe("none.toml")
     with pytest.raises(UsageError, match=RECIPE):
         verbs.find_recipe("kermany_linear-probe")
@@ -250,7 +250,7 @@ def test_doctor_says_what_is_there_and_what_is_amiss(call: Call, monkeypatch: py
         (["check", "chest_xray/kermany", "--data", ".", "--workers", "-1"], ["'--workers'", "equal to 0"]),
         (["run", RECIPE], ["Missing option '--data'", "graftwork run --help"]),
         (["run", RECIPE, "--data", ".", "epochs=3"], ["1 fault.", "did you mean training.epochs?"]),
-        (["run", "none.toml", "--data", "."], ["none.toml: cannot be read: No such file or directory"]),
+        (["run", "none.toml", "--data", "."], ["none.toml: there is no such file"]),
         (["run", "kermany", "--data", "."], ["there is no recipe of this name"]),
         (["run", RECIPE, "--data", "none"], ["none: there is no such folder"]),
         (["resume", "none"], ["none: not the folder of a run: no such folder"]),
@@ -510,7 +510,10 @@ def test_a_full_disk_behind_standard_output_is_said(words: list[str]) -> None:
             [sys.executable, "-m", "graftwork", *words], stdout=full, stderr=subprocess.PIPE, check=False
         )
     assert done.returncode == 2
-    assert done.stderr == b"error: standard output: cannot be written: No space left on device.\n"
+    assert done.stderr == (
+        b"error: standard output: cannot be written: No space left on device. Free space, or send the output "
+        b"elsewhere.\n"
+    )
 
 
 def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
@@ -546,7 +549,7 @@ def test_names_that_a_stream_cannot_show_are_escaped(tmp_path: Path) -> None:
     assert (tmp_path / "肺.toml").exists()
     done = process("run", os.fsdecode(b"\xff.toml"), "--data", ".", env=surroundings)
     assert done.returncode == 2
-    assert r"\udcff.toml: cannot be read" in done.stderr
+    assert r"\udcff.toml: there is no such file" in done.stderr
 
 
 def at_terminal(code: str, columns: int = 80) -> str:

@@ -89,7 +89,7 @@ def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
     assert kept_further(tmp_path) == () and not (tmp_path / "further_metrics.json").exists()
     for damaged in ("{", "{}", "[]", '{"format": 9, "evaluations": []}', '{"format": 1, "evaluations": 3}'):
         (tmp_path / "further_metrics.json").write_text(damaged)
-        with pytest.raises(RunError, match="damaged"):
+        with pytest.raises(RunError, match=r"damaged|not readable as JSON"):
             kept_further(tmp_path)
 
 
@@ -112,7 +112,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     run = Run(tmp_path)
     wish = SimpleNamespace(protocol="", threshold="youden", target=0.95, bootstrap=40)
     run.__dict__["recipe"] = SimpleNamespace(dataset="wild/own", evaluation=wish)
-    run.__dict__["manifest"] = SimpleNamespace(target=TARGETS[0], targets=TARGETS)
+    run.__dict__["manifest"] = SimpleNamespace(target=TARGETS[0], targets=TARGETS, synthetic=False)
     return run
 
 

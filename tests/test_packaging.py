@@ -159,7 +159,7 @@ def test_the_installed_wheel_lists_what_it_holds_from_an_empty_folder(
         assert "chest_xray/kermany" in done.stdout
     assert not list((tmp_path / "empty").iterdir()), "looking leaves nothing behind"
     script = (installed / "bin" / "graftwork").read_text()
-    assert "graftwork.cli" in script
+    assert "graftwork.__main__" in script
 
 
 @pytest.mark.parametrize("name", ["common", "domains"])
