@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.layouts import hidden
 from graftwork.common.names import clean_name, look_alikes
+from graftwork.common.predicting.listing import IDENTITY, INDEX
+from graftwork.common.predicting.seen import SEEN_BY_RUN
+from graftwork.common.tables import read_table
 
 __all__ = ["MASK_ENDINGS", "Pairs", "case_of", "pairs_of", "refuse_faults", "some_of"]
 
@@ -50,6 +53,7 @@ class _Folder:
     faults: list[str] = field(default_factory=list)
     litter: int = 0
     texts: list[str] = field(default_factory=list)
+    index: Path | None = None
     others: Counter[str] = field(default_factory=Counter)
 
 
@@ -57,8 +61,9 @@ def pairs_of(truth: Path, predicted: Path) -> Pairs:
     """The files of two folders and of the folders in them, paired by case.
 
     Files that file systems leave behind (names that begin with a point, __MACOSX, Thumbs.db, desktop.ini) and the texts
-    of publishers and nnU-Net (LICENSE.txt, README.md, dataset.json, plans.json ...) are ignored and counted. Any other
-    file that is no mask is refused by name, and so is a mask without a partner in the other folder.
+    of publishers and nnU-Net (LICENSE.txt, README.md, dataset.json, plans.json ...) are ignored and counted. Of what
+    `predict` writes beside masks, the table says which cases the run was trained on (`seen_by_run`). Any other file that
+    is no mask is refused by name, and so is a mask without a partner in the other folder.
 
     Raises:
         UsageError: a folder is none, or both are one and the same. TableError: everything that is wrong, at once.
@@ -90,7 +95,7 @@ def pairs_of(truth: Path, predicted: Path) -> Pairs:
     faults += _hints(found)
     refuse_faults(faults, predicted)
     files = {name: (file, found[1].cases[name]) for name, file in found[0].cases.items()}
-    return Pairs(files, tuple(_notes(found, list(files))))
+    return Pairs(files, (*_notes(found, list(files)), *_seen_by_run(found[1], files)))
 
 
 def some_of(names: Sequence[str], most: int = 5) -> str:
@@ -116,6 +121,7 @@ def _listed(place: Path, what: str, other: Path) -> _Folder:
     folder = _Folder(place, what)
     jpegs: list[str] = []
     others: list[str] = []
+    ours = (place / IDENTITY).is_file()  # masks that `predict` wrote
     for name in _walk(place, folder, other):
         base = name.rpartition("/")[2].lower()
         case = case_of(name)
@@ -124,6 +130,9 @@ def _listed(place: Path, what: str, other: Path) -> _Folder:
             folder.faults.append(
                 f"{file} is no regular file (a broken link, a pipe or a device). Fix: remove it"
             )
+        elif ours and (name == IDENTITY or name.startswith(INDEX)):
+            folder.index = place / INDEX
+            folder.texts += [] if name == INDEX else [name]
         elif base in _TEXTS:
             folder.texts.append(name)
         elif case is None:
@@ -152,6 +161,30 @@ def _listed(place: Path, what: str, other: Path) -> _Folder:
             f"{place}: it holds no mask ({', '.join(MASK_ENDINGS)}), nor do the folders in it; it holds {seen}"
         )
     return folder
+
+
+def _seen_by_run(folder: _Folder, cases: Container[str]) -> Iterator[str]:
+    """A sentence on predicted masks of images that the run was trained on, by the table that `predict` wrote.
+
+    Raises:
+        TableError: the table cannot be read.
+    """
+    if folder.index is None or not folder.index.is_file():
+        return
+    table = read_table(folder.index)
+    names = [name for name in ("mask", SEEN_BY_RUN) if name in table.columns]
+    if len(names) < 2:
+        yield f"{folder.index} says nothing of images that the run was trained on (no column {SEEN_BY_RUN})."
+        return
+    counts: Counter[str] = Counter()
+    for mask, part in zip(*(table.frame[name].tolist() for name in names), strict=True):
+        counts[str(part)] += isinstance(mask, str) and case_of(mask) in cases
+    said = [f"{counts[part]:,} {part}" for part in ("train", "validation", "seen") if counts[part]]
+    if said:
+        yield (
+            f"{folder.index}: the run that predicted these masks knows some of the images by its own split, and "
+            f"they are evaluated: {', '.join(said)}. The result is not that of unseen images; evaluate without them."
+        )
 
 
 def _files(names: Sequence[str]) -> str:

@@ -213,7 +213,8 @@ def calibrate(
     and of their groups, and `evaluate` refuses both.
 
     Args:
-        part: whose cases are used, where the table has a column `part`; empty: validation.
+        part: whose cases are used, where the table has a column `part`; empty: validation, or of a table of `predict`
+            with a column `seen_by_run` those that neither trained nor validated the run.
         predictions, truth, group, only_predicted, uncertain, blank: as `evaluate_file`. protocol: its name.
         out: the .json file to write. reading: as `evaluate_file`.
         method: "temperature" or "isotonic". rule, aim: by which thresholds are chosen; None: the protocol's.
@@ -256,7 +257,8 @@ def calibrate(
 
 
 def _part_to_fit(found: Submission, part: str) -> str | None:
-    """The part that a calibration is fitted on: of a table with parts validation, or the one that was named."""
+    """The part that a calibration is fitted on: the one that was named, else validation; where the run that predicted
+    is all that says the part, test (the images that it has not seen)."""
     from graftwork.common.evaluation.tables import text_of
 
     where = str(found.table.attrs.get("source", "predictions"))
@@ -271,7 +273,7 @@ def _part_to_fit(found: Submission, part: str) -> str | None:
     there: dict[str, int] = {}
     for name in text_of(found.table["part"]):
         there[str(name)] = there.get(str(name), 0) + 1
-    wanted = part or "validation"
+    wanted = part or ("test" if found.table.attrs.get("parts_by_run") else "validation")
     if wanted not in there:
         listed = ", ".join(f"{name} ({n:,})" for name, n in there.items())
         raise UsageError(

@@ -125,12 +125,13 @@ def test_several_targets_stand_side_by_side() -> None:
         Target("marks", "multi-label", ("x", "y"), "marks_"),
     )
     scores = np.array([[0.1, 0.9, 0.2, 0.3, 0.5, 0.7, 0.1234567], [np.nan] * 7])
-    found = _table(["f", "g"], scores, [None, "open: gone"], targets, {}, columns(targets)).to_pylist()
+    parts, failures = ["train", "test"], [None, "open: gone"]
+    found = _table(["f", "g"], scores, parts, failures, targets, {}, columns(targets)).to_pylist()
     assert found[0] == {
         "file": "f", "score_a": 0.1, "score_b": 0.9, "predicted": "b",
         "count_score_1": 0.2, "count_score_2": 0.3, "count_score_3+": 0.5, "count_predicted": "3+",
         "marks_score_x": 0.7, "marks_score_y": 0.123457, "marks_predicted_x": 1, "marks_predicted_y": 0,
-        "failure": None,
+        "seen_by_run": "train", "failure": None,
     }  # fmt: skip
     assert {name for name, value in found[1].items() if value is not None} == {"file", "failure"}
 

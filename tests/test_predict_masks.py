@@ -106,6 +106,11 @@ def test_the_masks_of_pictures_are_those_of_the_run_in_their_size(slices: Path, 
     done = predict(slices, data, tmp_path / "masks", exclude=["*_mask.tif"])
     table = pd.read_csv(done.file).set_index("file")
     assert done.files == len(table) > 20
+    parts = dict(zip(opened.manifest.frame["path"], opened.split.parts, strict=True))
+    assert table["seen_by_run"].to_dict() == parts
+    assert done.seen_by_run == {
+        name: len(opened.split.rows(name)) for name in ("train", "validation", "test")
+    }
     (foreground,) = target.classes[1:]
     sums: dict[str, int] = {}
     frame = opened.manifest.frame

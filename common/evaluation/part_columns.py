@@ -15,7 +15,10 @@ from graftwork.common.evaluation.named_columns import NamedColumns
 from graftwork.common.evaluation.tables import absent, shown, some, text_of
 from graftwork.common.names import clean_name, name_key
 
-__all__ = ["NO_PARTS", "conflict", "part_name", "read_parts"]
+__all__ = ["NO_PARTS", "SEEN_BY_RUN", "conflict", "part_name", "read_parts"]
+
+SEEN_BY_RUN = "seen_by_run"
+"""The column in which `predict` names the part of the run's split that has the same image; empty: the run has none."""
 
 NO_PARTS = "none"  # of --part-column: no column says the part
 _COLUMNS = (
@@ -55,6 +58,8 @@ _WORDS = {
     "seen": ("seen",),
     "calibration": ("calibration",),
 }
+_UNSEEN = "test"
+_BY_RUN = {"train": "trained", "validation": "validated", "seen": "are of groups that trained"}
 _PARTS = {name_key(word): part for part, words in _WORDS.items() for word in words}
 
 
@@ -76,24 +81,36 @@ def read_parts(
 ) -> Array | None:
     """The part of each case; None where no column says it.
 
+    Where `seen_by_run` of `predict` names train, validation or seen, that is the part of the case, whatever another
+    column says; a case that the run has not, or that is of its test part, has the part of the other column, or test.
+
     Args:
         tables: of the same cases in the same order. case: their names. wanted: the part that is evaluated, which makes
             its own value known, such as a numbered fold. column: the one that says the part; empty: any of its usual
             names; `none`: no column does. named_by_option: whether the command has --part-column, for messages.
     """
     found: list[tuple[str, Array]] = []
+    seen: Array | None = None
     for table in tables:
-        if column == NO_PARTS:
-            ignored = [name for name in table.called(_COLUMNS) if name not in table.used]
+        if SEEN_BY_RUN in table and SEEN_BY_RUN not in table.used and column in ("", SEEN_BY_RUN):
+            own = _read_seen(table, case, faults, notes)
+            seen = own if seen is None else np.where(absent(seen), own, seen)
+            if column:
+                continue
+        if column not in ("", SEEN_BY_RUN):
+            ignored = [name for name in (SEEN_BY_RUN,) if name in table and name != column]
+            ignored += table.called(_COLUMNS) if column == NO_PARTS else []
+            ignored = [name for name in ignored if name not in table.used]
             for name in ignored:
                 table.take(name, "ignored")
             if ignored:
                 notes.append(
                     f"The column {shown(ignored)} of {table.source} was not read as the part, as was asked."
                 )
+        if column == NO_PARTS:
             continue
         named = (
-            [table.asked(column, "--part-column", needed=len(tables) == 1)]
+            [table.asked(column, "--part-column", needed=len(tables) == 1 and seen is None)]
             if column
             else table.called(_COLUMNS)
         )
@@ -111,13 +128,36 @@ def read_parts(
                         _read(name, values, case, wanted, table.source, faults, notes, named_by_option),
                     )
                 )
-    if column not in ("", NO_PARTS) and not found:
+    if column not in ("", NO_PARTS) and not found and seen is None:
         tables[0].asked(column, "--part-column")
-    if not found:
-        return None
     for other in found[1:]:
         faults += conflict("part", found[0], other, case)
-    return found[0][1]
+    if seen is None or absent(seen).all():
+        return found[0][1] if found else None
+    otherwise = found[0][1] if found else np.full(len(case), _UNSEEN, dtype=object)
+    return np.where(np.isin(seen.astype(str), list(_BY_RUN)), seen, otherwise)
+
+
+def _read_seen(table: NamedColumns, case: Array, faults: list[str], notes: list[str]) -> Array:
+    """What `seen_by_run` says of each case; None where the run has not the image."""
+    values = text_of(table.take(SEEN_BY_RUN, "part"))
+    known = np.isin(values.astype(str), [*_BY_RUN, _UNSEEN])
+    faults += some(
+        f"{SEEN_BY_RUN} of {table.source} holds no part of a run (expected {', '.join((*_BY_RUN, _UNSEEN))} or "
+        "nothing); write it as graftwork predict did, or name the column of parts with --part-column",
+        ~absent(values) & ~known, case, values,
+    )  # fmt: skip
+    counts = {part: int((values == part).sum()) for part in _BY_RUN}
+    said = [
+        f"{count:,} {_BY_RUN[part]} the run that predicted them" for part, count in counts.items() if count
+    ]
+    if said:
+        notes.append(
+            f"{table.source}: of {len(values):,} cases, {', '.join(said)} (seen_by_run). They are left out where the "
+            "part test is evaluated; --part train or validation evaluates them. Only the same image is recognised, not "
+            "another one of the same group."
+        )
+    return values
 
 
 def _few_values(table: NamedColumns) -> list[tuple[str, list[str]]]:

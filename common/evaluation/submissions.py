@@ -20,7 +20,7 @@ from graftwork.common.evaluation.label_policies import Which, settle_columns
 from graftwork.common.evaluation.long_tables import of_one_model, one_row_a_case
 from graftwork.common.evaluation.metric_texts import EXCLUSIVE
 from graftwork.common.evaluation.named_columns import NamedColumns, class_in, of_target
-from graftwork.common.evaluation.part_columns import read_parts
+from graftwork.common.evaluation.part_columns import SEEN_BY_RUN, read_parts
 from graftwork.common.evaluation.reading_options import LOOK_ALIKES, Reading
 from graftwork.common.evaluation.score_columns import (
     SCORE_WORDS,
@@ -74,7 +74,8 @@ class Submission:
 
     Attributes:
         table: as `read_predictions` gives one; its other columns stand as they were. `attrs`: `source`, and `parts`,
-            whether a column says the part (else every case is of the part test).
+            whether a column says the part (else every case is of the part test),
+            and `parts_by_run`, whether it is `seen_by_run` alone.
         target: of the protocol. notes: what was done to make it so, a sentence each.
         findings: what makes a caller look again, such as groups that look alike, other than what was allowed.
     """
@@ -211,7 +212,14 @@ class _Reader:
                 self.notes.append(settle_columns(made, self.protocol.kind, classes, which, policy))
         refuse(scores.frame, self.faults)
         table = _frame(made, tables)
-        table.attrs = {"source": scores.where, "parts": parts is not None, "columns": self.columns}
+        said_by = {name for each in tables for name, what in each.used.items() if what == "part"}
+        by_run = parts is not None and said_by == {SEEN_BY_RUN}
+        table.attrs = {
+            "source": scores.where,
+            "parts": parts is not None,
+            "parts_by_run": by_run,
+            "columns": self.columns,
+        }
         self.notes += [note for each in tables for note in each.cleaned()]
         for each in tables:
             if left := each.unused():

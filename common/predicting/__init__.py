@@ -26,6 +26,7 @@ class Outcome:
         failed: rows of files that could not be read.
         new: files that were predicted now.
         left_out: files that were found and not predicted, by kind: ".MP4", "hidden", "excluded", ...
+        seen_by_run: rows of images that the run knows, by the part of its split: "train", "validation", ...
     """
 
     file: Path
@@ -33,6 +34,7 @@ class Outcome:
     failed: int
     new: int
     left_out: Mapping[str, int] = field(default_factory=dict)
+    seen_by_run: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def left_out_text(self) -> str:
@@ -48,6 +50,22 @@ class Outcome:
             said.insert(0, f"{sum(kinds.values()):,} left out that are no images ({listing})")
         return "; ".join(said)
 
+    @property
+    def seen_text(self) -> str:
+        """What the run knows, in words: "65 of 100 files trained this run, 15 validated it"; "" where nothing."""
+        said: list[str] = []
+        for part, count in self.seen_by_run.items():
+            of = "" if said else f" of {self.files:,} files"
+            said.append(f"{count:,}{of} {_SEEN[part]} {'it' if said else 'this run'}")
+        return ", ".join(said)
+
+
+_SEEN = {
+    "train": "trained",
+    "validation": "validated",
+    "seen": "are of groups that trained",
+    "test": "are of the test part of",
+}
 
 _REASONS = {
     "hidden": "hidden",
@@ -73,7 +91,8 @@ def predict(
     """Say what a run's network sees in the files of a folder, or of a list.
 
     A row a file, in the order of their paths below the folder: a score a class, the class that is chosen
-    (`predicted`; of two classes by the run's threshold), and why the file could not be read (`failure`). Of a run
+    (`predicted`; of two classes by the run's threshold), the part of the run's split that has the same image
+    (`seen_by_run`: train, validation or test; else empty), and why the file could not be read (`failure`). Of a run
     that segments, the masks, as PNG or NIfTI at the same paths below OUT, a new folder or one of the same run's
     masks, and index.csv.
 

@@ -14,14 +14,13 @@ from graftwork.common.domain import dataset, domain
 from graftwork.common.errors import GraftworkError, RunError
 from graftwork.common.files import file_sha256
 from graftwork.common.manifest import Target
+from graftwork.common.predicting.place import FORMAT
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.results import Evaluation
     from graftwork.common.runs import Run
 
 __all__ = ["Job", "formats_of", "job_of"]
-
-FORMAT = 1  # of FILE.about.json; rises when a reader of an older one could misread it
 
 
 @dataclass(frozen=True)

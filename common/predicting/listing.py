@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["IDENTITY", "LISTS", "Listing", "Shard", "excluded", "list_files", "shard_of"]
+__all__ = ["IDENTITY", "INDEX", "LISTS", "Listing", "Shard", "excluded", "list_files", "shard_of"]
 
 log = logging.getLogger("graftwork")
 
 IDENTITY = "masks.about.json"
 """The name of the file in a folder of masks that says what makes them."""
+
+INDEX = "index.csv"
+"""The name of the table in a folder of masks."""
 
 LISTS = (".csv", ".tsv", ".txt")
 """The ends of names of lists of files."""

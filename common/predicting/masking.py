@@ -14,6 +14,7 @@ from graftwork.common.errors import ImageError
 from graftwork.common.masks import write_mask
 from graftwork.common.predicting.owner import mask_name
 from graftwork.common.predicting.rows import one_line
+from graftwork.common.predicting.seen import SEEN_BY_RUN
 from graftwork.common.segmenting import segment_picture
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from graftwork.common.manifest import Target
     from graftwork.common.predicting.listing import Listing
+    from graftwork.common.predicting.seen import SeenFiles
     from graftwork.common.volumes import Geometry
 
 __all__ = ["masked"]
@@ -37,6 +39,7 @@ def masked(
     listing: Listing,
     target: Target,
     schema: pa.Schema,
+    seen: SeenFiles,
     out: Path,
     *,
     suffix: str,
@@ -47,7 +50,7 @@ def masked(
     """Write the mask of each file of a listing below `out`, and yield its row: what it holds, or why there is none.
 
     Args:
-        network: in eval mode, on `device`.
+        network: in eval mode, on `device`. seen: the images of the run.
         suffix: ".png", or ".nii.gz" for volumes. endings: those of pictures.
 
     Raises:
@@ -71,6 +74,7 @@ def masked(
             write_mask(out / name, classes, target.values, geometry)
             each = 1.0 if geometry is None else _millilitres(geometry)
             counts = np.bincount(classes.reshape(-1), minlength=len(target.classes))[1:].tolist()
-            volumes = zip(schema.names[2:-1], counts, strict=True)
+            volumes = zip(schema.names[2:-2], counts, strict=True)
+            values[SEEN_BY_RUN] = seen.part_of(listing.file(row))
             values |= {"mask": name, **{column: round(count * each, 6) for column, count in volumes}}
         yield pa.Table.from_pylist([{name: values.get(name) for name in schema.names}], schema=schema)

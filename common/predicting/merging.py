@@ -17,11 +17,11 @@ from graftwork.common.manifest import Target
 from graftwork.common.predicting import Outcome
 from graftwork.common.predicting.formats import choose_format, load_writer
 from graftwork.common.predicting.job import formats_of
-from graftwork.common.predicting.listing import Shard
+from graftwork.common.predicting.listing import INDEX, Shard
 from graftwork.common.predicting.owner import check_owner
 from graftwork.common.predicting.place import Place, about_of, check_content, check_same
 from graftwork.common.predicting.rows import columns, files_of, read_parquet, read_rows, without
-from graftwork.common.predicting.work import INDEX, assemble, less, table_of
+from graftwork.common.predicting.work import assemble, less, table_of
 
 __all__ = ["merge"]
 

@@ -17,7 +17,7 @@ from graftwork.common.errors import UsageError
 from graftwork.common.files import write_json
 from graftwork.common.layouts import hidden
 from graftwork.common.predicting.listing import IDENTITY, Listing
-from graftwork.common.predicting.place import SAME, check_same, read_json
+from graftwork.common.predicting.place import check_same, identity_of, read_json
 
 __all__ = ["check_apart", "check_names", "check_owner", "claim", "mask_name"]
 
@@ -98,7 +98,7 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
                 remedy=_REMEDY,
             )
         if not other:
-            write_json(mark, {key: identity[key] for key in SAME})
+            write_json(mark, identity_of(identity))
     check_owner(folder, identity)
 
 

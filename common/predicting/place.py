@@ -29,7 +29,18 @@ from graftwork.common.predicting.formats import table_beside
 from graftwork.common.predicting.listing import Shard
 from graftwork.common.predicting.rows import files_of, read_parquet, without
 
-__all__ = ["SAME", "Place", "about_of", "check_content", "check_same", "read_json", "write_about"]
+__all__ = [
+    "FORMAT",
+    "Place",
+    "about_of",
+    "check_content",
+    "check_same",
+    "identity_of",
+    "read_json",
+    "write_about",
+]
+
+FORMAT = 2  # of FILE.about.json and of the columns; rises when rows of an older one cannot be continued
 
 SAME = {  # what must be equal for rows to stand in one file, and what it is called
     "model_sha256": "the network's tensors",
@@ -44,7 +55,7 @@ log = logging.getLogger("graftwork")
 
 _ABOUT: dict[str, type | tuple[type, ...]] = {
     "exclude": list, "listed": dict, "targets": list, "thresholds": list, "written_as": str, "wished_as": str,
-    "dataset": str, "unit": str, "rows": int, "failed": int, "sha256": (list, type(None)),
+    "dataset": str, "unit": str, "rows": int, "failed": int, "seen_by_run": dict, "sha256": (list, type(None)),
 }  # fmt: skip
 
 
@@ -97,7 +108,7 @@ class Place:
             if plan.is_file() and self.parts():
                 check_same(read_json(plan), identity, where=self.partial, remedy="remove it to begin anew")
             else:
-                write_json(plan, {key: identity[key] for key in SAME})
+                write_json(plan, identity_of(identity))
             yield
 
     def _drop_damaged(self) -> None:
@@ -154,7 +165,7 @@ def about_of(place: Place) -> dict[str, Any]:
     """What is said about a file of predictions.
 
     Raises:
-        RunError: nothing is said, or it is damaged.
+        RunError: nothing is said, it is damaged, or of a version with other columns.
     """
     if not place.about.is_file():
         raise RunError(
@@ -162,7 +173,26 @@ def about_of(place: Place) -> dict[str, Any]:
             where=place.file,
             remedy="name another file with --out, or move this one away",
         )
-    return check_keys(read_json(place.about), _ABOUT, place.about, RunError)
+    found = read_json(place.about)
+    _check_format(found, place.file, "name another file with --out, or move this one away")
+    return check_keys(found, _ABOUT, place.about, RunError)
+
+
+def identity_of(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `about` must be equal for rows to be in one file, and the format of the rows."""
+    return {key: about[key] for key in ("format", *SAME)}
+
+
+def _check_format(said: Mapping[str, Any], where: Path, remedy: str) -> None:
+    found = said.get("format", 1)
+    if found != FORMAT:
+        which = "an earlier" if found == 1 else "another"
+        lacks = ", without the column seen_by_run" if found == 1 else ""
+        raise RunError(
+            f"written by {which} version of graftwork{lacks} (found format {found!r}, expected {FORMAT})",
+            where=where,
+            remedy=remedy,
+        )
 
 
 def check_content(place: Path, about: Mapping[str, Any]) -> bool:
@@ -189,8 +219,9 @@ def check_same(
         said: the file that says `then`, in which a folder that was moved can be corrected.
 
     Raises:
-        RunError: says what differs.
+        RunError: says what differs; `then` is of a version with other columns.
     """
+    _check_format(then, where, remedy)
     different = [key for key in SAME if then.get(key) != now.get(key)]
     if not different:
         return

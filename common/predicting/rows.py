@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from graftwork.common.documents import cut_text
 from graftwork.common.errors import RunError
 from graftwork.common.formulas import escape_formula, unescape_formula
+from graftwork.common.predicting.seen import SEEN_BY_RUN
 
 if TYPE_CHECKING:
     from graftwork.common.manifest import Target
@@ -44,8 +45,9 @@ def columns(targets: Sequence[Target], unit: str = "") -> pa.Schema:
     """The columns of predictions of these targets.
 
     Of classes: `file`; for each target a score a class, then `predicted`, the class by name (of a multi-label target
-    `predicted_<class>`, 1 or 0); `failure`, why the file could not be read (else empty). Of a segmentation: `file`;
-    `mask`, the path of the mask; `<unit>_<class>` for each class but the background; `failure`.
+    `predicted_<class>`, 1 or 0); `seen_by_run`, the part of the run's split that has this image (else empty);
+    `failure`, why the file could not be read (else empty). Of a segmentation: `file`; `mask`, the path of the mask;
+    `<unit>_<class>` for each class but the background; `seen_by_run`; `failure`.
 
     Args:
         unit: in which a segmentation is counted: "ml" or "pixels".
@@ -61,7 +63,7 @@ def columns(targets: Sequence[Target], unit: str = "") -> pa.Schema:
             fields += [pa.field(f"{target.prefix}predicted_{name}", pa.int8()) for name in target.classes]
         else:
             fields.append(pa.field(f"{target.prefix}predicted", pa.string()))
-    return pa.schema([*fields, pa.field("failure", pa.string())])
+    return pa.schema([*fields, pa.field(SEEN_BY_RUN, pa.string()), pa.field("failure", pa.string())])
 
 
 def one_line(text: str) -> str:

@@ -19,6 +19,7 @@ from graftwork.common.batches import Failure, batches
 from graftwork.common.errors import ImageError
 from graftwork.common.images import read_image
 from graftwork.common.predicting.rows import one_line
+from graftwork.common.predicting.seen import SEEN_PARTS
 from graftwork.common.tasks import probabilities
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from graftwork.common.manifest import Target
     from graftwork.common.predicting.listing import Listing
+    from graftwork.common.predicting.seen import SeenFiles
     from graftwork.common.transforms import Preprocessing
 
 __all__ = ["DECIMALS", "STEP", "decided", "scored"]
@@ -36,20 +38,25 @@ DECIMALS = 6  # of a score in a file
 
 
 class _Pictures:
-    """The pictures of a listing, as `batches` asks for them: `source[epoch, row]` is `(image or Failure, 0)`."""
+    """The images of a listing, as `batches` asks for them: `source[epoch, row]` is `(image or Failure, part)`.
 
-    def __init__(self, listing: Listing, preprocessing: Preprocessing) -> None:
-        self.listing, self.preprocessing = listing, preprocessing
+    The part is the place in `SEEN_PARTS` of that of the run which has this image, or -1.
+    """
+
+    def __init__(self, listing: Listing, preprocessing: Preprocessing, seen: SeenFiles) -> None:
+        self.listing, self.preprocessing, self.seen = listing, preprocessing, seen
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Any, int]:
         row = key[1]
         try:
             picture = read_image(self.listing.file(row), cover=self.preprocessing.cover)
-            return np.ascontiguousarray(self.preprocessing(picture)), 0
+            part = self.seen.part_of(self.listing.file(row))
+            values = np.ascontiguousarray(self.preprocessing(picture))
+            return values, -1 if part is None else SEEN_PARTS.index(part)
         except ImageError as error:
-            return Failure(row, error.stage, error.reason), 0
+            return Failure(row, error.stage, error.reason), -1
         except Exception as error:  # one odd file must not end the prediction of a million others
-            return Failure(row, "preprocessing", f"{type(error).__name__}: {error}"), 0
+            return Failure(row, "preprocessing", f"{type(error).__name__}: {error}"), -1
 
 
 def scored(
@@ -59,6 +66,7 @@ def scored(
     targets: Sequence[Target],
     thresholds: Mapping[tuple[str, str], float],
     schema: pa.Schema,
+    seen: SeenFiles,
     *,
     device: torch.device,
     precision: str = "float32",
@@ -68,12 +76,12 @@ def scored(
 
     Args:
         network: in eval mode, on `device`.
-        thresholds: see `decided`.
+        thresholds: see `decided`. seen: the images of the run.
         precision: "float32" or "bfloat16", as the run was trained.
     """
     total = len(listing)
     plan = [np.arange(start, min(start + STEP, total)) for start in range(0, total, STEP)]
-    source = _Pictures(listing, preprocessing)
+    source = _Pictures(listing, preprocessing, seen)
     with (
         torch.inference_mode(),
         torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
@@ -85,14 +93,17 @@ def scored(
             }
             read = batch.rows.tolist()
             scores = np.full((len(rows), sum(len(target.classes) for target in targets)), np.nan)
+            parts: list[str | None] = [None] * len(rows)
             if read:
                 values = _through(network, batch.inputs, targets, device)
                 scores[[row - int(rows[0]) for row in read]] = values
+                for row, place in zip(read, batch.targets.tolist(), strict=True):
+                    parts[row - int(rows[0])] = None if place < 0 else SEEN_PARTS[place]
                 lost = np.flatnonzero(~np.isfinite(values).all(axis=1)).tolist()
                 reasons |= {read[at]: "network: its output is not a finite number" for at in lost}
             files = listing.keys[int(rows[0]) : int(rows[-1]) + 1].to_pylist()
             failures = [reasons.get(int(row)) for row in rows]
-            yield _table(files, scores, failures, targets, thresholds, schema)
+            yield _table(files, scores, parts, failures, targets, thresholds, schema)
 
 
 def _through(
@@ -129,6 +140,7 @@ def decided(
 def _table(
     files: Sequence[str],
     scores: NDArray[np.float64],
+    parts: Sequence[str | None],
     failures: Sequence[str | None],
     targets: Sequence[Target],
     thresholds: Mapping[tuple[str, str], float],
@@ -148,4 +160,5 @@ def _table(
         else:
             names = np.array(target.classes, dtype=object)[choice]
             columns.append(pa.array(names, pa.string(), mask=failed))
-    return pa.table([*columns, pa.array(failures, pa.string())], schema=schema)
+    columns += [pa.array(parts, pa.string(), mask=failed), pa.array(failures, pa.string())]
+    return pa.table(columns, schema=schema)

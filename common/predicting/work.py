@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -21,7 +22,7 @@ from graftwork.common.files import file_sha256
 from graftwork.common.predicting import Outcome
 from graftwork.common.predicting.formats import ESCAPED, Writer, choose_format, load_writer, write_rows
 from graftwork.common.predicting.job import Job, formats_of, job_of
-from graftwork.common.predicting.listing import Listing, Shard, excluded, list_files, shard_of
+from graftwork.common.predicting.listing import INDEX, Listing, Shard, excluded, list_files, shard_of
 from graftwork.common.predicting.owner import check_apart, check_names, claim
 from graftwork.common.predicting.place import (
     Place,
@@ -32,6 +33,7 @@ from graftwork.common.predicting.place import (
     write_about,
 )
 from graftwork.common.predicting.rows import columns, files_of, merged, read_rows, without
+from graftwork.common.predicting.seen import SEEN_BY_RUN, SEEN_PARTS, seen_files
 from graftwork.common.runs import open_run
 from graftwork.common.signals import CODES, Signals
 from graftwork.common.synthetic import is_synthetic
@@ -44,12 +46,11 @@ if TYPE_CHECKING:
     from graftwork.common.manifest import Target
     from graftwork.common.provenance import Progress
 
-__all__ = ["INDEX", "assemble", "less", "predict", "table_of"]
+__all__ = ["assemble", "less", "predict", "table_of"]
 
 log = logging.getLogger("graftwork")
 
 PORTIONS = {"": 256, "pixels": 16, "ml": 1}  # files whose rows are kept together: what a kill costs at most
-INDEX = "index.csv"  # of a folder of masks
 
 
 def predict(
@@ -110,7 +111,9 @@ def predict(
             _work(job, place, left, schema, signals, wished, workers, progress)
         streams = place.streams(schema)
         if old == chosen and not streams and then["exclude"] == about["exclude"]:
-            outcome = Outcome(place.file, then["rows"], then["failed"], 0, about["left_out"])
+            outcome = Outcome(
+                place.file, then["rows"], then["failed"], 0, about["left_out"], then["seen_by_run"]
+            )
             if then.get("left_out") != about["left_out"]:
                 write_about(place.about, {**then, "left_out": about["left_out"]})
         else:
@@ -266,6 +269,7 @@ def _tables(job: Job, left: Listing, schema: pa.Schema, folder: Path, workers: i
 
     from graftwork.common.networks import restore_network
 
+    seen = seen_files(job.run)
     network, preprocessing = restore_network(job.run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).eval()
@@ -274,7 +278,7 @@ def _tables(job: Job, left: Listing, schema: pa.Schema, folder: Path, workers: i
         from graftwork.common.predicting.masking import masked
 
         yield from masked(
-            network, preprocessing, left, job.targets[0], schema, folder,
+            network, preprocessing, left, job.targets[0], schema, seen, folder,
             suffix=job.suffix, endings=job.endings, device=device, precision=precision,
         )  # fmt: skip
         return
@@ -284,7 +288,7 @@ def _tables(job: Job, left: Listing, schema: pa.Schema, folder: Path, workers: i
     assert isinstance(preprocessing, Preprocessing)
     bars = {(each["target"], each["class"]): each["value"] for each in job.about["thresholds"]}
     yield from scored(
-        network, preprocessing, left, job.targets, bars, schema,
+        network, preprocessing, left, job.targets, bars, schema, seen,
         device=device, precision=precision, workers=workers,
     )  # fmt: skip
 
@@ -319,21 +323,26 @@ def assemble(
         RunError, GraftworkError: see `write_rows`.
     """
     rows = failed = 0
+    parts: Counter[str] = Counter()
 
     def flowing() -> Iterator[pa.Table]:
         nonlocal rows, failed
         for table in merged(streams):
             rows += len(table)
             failed += len(table) - table["failure"].null_count
+            parts.update(table[SEEN_BY_RUN].drop_null().to_pylist())
             yield table
+
+    def known() -> dict[str, int]:
+        return {part: parts[part] for part in SEEN_PARTS if parts[part]}
 
     def said(table: Path) -> dict[str, Any]:
         before = read_json(place.about).get("sha256") or [] if place.about.is_file() else []
         new = file_sha256(table)  # the old table stays when this process is killed now
         digests = [new, *[each for each in before if each != new][:1]]
-        facts = {**about, "rows": rows, "failed": failed, "sha256": digests}
+        facts = {**about, "rows": rows, "failed": failed, "seen_by_run": known(), "sha256": digests}
         write_about(place.about, facts)
         return facts
 
     write_rows(flowing(), schema, place.file, form, writer, targets, said)
-    return Outcome(place.file, rows, failed, rows, about.get("left_out", {}))
+    return Outcome(place.file, rows, failed, rows, about.get("left_out", {}), known())

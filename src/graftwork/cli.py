@@ -954,7 +954,8 @@ def _say_outcome(done: Outcome, as_json: bool) -> int:
         failed = f"; {done.failed:,} could not be read (column failure)" if done.failed else ""
         left_out = f"; {done.left_out_text}" if done.left_out else ""
         files = "1 file" if done.files == 1 else f"{done.files:,} files"
-        complain(f"{files}, {done.new:,} of them new{failed}{left_out}")
+        seen = f"; {done.seen_text} (column seen_by_run)" if done.seen_by_run else ""
+        complain(f"{files}, {done.new:,} of them new{failed}{left_out}{seen}")
         say(str(done.file))
     return FOUND if done.failed else 0
 
