@@ -62,8 +62,8 @@ def pairs_of(truth: Path, predicted: Path) -> Pairs:
 
     Files that file systems leave behind (names that begin with a point, __MACOSX, Thumbs.db, desktop.ini) and the texts
     of publishers and nnU-Net (LICENSE.txt, README.md, dataset.json, plans.json ...) are ignored and counted. Of what
-    `predict` writes beside masks, the table says which cases the run was trained on (`seen_by_run`). Any other file that
-    is no mask is refused by name, and so is a mask without a partner in the other folder.
+    `predict` writes beside masks, the table says which cases the run was trained on (`seen_by_run`). Any other file
+    that is no mask is refused by name, and so is a mask without a partner in the other folder.
 
     Raises:
         UsageError: a folder is none, or both are one and the same. TableError: everything that is wrong, at once.
