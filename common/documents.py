@@ -225,8 +225,10 @@ def read_parquet(
     try:
         # ParquetFile, not read_table: a folder name like part=test above the file is no column
         with pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True) as file:
-            frame: pd.DataFrame = file.read().to_pandas()
-            return frame
+            table = file.read()
+        table.validate(full=True)  # text that is no UTF-8 would fail later
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
     except Exception as fault:  # whatever the library's parsers raise
         raise error(f"damaged ({cut_text(fault)})", where=path, remedy=remedy) from fault
 

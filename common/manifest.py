@@ -172,6 +172,7 @@ class Manifest:
             # ParquetFile, not read_table: a folder name like part=test above the file is no column
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 table = file.read()
+            table.validate(full=True)  # text that is no UTF-8 would fail later
             about = json.loads((table.schema.metadata or {})[_METADATA])
             target, *further = (Target(**each) for each in about["targets"])
             said = {name: about[name] for name in ("dataset", "group", "covariates", "notes", "unit")}

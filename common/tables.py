@@ -353,7 +353,9 @@ def _parquet(place: Path, content: bytes) -> TextTable:
     try:
         # ParquetFile, not read_table: a folder such as part=test above the file is no column
         with pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True) as file:
-            frame = file.read().to_pandas()
+            table = file.read()
+        table.validate(full=True)  # text that is no UTF-8 would fail later
+        frame = table.to_pandas()
     except Exception as error:  # whatever the library's parsers raise
         reason = " ".join(str(error).split())[:300]
         raise TableError(

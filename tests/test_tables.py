@@ -188,3 +188,17 @@ def test_white_space_that_is_removed_is_counted(tmp_path: Path) -> None:
     assert table.notes == (
         "t.csv: white space at the ends of cells was removed (2 of `id`, 1 of `name`), such as 'A '.",
     )
+
+
+@pytest.mark.parametrize(("was", "now"), [(b"case-0", b"case\xff0"), (b'"name": "case"', b'"nam\\u": "cas"')])
+def test_damaged_text_in_a_parquet_table_is_refused_when_it_is_read(
+    was: bytes, now: bytes, tmp_path: Path
+) -> None:
+    place = tmp_path / "a.parquet"
+    frame = pd.DataFrame({"case": ["case-0", "case-1"], "x": [1, 2]})
+    frame.to_parquet(place, compression="none")
+    content = place.read_bytes()
+    assert was in content
+    place.write_bytes(content.replace(was, now))
+    with pytest.raises(TableError, match=r"a.parquet: is a damaged Parquet file"):
+        read_table(place)
