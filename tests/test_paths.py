@@ -24,6 +24,7 @@ from small_runs import RECIPE, recipe_file, small_weights, synthetic_data
 from graftwork import terminal
 from graftwork.cli import app, main, weights
 from graftwork.common import verbs
+from graftwork.common.errors import as_user_error
 
 # A whole call of each verb, each path under the name of its parameter in braces
 CALLS = {
@@ -243,3 +244,11 @@ def test_each_path_of_the_command_line_has_a_row() -> None:
             ).parameters.items():
                 name = {"file": "archive"}.get(name, name)
                 assert "pathlib" not in str(found.annotation) or name in known, f"{command.name}: {name}"
+
+
+def test_a_nul_byte_in_any_path_is_an_error_of_the_user() -> None:
+    for touch in (Path("a\0b").open, Path("a\0b").mkdir, Path("a\0b").stat):
+        with pytest.raises(ValueError, match="embedded null") as found:
+            touch()
+        assert "a path holds a NUL byte" in str(as_user_error(found.value))
+    assert as_user_error(ValueError("another")) is None

@@ -190,7 +190,7 @@ def test_white_space_that_is_removed_is_counted(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("was", "now"), [(b"case-0", b"case\xff0"), (b'"name": "case"', b'"nam\\u": "cas"')])
+@pytest.mark.parametrize(("was", "now"), [(b"case-0", b"case\xff0"), (b'"name": "case"', b'"nume": "case"')])
 def test_damaged_text_in_a_parquet_table_is_refused_when_it_is_read(
     was: bytes, now: bytes, tmp_path: Path
 ) -> None:
