@@ -202,7 +202,7 @@ def test_a_key_twice_is_refused_and_what_is_not_used_is_said(tmp_path: Path) -> 
     with pytest.raises(DatasetError, match="the key '1' is there twice"):
         hippocampus_msd.read(tmp_path)
     (tmp_path / "dataset.json").write_text("[" * 100_000)
-    with pytest.raises(DatasetError, match="not a readable dataset"):
+    with pytest.raises(DatasetError, match="not readable as JSON"):
         hippocampus_msd.read(tmp_path)
 
 
