@@ -12,6 +12,7 @@ from graftwork.common.commands import command_of, listed, option_of
 from graftwork.common.errors import UsageError
 from graftwork.common.submitted import evaluate_file
 from graftwork.common.submitted_regions import evaluate_boxes, evaluate_masks
+from graftwork.common.synthetic import SAID, rests_on_synthetic
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.readers import AgainstReaders
@@ -213,4 +214,6 @@ def evaluate_readers(
         reference_readers=listed(reference_readers), truth=truth, truth_column=truth_column, positive=positive,
         group=group, part=part, threshold=threshold, only_predicted=only_predicted, bootstrap=bootstrap, seed=seed,
     )  # fmt: skip
+    if rests_on_synthetic(readings, truth):
+        found = replace(found, synthetic=True, notes=(SAID, *found.notes))
     return replace(found, command=command)

@@ -12,7 +12,7 @@ from graftwork.common.commands import command_of, listed
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.files import check_target
 from graftwork.common.submitted_tables import read_tables
-from graftwork.common.synthetic import marked
+from graftwork.common.synthetic import marked, rests_on_synthetic
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.paired import Comparison
@@ -251,7 +251,7 @@ def calibrate(
         found.table, found.target, convention, method=method, rule=rule, target_value=aim,
         part=_part_to_fit(found, part), grouping=group,
     )  # fmt: skip
-    local = replace(local, command=command)
+    local = replace(local, command=command, synthetic=rests_on_synthetic(predictions, truth))
     local.write(out)
     return local
 

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
     from graftwork.common.evaluation.results import Evaluation
 
-__all__ = ["MARKER", "NOTE", "begin", "generator", "is_synthetic", "marked", "rests_on_synthetic"]
+__all__ = ["MARKER", "NOTE", "SAID", "begin", "generator", "is_synthetic", "marked", "rests_on_synthetic"]
 
 MARKER = "SYNTHETIC.txt"  # lies in a folder that `synthesize` wrote, so that nobody takes it for data
 NOTE = "synthetic: these pictures were drawn by a program; they show nothing real and prove nothing"
+
+
+SAID = "SYNTHETIC DATA: made up to try the program. These numbers say nothing about the world."
 
 
 def begin(folder: str | os.PathLike[str], *, cases: int, seed: int, least: int) -> Path:
@@ -89,8 +92,7 @@ def marked(found: Evaluation, *files: str | os.PathLike[str] | None) -> Evaluati
     """An evaluation with the field `synthetic` and a note where one of its files rests on synthetic data."""
     if not rests_on_synthetic(*files):
         return found
-    note = "SYNTHETIC DATA: made up to try the program. These numbers say nothing about the world."
-    return replace(found, synthetic=True, notes=(note, *found.notes))
+    return replace(found, synthetic=True, notes=(SAID, *found.notes))
 
 
 def generator(dataset: str, seed: int, *words: object) -> np.random.Generator:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,6 +205,14 @@ def test_a_sound_set_is_found_sound(tmp_path: Path) -> None:
 # What is refused
 
 
+def test_a_mask_of_another_type_is_refused_and_not_taken_for_missing(tmp_path: Path) -> None:
+    lay(tmp_path)
+    mask = sorted(tmp_path.rglob("*_mask.tif"))[0]
+    mask.rename(mask.with_suffix(".JPG"))
+    with pytest.raises(DatasetError, match=r"_mask\.JPG: a mask of another type"):
+        lgg.read(tmp_path)
+
+
 def test_all_names_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
     lay(tmp_path)
     bad = [
@@ -355,3 +364,18 @@ def test_folders_and_files_that_are_no_slices_are_named(tmp_path: Path) -> None:
     (tmp_path / "tcga_CS_4944_20010208").mkdir()
     with pytest.raises(DatasetError, match="tcga_CS_4944_20010208: a folder is"):
         lgg.read(tmp_path)
+
+
+def test_masks_of_the_other_scale_are_said_in_the_notes_of_what_is_run(tmp_path: Path, caplog: Any) -> None:
+    from graftwork.common.preparation import _with_scales
+
+    lgg.synthesize(tmp_path / "set", cases=24)
+    assert _with_scales(lgg.read(tmp_path / "set")).notes == lgg.read(tmp_path / "set").notes
+    for file in sorted(tmp_path.rglob("*_mask.tif")):
+        Image.fromarray((np.asarray(Image.open(file)) > 0).astype(np.uint8)).save(file)
+    manifest = _with_scales(lgg.read(tmp_path / "set"))
+    (said,) = [note for note in manifest.notes if "masks that were looked at" in note]
+    assert said.endswith(
+        "hold 0 and 1, those of the classes are 0, 255: what is not 0 is read as abnormality"
+    )
+    assert said in caplog.text

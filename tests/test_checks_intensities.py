@@ -10,6 +10,8 @@ from written_pictures import dicom, save
 
 from graftwork.common.checks import check
 from graftwork.common.checks.findings import Finding, Findings
+from graftwork.common.checks.inspection import Look
+from graftwork.common.checks.intensities import intensities
 from graftwork.common.manifest import Manifest, Target
 
 RNG = np.random.default_rng(0)
@@ -86,6 +88,15 @@ def test_windows_without_width_are_counted(tmp_path: Path) -> None:
     (found,) = [each for each in checked(tmp_path, "a.dcm", "b.dcm").findings if each.kind == "header"]
     assert "Window Width of 0" in found.what
     assert (found.where, found.examples) == ("2 files", ("a.dcm", "b.dcm"))
+
+
+def test_remarks_that_differ_by_a_number_alone_are_one_finding() -> None:
+    names = [f"{number}.nii.gz" for number in range(4)]
+    looks = {row: Look(depth=3, remarks=(f"its voxel size (pixdim) is {row}.5",)) for row in range(4)}
+    (found,) = intensities(names, looks)
+    assert found.count == 4 and found.what.endswith(
+        "is 0.5; the same of 3 other files, with other numbers in some"
+    )
 
 
 def test_images_in_a_small_part_of_their_range_and_of_two_depths(tmp_path: Path) -> None:

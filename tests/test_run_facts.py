@@ -91,7 +91,10 @@ def test_predictions_and_their_evaluation_say_it_too(solved: Path, data: Path, t
     found = verbs.evaluate_file(solved / "predictions.parquet", "chest_xray/kermany", bootstrap=20)
     assert found.to_json()["synthetic"] is True
     assert found.evaluation.notes[0].startswith("SYNTHETIC DATA")
+    fitted = verbs.calibrate(solved / "predictions.parquet", "chest_xray/kermany", tmp_path / "c.json")
+    assert fitted.synthetic and json.loads((tmp_path / "c.json").read_text())["synthetic"] is True
     shutil.copy(solved / "predictions.parquet", table)
+    assert not verbs.calibrate(table, "chest_xray/kermany", tmp_path / "d.json").synthetic
     both = verbs.compare(solved / "predictions.parquet", table, "chest_xray/kermany", bootstrap=20)
     assert [each.synthetic for each in both.evaluations] == [True, False]
     assert not verbs.evaluate_file(table, "chest_xray/kermany", bootstrap=20).evaluation.synthetic

@@ -34,6 +34,14 @@ def readings(folder: Path) -> tuple[Path, pd.DataFrame]:
     return file, frame
 
 
+def test_readings_of_synthetic_data_say_so_in_a_field(tmp_path: Path) -> None:
+    file, _ = readings(tmp_path)
+    assert not evaluate_readers(file, "net", "r0,r1,r2", bootstrap=20).synthetic
+    (tmp_path / "readings.csv.about.json").write_text('{"synthetic": true}')
+    found = evaluate_readers(file, "net", "r0,r1,r2", bootstrap=20)
+    assert found.synthetic and found.notes[0].startswith("SYNTHETIC DATA")
+
+
 def test_a_model_among_readers(tmp_path: Path) -> None:
     file, frame = readings(tmp_path)
     people = [f"r{k}" for k in range(4)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,6 +12,7 @@ from graftwork.common.checks.inspection import Look
 __all__ = ["intensities"]
 
 LEAST_USED = 0.05  # of the range that an image may take
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")  # of a value in a remark
 _NAMED = 8  # values of one element that are named one by one
 _READ_AS = "docs/how-to/read-dicom.md says how images are scaled"
 
@@ -41,10 +43,16 @@ def intensities(paths: Sequence[str], seen: Mapping[int, Look | None]) -> Iterat
 def _remarks(paths: Sequence[str], looks: Mapping[int, Look]) -> Iterator[Finding]:
     """What is unusual in headers and was passed over, by what it is."""
     of: dict[tuple[str, str], list[str]] = defaultdict(list)
+    told: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for row, look in looks.items():
         for remark in look.remarks:
-            of["geometry" if look.depth else "header", remark].append(paths[row])
-    for (kind, remark), files in of.items():
+            key = "geometry" if look.depth else "header", _NUMBER.sub("#", remark)
+            of[key].append(paths[row])
+            told[key][remark] = None
+    for (kind, form), files in of.items():
+        remark, *others = told[kind, form]
+        if others:
+            remark += f"; the same of {some(len(files) - 1, 'other file')}, with other numbers in some"
         yield Finding(
             kind,
             "warning",

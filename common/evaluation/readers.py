@@ -82,6 +82,7 @@ class AgainstReaders:
         metric, reference: as asked for; "truth" where a truth was given. n, groups: cases and groups in all.
         method: of the limits, in words. notes: what a reader must know, a sentence each.
         names: of a table, the columns of the model and of the readers. command: that gives the same numbers.
+        synthetic: whether a file rests on data that a program drew: no number then says anything about the world.
     """
 
     model: Judged
@@ -96,6 +97,7 @@ class AgainstReaders:
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] = field(default=(), compare=False)
     command: str = field(default="", compare=False)
+    synthetic: bool = False
 
     def _repr_html_(self) -> str:
         from graftwork.common.evaluation.text_tables import html_of, readers_rows

@@ -52,6 +52,7 @@ class Recalibration:
         grouping: the column of its groups, by the name it was asked for; empty where none was. part: of a table with
             parts, the one it was fitted on.
         digests: of format 1, unkeyed hashes of groups. source: the file it was read from. command: that fitted it.
+        synthetic: whether the set rests on data that a program drew.
     """
 
     protocol: str
@@ -68,6 +69,7 @@ class Recalibration:
     digests: tuple[str, ...] = ()
     source: str = field(default="calibration", compare=False)
     command: str = field(default="", compare=False)
+    synthetic: bool = False
 
     def apply(
         self,
@@ -295,6 +297,7 @@ def read_recalibration(file: str | os.PathLike[str]) -> Recalibration:
             None if old else Fingerprints.from_json(content["fingerprints"]),
             "" if old else str(content["grouping"]), "" if old else str(content["part"]),
             tuple(map(str, content["digests"])) if old else (), str(file), str(content.get("command", "")),
+            content.get("synthetic") is True,
         )  # fmt: skip
     except OSError as error:
         raise TableError(

@@ -25,6 +25,7 @@ __all__ = [
 
 LOOKED_FOR = "folders such as TCGA_CS_4942_19970222"
 SUFFIXES = (".tif", ".tiff")
+_OTHERS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")  # of masks that were stored again
 
 _VOLUME = re.compile(r"(?P<group>TCGA_(?P<institution>[A-Z0-9]{2})_[A-Z0-9]{4})_[0-9]{8}")
 _TAIL = re.compile(r"_(?P<number>[0-9]+)(?P<mask>_mask)?", re.ASCII)
@@ -92,6 +93,9 @@ def volumes_in(place: Path, faults: list[str]) -> list[Volume]:
         for name, is_folder in entries:
             stem, suffix = os.path.splitext(name)  # noqa: PTH122 (a Path for each of many files is slow)
             if hidden(name):
+                continue
+            if not is_folder and stem.endswith("_mask") and suffix.lower() in _OTHERS:
+                faults.append(_shown(f"{folder.name}/{name}: a mask of another type"))
                 continue
             if is_folder or suffix.lower() not in SUFFIXES:
                 volume.others.append(name)
