@@ -16,6 +16,7 @@ from graftwork.common.errors import DatasetError, LeakError
 from graftwork.common.manifest import Manifest
 from graftwork.common.manifest_names import is_file_name
 from graftwork.common.names import look_alikes, name_key
+from graftwork.common.tables import MISSING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +68,13 @@ class Doubt:
 
 def group_doubts(manifest: Manifest) -> list[Doubt]:
     """Why a split by the groups of a manifest may not keep apart what it should; quick enough for every split."""
-    return [*_alike_groups(manifest), *_alike_units(manifest), *_alike_classes(manifest), *_key(manifest)]
+    return [
+        *_alike_groups(manifest),
+        *_alike_units(manifest),
+        *_alike_classes(manifest),
+        *_key(manifest),
+        *_no_names(manifest),
+    ]
 
 
 def name_doubts(manifest: Manifest) -> list[Doubt]:
@@ -286,6 +293,24 @@ def _key(manifest: Manifest) -> Iterator[Doubt]:
             f"all {cases:,} cases are in one group ({manifest.group} {group.dropna().iloc[0]!r}): there is no split",
             f"give the column that names the {manifest.group} of each image",
             cases,
+        )
+
+
+def _no_names(manifest: Manifest) -> Iterator[Doubt]:
+    """Groups that are called as programs write what is missing: their cases need not be of one group."""
+    counts = manifest.frame["group"].value_counts()
+    known = {name: int(counts[name]) for name in MISSING if name and name in counts.index}
+    if known:
+        yield Doubt(
+            "group-key",
+            "error",
+            "column 'group'",
+            f"{sum(known.values()):,} cases have a {manifest.group} that says that there is none; they count as one",
+            f"give these cases their {manifest.group}, or leave them out; if it is a name: --allow group-key "
+            "(split.allow = ['group-key'])",
+            sum(known.values()),
+            tuple(f"{name!r} ({count:,})" for name, count in known.items()),
+            "group-key",
         )
 
 
