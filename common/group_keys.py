@@ -297,7 +297,7 @@ def _key(manifest: Manifest) -> Iterator[Doubt]:
 
 
 def _no_names(manifest: Manifest) -> Iterator[Doubt]:
-    """Groups that are called as programs write what is missing: their cases need not be of one group. One case joins nobody."""
+    """Groups called as programs write what is missing: their cases need not be of one group; one case joins nobody."""
     counts = manifest.frame["group"].value_counts()
     known = {name: int(counts[name]) for name in MISSING if name and counts.get(name, 0) > 1}
     if known:
