@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 from collections.abc import Iterator
 
 from graftwork.common.errors import RunError
 
-__all__ = ["memory_for", "memory_lack"]
+__all__ = ["collecting_later", "memory_for", "memory_lack"]
 
 # how torch says it of the CPU and of a GPU, and the system of a new process
 _SAID = ("defaultcpuallocator", "out of memory", "cannot allocate memory", "can't allocate memory")
@@ -24,6 +25,19 @@ def memory_lack(error: BaseException) -> str:
         or (isinstance(error, RuntimeError) and any(said in str(error).lower() for said in _SAID))
     )
     return (line or "out of memory") if lacks else ""
+
+
+@contextlib.contextmanager
+def collecting_later() -> Iterator[None]:
+    """Put off the collection of garbage while many small objects are made that all stay: it searches them in vain, each
+    time longer, and reading a large table would take more than its share of time."""
+    active = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if active:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -121,6 +121,15 @@ def test_ids_are_joined_however_they_are_written(tmp_path: Path) -> None:
     assert coco.read(tmp_path).frame["target"].tolist() == ["fox", "deer", "empty"]
 
 
+def test_ids_that_a_program_rewrote_are_refused_with_those_that_look_alike(tmp_path: Path) -> None:
+    images = [image(1, "a.jpg"), image(2, "b.jpg"), image(3, "c.jpg")]
+    lay(tmp_path / "s.json", images, [note("01", 1), note(2, 2), note("99", 2)])
+    with pytest.raises(
+        DatasetError, match=r"1 image_id not listed but for zeros, case or punctuation: 01 \(1\)"
+    ):
+        coco.read(tmp_path)
+
+
 def test_categories_of_one_name_are_one_class_and_said_so(tmp_path: Path) -> None:
     images = [image(1, "a.jpg"), image(2, "b.jpg"), image(3, "c.jpg")]
     lay(tmp_path / "s.json", images, [note(1, 1), note(2, "12"), note(3, 2)])

@@ -131,7 +131,7 @@ def test_times_that_cannot_be_right_are_unknown_and_counted(tmp_path: Path) -> N
         "1 time is at a factory date (1970-01-01)",
         "1 time is in the future",
         "1 time is outside of the start and end of their deployment",
-        "the times of 1 deployment (2 media) are said to be wrong",
+        "2 times are said to be wrong (timestampIssues of 1 deployment), and taken as unknown",
     ):
         assert each in words
 
@@ -272,3 +272,65 @@ def test_each_fault_of_a_map_has_file_key_found_and_remedy(tmp_path: Path, line:
     with pytest.raises(GraftworkError) as caught:
         own.read(tmp_path)
     assert COLUMN_FAULTS[line] in caught.value.what and caught.value.where and caught.value.remedy
+
+
+def test_observations_that_contradict_themselves_are_refused_or_counted(tmp_path: Path) -> None:
+    seen = "d1,a,,,,media,blank,Lepus,,,,\nd1,b,,,,media,blank,,,,,\nd2,c,,,,media,animal,Lepus,1,,,\n"
+    with pytest.raises(TableError, match=r"row 1: observationType is blank and scientificName 'Lepus'"):
+        own.read(package(tmp_path / "both", MEDIA, seen))
+    seen = (
+        "d1,a,,,,media,animal,Lepus,0,,,\nd1,b,,,,media,animal,Homo sapiens,1,,,\n"
+        "d2,c,,,,media,human,Homo sapiens,1,,,\n"
+        "d2,c,,,,media,,Lepus,,,,\nd1,,e9,2024-05-03T10:00:00Z,2024-05-02T10:00:00Z,event,animal,Lepus,1,,,\n"
+    )
+    package(tmp_path, MEDIA, seen, "d1,L1,2024-06-01,2024-04-01,\nd2,L2,,,\n")
+    assert labels(tmp_path) == {"a.jpg": "Lepus", "b.jpg": "human", "c.jpg": "human"}
+    words = said(tmp_path)
+    for each in (
+        "1 observations name what was seen and count 0",
+        "1 observations of animals name Homo sapiens: taken as human",
+        "1 observations have a scientificName and no observationType",
+        "1 observations have an eventEnd before their eventStart",
+        "1 observations are of events to which no medium belongs",
+        "1 deployments end before they start",
+    ):
+        assert each in words, each
+    assert own.read(tmp_path).frame["datetime"].notna().all()
+
+
+def test_a_package_without_location_ids_is_grouped_by_its_location_names(tmp_path: Path) -> None:
+    seen = "d1,a,,,,media,animal,Lepus,1,,,\nd1,b,,,,media,blank,,,,,\nd2,c,,,,media,blank,,,,,\n"
+    media = MEDIA.replace("image/jpeg", "JPG")  # a kind without its family is that of the suffix
+    package(tmp_path, media, seen)
+    (tmp_path / "deployments.csv").write_text("deploymentID,locationName\nd1,Pond\nd2,Pond\n")
+    manifest = own.read(tmp_path)
+    assert len(manifest) == 3 and set(manifest.frame["group"]) == {"Pond"}
+    assert (
+        "the location is the locationName of the deployment: no deployment has a locationID" in manifest.notes
+    )
+    (tmp_path / "deployments.csv").write_text(
+        "deploymentID,locationID,locationName\nd1,L1,Pond\nd2,L2,Pond\n"
+    )
+    assert "1 locationNames stand for several groups (Pond)" in said(tmp_path)
+    (tmp_path / "columns.toml").write_text('group = "locationName"\n')
+    manifest = own.read(tmp_path)
+    assert set(manifest.frame["group"]) == {"Pond"} and not any("ignored" in note for note in manifest.notes)
+
+
+def test_an_export_that_contradicts_itself_or_names_nothing_is_not_believed(tmp_path: Path) -> None:
+    head = "project_id,deployment_id,image_id,filename,location,is_blank,genus,species,common_name\n"
+    rows = [
+        "p,d1,1,1.jpg,x/1.jpg,1,Vulpes,vulpes,Fox",
+        "p,d1,2,2.jpg,x/2.jpg,0,No CV Result,No CV Result,No CV Result",
+        "p,d2,3,3.jpg,x/3.jpg,1.0,,,Blank",
+        "p,d2,4,4.jpg,x/4.jpg,0,Meles,meles,Badger",
+    ]
+    (tmp_path / "images.csv").write_text(head + "\n".join(rows) + "\n")
+    assert list(labels(tmp_path).values()) == ["?", "?", "empty", "Meles meles"]
+    assert "1 frames are called empty and not empty at once" in said(tmp_path)
+    places = "project_id,deployment_id,placename\np,d1,Pond\np,d2,Hill\n"
+    (tmp_path / "deployments.csv").write_text(places + "p,d1,Lake\n")
+    with pytest.raises(TableError, match="placename of deployment_id 'd1' is 'Lake', and 'Pond' above"):
+        own.read(tmp_path)
+    (tmp_path / "deployments.csv").write_text(places + "p,d1,Pond\n")
+    assert set(own.read(tmp_path).frame["group"]) == {"Pond", "Hill"}

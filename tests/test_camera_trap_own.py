@@ -223,12 +223,12 @@ def test_bursts_hold_together_as_a_spreadsheet_writes_their_times(tmp_path: Path
 
 
 def test_times_that_cannot_be_read_are_shown_and_what_follows_is_said(tmp_path: Path) -> None:
-    table = "path,label,place,when,id\na.jpg,fox,A,08.05.2012 9:23,\nb.jpg,deer,A,NA,\nc.jpg,fox,A,noon,s\n"
+    table = "path,label,place,when,id\na.jpg,fox,A,2012:05:08 noon,\nb.jpg,deer,A,NA,\nc.jpg,fox,A,noon,s\n"
     more = 'time = "when"\nsequence = "id"\n'
     said = "\n".join(own.read(lay(tmp_path, table, MAP + more)).notes)
-    assert "2 times cannot be read, such as '08.05.2012 9:23'" in said
+    assert "2 times cannot be read, such as '2012:05:08 noon'" in said
     assert "the 1 of them without a sequence stand alone" in said and "`seen`) may be torn" in said
-    said = "\n".join(own.read(lay(tmp_path, table.replace("9:23,", "9:23,r"), MAP + more)).notes)
+    said = "\n".join(own.read(lay(tmp_path, table.replace("08 noon,", "08 noon,r"), MAP + more)).notes)
     assert "2 times cannot be read" in said and "torn" not in said
 
 
@@ -405,3 +405,97 @@ def test_the_twin_is_a_table_as_a_spreadsheet_writes_it(tmp_path: Path) -> None:
     said = "\n".join(manifest.notes)
     assert "backslashes in 60 paths" in said and "weak labels: 20 of 60 labels are 'model'" in said
     assert 15 < manifest.frame["event"].nunique() < 45
+
+
+def test_day_and_time_in_two_columns_are_joined_and_two_ways_to_read_a_date_are_refused(
+    tmp_path: Path,
+) -> None:
+    table = "File,Species,Station,Date,Time\n1.jpg,fox,A,{},10:00:00\n2.jpg,deer,A,{},10:00:30\n3.jpg,fox,B,{},10:00\n"
+    for day in ("2024-05-08", "08-May-2024", "8 May 2024", "2024/5/8"):
+        frame = own.read(lay(tmp_path / day.replace("/", "-"), table.format(day, day, day), "")).frame
+        assert frame["datetime"].tolist() == [f"2024-05-08T10:00:{each}" for each in ("00", "30", "00")]
+        assert frame["event"].tolist()[0] == frame["event"].tolist()[1]
+    dotted = table.format("08.05.2024", "08.05.2024", "08.05.2024").replace("10:00\n", "10:00:00\n")
+    with pytest.raises(
+        TableError, match=r"3 times of Date and Time may have the day or the month first .*time_format"
+    ):
+        own.read(lay(tmp_path / "two-ways", dotted, ""))
+    map_ = MAP.replace('"path"', '"File"').replace('"label"', '"Species"').replace('"place"', '"Station"')
+    stated = map_ + 'date = "Date"\ntime = "Time"\ntime_format = "%d.%m.%Y %H:%M:%S"\n'
+    assert (
+        own.read(lay(tmp_path / "stated", dotted, stated)).frame["datetime"].iloc[0] == "2024-05-08T10:00:00"
+    )
+    # the stated format goes before what is read without one
+    swapped = dotted.replace("08.05.2024", "2024-08-05")
+    frame = own.read(lay(tmp_path / "swapped", swapped, stated.replace("%d.%m.%Y", "%Y-%d-%m"))).frame
+    assert frame["datetime"].iloc[0] == "2024-05-08T10:00:00"
+    with pytest.raises(
+        TableError, match=r"3 times of Date and Time do not have the stated format .*'2024-08-05 10:00:00'"
+    ):
+        own.read(lay(tmp_path / "other", swapped, stated))
+    with pytest.raises(TableError, match="without an hour"):
+        own.read(lay(tmp_path / "hourless", dotted, stated.replace(" %H:%M:%S", "")))
+
+
+@pytest.mark.parametrize("name", ["part", "Split", "SET", "fold"])
+def test_a_column_of_parts_is_the_publishers_part_or_refused(tmp_path: Path, name: str) -> None:
+    table = TABLE.replace("place", f"location,{name}").replace(",A\n", ",A,{}\n").replace(",B\n", ",B,test\n")
+    known = table.format("training", "")
+    mapped = MAP.replace('"place"', '"location"')
+    for number, columns in enumerate(("", mapped, mapped + f'part = "{name}"\n')):
+        manifest = own.read(lay(tmp_path / f"known{number}", known, columns))
+        assert manifest.frame["part"].fillna("?").tolist() == ["train", "?", "test"]
+        assert any(
+            f"the publisher's part is the column {name} (training as train)" in each
+            for each in manifest.notes
+        )
+    odd = table.format("A", "A")
+    for columns in ("", mapped + f'part = "{name}"\n'):
+        with pytest.raises(
+            TableError, match=rf"the column {name} does not say the publisher's part \(found A \(2\)"
+        ):
+            own.read(lay(tmp_path / f"odd{len(columns)}", odd, columns))
+    manifest = own.read(lay(tmp_path / "stated", odd, mapped + f'part = "{name}"\nparts = {{A = "train"}}\n'))
+    assert manifest.frame["part"].tolist() == ["train", "train", "test"]
+    manifest = own.read(lay(tmp_path / "unread", odd, mapped))
+    assert manifest.frame["part"].isna().all()
+    assert any(f"the column {name} is not read as the publisher's part" in each for each in manifest.notes)
+    assert own.read(lay(tmp_path / "off", known, mapped + 'part = ""\n')).frame["part"].isna().all()
+
+
+def test_who_labelled_counts_and_lists_of_labels_are_not_misread(tmp_path: Path) -> None:
+    table = "path,label,place,by,n\na.jpg,fox,A,Model,1\nb.jpg,deer,A,ann,0\nc.jpg,fox; None,B,ann,2\n"
+    more = 'source = "by"\nweak = ["model", "robot"]\ncount = "n"\nlabel_separator = ";"\n'
+    manifest = own.read(lay(tmp_path / "said", table, MAP + more))
+    said = "\n".join(manifest.notes)
+    assert (
+        "weak labels: 1 of 3 labels are 'Model'" in said
+        and "weak names 'robot', which the column by never says" in said
+    )
+    assert "1 rows name an animal and count 0" in said
+    assert "1 frames are called empty and not empty at once" in said
+    lists = TABLE + 'c.jpg,"fox, deer",B\n'
+    with pytest.raises(TableError, match=r"labels list several labels of the table: 'fox, deer' \(1\)"):
+        own.read(lay(tmp_path / "lists", lists, MAP))
+
+
+def test_columns_that_cannot_be_told_apart_are_not_guessed_and_a_genus_alone_is_a_label(
+    tmp_path: Path,
+) -> None:
+    table = "File,file,Species,Station\n1.jpg,x/1.jpg,fox,A\n2.jpg,x/2.jpg,deer,B\n"
+    with pytest.raises(DatasetError, match="'File' and 'file' cannot be told apart"):
+        own.read(lay(tmp_path / "rivals", table, ""))
+    table = "File,Genus,Species,Station\n1.jpg,Vulpes,vulpes,A\n2.jpg,,empty,A\n3.jpg,Vulpes,,B\n"
+    assert own.read(lay(tmp_path / "genus", table, "")).frame["target"].tolist() == [
+        "Vulpes vulpes",
+        "empty",
+        "Vulpes",
+    ]
+
+
+def test_times_with_and_without_an_offset_are_counted(tmp_path: Path) -> None:
+    table = TABLE.replace("place", "place,when").replace(",A\n", ",A,2024-05-01T10:00:00Z\n")
+    notes = own.read(
+        lay(tmp_path, table.replace(",B\n", ",B,2024-05-01 10:00:00\n"), MAP + 'time = "when"\n')
+    ).notes
+    assert any(each.startswith("2 times have an offset from UTC and 1 have none") for each in notes)

@@ -7,7 +7,6 @@ within their deployment. (Format: https://camtrap-dp.tdwg.org)
 
 from __future__ import annotations
 
-import mimetypes
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,8 +23,8 @@ from graftwork.domains.camera_trap.camtrap_observations import (
     pick,
 )
 from graftwork.domains.camera_trap.camtrap_package import PACKAGE, PackageTable, package_tables
-from graftwork.domains.camera_trap.clocks import clock_doubt, outside
-from graftwork.domains.camera_trap.labelling import Frame, bin_of, spelling_note, whole
+from graftwork.domains.camera_trap.clocks import aware, clock_doubt, outside
+from graftwork.domains.camera_trap.labelling import Frame, bin_of, kind_of, spelling_note, whole
 from graftwork.domains.camera_trap.sequences import moment
 
 __all__ = ["PACKAGE", "frames_of", "is_package"]
@@ -35,7 +34,15 @@ _TRUE, _FALSE = ("true", "1", "yes", "t"), ("false", "0", "no", "f", "")
 _KEYS = ("deploymentID", "locationID")
 # columns whose values decide something; the others of a table are ignored, and named in a note
 _USED = {
-    "deployments": {"deploymentID", "locationID", "deploymentStart", "deploymentEnd", "start", "end"}
+    "deployments": {
+        "deploymentID",
+        "locationID",
+        "locationName",
+        "deploymentStart",
+        "deploymentEnd",
+        "start",
+        "end",
+    }
     | {"timestampIssues", "latitude", "longitude"},
     "media": {"mediaID", "deploymentID", "timestamp", "filePath", "fileName", "fileMediatype"}
     | {"sequenceID", "eventID"},
@@ -82,7 +89,9 @@ def frames_of(folder: Path, group: str = "") -> tuple[list[Frame], list[str]]:
     tables, notes = package_tables(folder)
     faults: list[str] = []
     written: dict[str, Counter[str]] = defaultdict(Counter)
-    deployments, said = _deployments(tables["deployments"], group, folder, written, faults)
+    group, said = _key(tables["deployments"], group, folder)
+    deployments, more_said = _deployments(tables["deployments"], group, written, faults)
+    said += more_said
     media = _media(tables["media"], folder, deployments, faults)
     of = {medium: deployment for medium, deployment, _, _ in media.rows}
     seen = observations_of(tables["observations"], of, media.away, set(deployments), written, faults)
@@ -104,30 +113,41 @@ def frames_of(folder: Path, group: str = "") -> tuple[list[Frame], list[str]]:
             unused := [
                 column
                 for column in tables[name].columns
-                if column not in used and any(tables[name].cells(column))
+                if column not in used | {group} and any(tables[name].cells(column))
             ]
         )
     ]
     return frames, [*names, *notes, *media.notes, *more_notes, *seen.notes, *filter(None, spelt), *ignored]
 
 
-def _deployments(
-    table: PackageTable, group: str, folder: Path, written: dict[str, Counter[str]], faults: list[str]
-) -> tuple[dict[str, _Deployment], list[str]]:
+def _key(table: PackageTable, group: str, folder: Path) -> tuple[str, list[str]]:
+    """The column of deployments that is the group ("": locationID, as far as it is there), and what is said of it."""
     if group and group not in table.columns:
         raise TableError(
             f"there is no column {group!r} to group by (found {', '.join(table.columns)})",
             where=folder / PACKAGE,
             remedy=f"name one of them as group in columns.toml, such as {' or '.join(_KEYS)}",
         )
+    if group:
+        return group, [f"the group is the {group} of the deployment, as columns.toml says"]
+    if not any(table.cells("locationID")) and all(table.cells("locationName")):
+        return "locationName", [
+            "the location is the locationName of the deployment: no deployment has a locationID"
+        ]
+    return "", []
+
+
+def _deployments(
+    table: PackageTable, group: str, written: dict[str, Counter[str]], faults: list[str]
+) -> tuple[dict[str, _Deployment], list[str]]:
     places = table.cells(group or "locationID")
-    noun = "location" if (group or "locationID") == "locationID" else group
+    noun = "location" if (group or "locationID") in ("locationID", "locationName") else group
     begins = [a or b for a, b in zip(table.cells("deploymentStart"), table.cells("start"), strict=True)]
     ends = [a or b for a, b in zip(table.cells("deploymentEnd"), table.cells("end"), strict=True)]
     found: dict[str, _Deployment] = {}
     unread: list[str] = []
     known = {clean_name(place) for place in places if place}
-    lacking = 0
+    lacking = turned = 0
     for row, key in enumerate(map(clean_name, table.cells("deploymentID"))):
         issues = table.cells("timestampIssues")[row].casefold()
         if not key:
@@ -147,12 +167,14 @@ def _deployments(
         lacking += not place
         unread += [text for text in (begins[row], ends[row]) if text and moment(_whole_day(text)) is None]
         own = f"deployment {key}" if key in known else key
-        found[key] = _Deployment(
-            place or own, moment(_whole_day(begins[row])), moment(_whole_day(ends[row])), issues in _TRUE
-        )
+        begin, end = moment(_whole_day(begins[row])), moment(_whole_day(ends[row]))
+        if begin is not None and end is not None and aware(end) < aware(begin):
+            turned += 1
+            begin = end = None
+        found[key] = _Deployment(place or own, begin, end, issues in _TRUE)
     notes = []
     if group:
-        notes.append(f"the group is the {group} of the deployment, as columns.toml says")
+        pass  # `_key` said which
     elif not lacking:
         notes.append("the location is the locationID of the deployment")
     elif lacking == len(found):
@@ -163,6 +185,10 @@ def _deployments(
             f"the location is the locationID of the deployment; {lacking} of {len(found)} deployments have none, and "
             "each of them is a location of its own"
         )
+    if turned:
+        notes.append(f"{turned} deployments end before they start: their start and end are not used")
+    if group != "locationName":
+        notes += _one_name(table, places)
     groups = Counter(each.group for each in found.values())
     shared = sum(count for count in groups.values() if count > 1)
     if shared:
@@ -174,6 +200,21 @@ def _deployments(
 
 def _whole_day(text: str) -> str:
     return f"{text} 00:00:00" if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else text
+
+
+def _one_name(table: PackageTable, places: Sequence[str]) -> Iterator[str]:
+    of: dict[str, set[str]] = defaultdict(set)
+    for name, place, key in zip(
+        table.cells("locationName"), places, table.cells("deploymentID"), strict=True
+    ):
+        if name:
+            of[clean_name(name)].add(clean_name(place) or f"deployment {clean_name(key)}")
+    shared = sorted(name for name, groups in of.items() if len(groups) > 1)
+    if shared:
+        yield (
+            f"{len(shared)} locationNames stand for several groups ({', '.join(shared[:3])}), which may be one place: "
+            'write a columns.toml with group = "locationName" alone where that is so'
+        )
 
 
 def _one_spot(table: PackageTable) -> Iterator[str]:
@@ -222,9 +263,12 @@ def _media(
             faults.append(
                 f"media: {medium!r} is of deployment {deployment!r}, which is not listed in deployments"
             )
-        kind = kind.casefold() or mimetypes.guess_type((path.rpartition("/")[2] or name).casefold())[0] or ""
-        if kind in ("application/octet-stream", ""):
-            kind = mimetypes.guess_type(name.casefold())[0] or "image"
+        kind = kind.casefold()
+        if kind and "/" not in kind:  # "jpg", as if it were the file's suffix
+            kind = kind_of(f"file.{kind.removeprefix('.')}") or kind
+        kind = kind or kind_of(path) or kind_of(name) or "image"
+        if kind == "application/octet-stream":
+            kind = kind_of(name) or "image"
         if kind.partition("/")[0] != "image":
             media.left_out[kind] += 1
             media.away.add(medium)
@@ -289,13 +333,15 @@ def _frames(
 ) -> tuple[list[Frame], list[str]]:
     """A frame for each image, with what was seen in it."""
     reused = Counter(event for _, event in seen.events | {(row[1], row[3]) for row in media.rows if row[3]})
+    issues = len({row[1] for row in media.rows if deployments[row[1]].clock_wrong})
+    wrong = f"said to be wrong (timestampIssues of {issues} {'deployment' if issues == 1 else 'deployments'})"
     frames: list[Frame] = []
-    own = machine = 0
+    own = by_event = machine = 0
     joined: set[tuple[str, str]] = set()
     for (medium, deployment, text, event), path in zip(media.rows, media.paths, strict=True):
         about = deployments[deployment]
         time = moment(text)
-        doubt = _doubt(time, about)
+        doubt = _doubt(time, about, wrong)
         mine = seen.of_medium.get(medium, [])
         event = event or next((each.event for each in mine if each.event), "")
         around = seen.around(deployment, time) if time is not None and not clock_doubt(time) else []
@@ -310,6 +356,7 @@ def _frames(
         ]
         chosen, source = pick(mine, events)
         own += bool(chosen) and chosen[0] in mine
+        by_event += bool(chosen) and chosen[0] not in mine
         machine += source == "machine"
         sequence = event or ("" if doubt else (within or [""])[0])
         frames.append(
@@ -325,14 +372,14 @@ def _frames(
                 doubt=doubt,
             )
         )
-    return frames, list(_said(frames, own, machine, media, seen, joined, deployments))
+    return frames, list(_said(frames, own, by_event, machine, media, seen, joined, deployments))
 
 
-def _doubt(time: datetime | None, about: _Deployment) -> str:
+def _doubt(time: datetime | None, about: _Deployment, wrong: str) -> str:
     if time is None:
         return ""
     if about.clock_wrong:
-        return "of deployments with timestampIssues"
+        return wrong
     if doubt := clock_doubt(time):
         return doubt
     return "outside of the start and end of their deployment" if outside(time, about.begin, about.end) else ""
@@ -347,6 +394,7 @@ def _count(seen: Iterable[Observation]) -> str:
 def _said(
     frames: Sequence[Frame],
     own: int,
+    around: int,
     machine: int,
     media: _Media,
     seen: Observations,
@@ -363,22 +411,23 @@ def _said(
             f"{seen.outvoted} media or events have observations of several origins, persons or machines: those "
             "of a person count, else those of the machine that is surest"
         )
-    if own < len(frames):
+    if around:
+        others = "the others" if own + around == len(frames) else f"{around:,}"
         yield (
-            f"{own} of {len(frames)} media have observations of their own; the others are labelled as their event, "
+            f"{own} of {len(frames)} media have observations of their own; {others} are labelled as their event, "
             "which they need not show: weak labels"
         )
+    unmet = sum(
+        len(each) for key, each in seen.of_event.items() if key not in joined and key not in seen.nameless
+    )
+    if unmet:
+        yield f"{unmet} observations are of events to which no medium belongs, and are ignored"
     stray = sum(1 for key in seen.loose if key not in joined)
     if stray:
         yield (
             f"{stray} observations that name neither a medium nor an event are ignored: no medium of their deployment "
             "was taken between their eventStart and eventEnd"
         )
-    wrong = {row[1] for row in media.rows if deployments[row[1]].clock_wrong}
-    if wrong:
-        times = sum(row[1] in wrong for row in media.rows)
-        noun = "1 deployment" if len(wrong) == 1 else f"{len(wrong)} deployments"
-        yield f"the times of {noun} ({times} media) are said to be wrong (timestampIssues), and are taken as unknown"
     empty = set(deployments) - {row[1] for row in media.rows}
     if empty:
         yield f"{len(empty)} deployments have no images"

@@ -18,6 +18,7 @@ __all__ = ["Observation", "Observations", "observations_of", "pick"]
 
 _KINDS = ("animal", "human", "vehicle", "blank", "unknown", "unclassified")
 _NO_CLASS = ("blank", "unknown", "unclassified")
+_PERSON = "homo sapiens"
 _DAY = 86400  # seconds; no event lasts longer
 _USED = {"observationID", "deploymentID", "mediaID", "eventID", "sequenceID", "eventStart", "eventEnd"} | {
     "observationLevel",
@@ -31,7 +32,7 @@ _USED = {"observationID", "deploymentID", "mediaID", "eventID", "sequenceID", "e
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Observation:
     """One row: its kind (observationType), the class it names ("" none), its event, and who said it.
 
@@ -130,7 +131,12 @@ def observations_of(
         deployment, medium = clean_name(deployment), clean_name(medium)
         event, kind, method = clean_name(event or burst), kind.casefold(), method.casefold()
         where = f"observations, row {row}"
-        wrong = _wrong(deployment, medium, kind, count, method, chance, level, media, left_out, deployments)
+        if kind == "animal" and clean_name(name).casefold() == _PERSON:
+            kind = "human"
+            counted["of animals name Homo sapiens: taken as human"] += 1
+        wrong = _wrong(
+            deployment, medium, kind, name, count, method, chance, level, media, left_out, deployments
+        )
         faults += [f"{where}: {each}" for each in wrong]
         if medium in left_out:
             counted["are of media that are left out, and are left out with them"] += 1
@@ -140,6 +146,10 @@ def observations_of(
         deployment = deployment or media.get(medium, "")
         if kind == "animal" and not name:
             counted["of animals have no scientificName, and name no class"] += 1
+        if kind == "" and name:
+            counted["have a scientificName and no observationType, and name no class"] += 1
+        if name and kind not in _NO_CLASS and whole(count) == 0:
+            counted["name what was seen and count 0: how many there are is taken as unknown"] += 1
         if kind == "unclassified":
             counted["are unclassified, and say nothing"] += 1
         if kind == "animal" and name:
@@ -160,6 +170,9 @@ def observations_of(
             certainty,
         )
         first, last = moment(begin), moment(end)
+        if first is not None and last is not None and aware(last) < aware(first):
+            counted["have an eventEnd before their eventStart: these times are not used"] += 1
+            first = last = None
         span = ""
         if not medium and not event and level.casefold() != "media":
             span = f"{deployment} {begin}/{end}" if first is not None and last is not None else ""
@@ -195,6 +208,7 @@ def _wrong(
     deployment: str,
     medium: str,
     kind: str,
+    name: str,
     count: str,
     method: str,
     chance: str,
@@ -215,6 +229,8 @@ def _wrong(
         )
     if kind not in (*_KINDS, ""):
         wrong.append(f"observationType is {kind!r} (expected {', '.join(_KINDS)})")
+    if kind == "blank" and name:
+        wrong.append(f"observationType is blank and scientificName {name!r} (expected one or the other)")
     if count and whole(count) is None:
         wrong.append(f"count is {count!r} (expected a whole number)")
     if method not in ("human", "machine", ""):

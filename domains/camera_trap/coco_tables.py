@@ -13,7 +13,7 @@ from typing import Any
 from graftwork.common.documents import read_json
 from graftwork.common.errors import DatasetError, TableError
 from graftwork.common.layouts import folders_below, hidden, listed
-from graftwork.common.names import clean_name
+from graftwork.common.names import clean_name, look_alikes, name_key
 
 __all__ = ["EMPTIES", "Annotation", "Picture", "Tables", "load"]
 
@@ -107,6 +107,7 @@ def load(root: str | os.PathLike[str]) -> Tables:
     pictures, backslashes = _pictures(document["images"], faults)
     categories = _categories(document["categories"], faults)
     annotations = _annotations(document["annotations"], categories, faults)
+    faults.extend(_nearly_listed(pictures, annotations))
     if faults:
         raise DatasetError(
             "cannot be used:" + "".join(f"\n  {fault}" for fault in faults),
@@ -341,6 +342,20 @@ def _annotations(
             )
     faults.extend(_counted("annotation", wrong))
     return of
+
+
+def _nearly_listed(pictures: list[Picture], annotations: dict[str, list[Annotation]]) -> Iterator[str]:
+    """A fault for images of annotations that are listed under an id that looks alike, since a program rewrote ids."""
+    listed = {picture.id for picture in pictures}
+    stray = [key for key in annotations if key not in listed]
+    alike = {name_key(key): key for key in listed} if stray else {}
+    near = [
+        f"{key} ({alike[name_key(key)]})"
+        for key in stray
+        if look_alikes([key, alike.get(name_key(key), key)])
+    ]
+    if near:
+        yield from _counted("image_id", {"not listed but for zeros, case or punctuation": near})
 
 
 def _counted(noun: str, wrong: dict[str, list[str]]) -> Iterator[str]:

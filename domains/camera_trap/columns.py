@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,15 +13,17 @@ from typing import Any
 
 from graftwork.common.documents import read_text
 from graftwork.common.errors import TableError
+from graftwork.common.manifest import PARTS
 from graftwork.common.manifest_names import is_file_name
 from graftwork.common.names import clean_name
 from graftwork.common.tables import TextTable
 from graftwork.domains.camera_trap.coco_tables import EMPTIES
+from graftwork.domains.camera_trap.sequences import moment
 
-__all__ = ["COLUMNS", "Columns", "cells", "example", "guess", "package_group", "read_columns"]
+__all__ = ["COLUMNS", "Columns", "cells", "example", "guess", "package_group", "read_columns", "usual_part"]
 
 COLUMNS = "columns.toml"
-_ROLES = ("path", "folder", "label", "genus", "group", "time", "sequence", "count", "source")
+_ROLES = ("path", "folder", "label", "genus", "group", "date", "time", "sequence", "count", "source", "part")
 # capitals, spaces, dashes and underscores aside; the first that is there is taken
 _USUAL = {
     "path": ("path", "filepath", "file", "filename", "imagepath", "image", "imagename", "relativepath"),
@@ -37,11 +40,14 @@ _USUAL = {
         "station",
         "locationid",
     ),
-    "time": ("datetime", "timestamp", "time", "datecaptured", "datetimeoriginal", "phototime"),
+    "time": ("datetime", "datetimeoriginal", "timestamp", "datecaptured", "phototime", "time"),
+    # joined with a column Time; a day alone is no time
+    "date": ("date",),
     # "sequence" alone is often the place of a frame in its burst ("1 of 3")
     "sequence": ("sequenceid", "seqid", "eventid"),
     "count": ("count", "groupsize", "numberofobjects"),
     "source": ("classificationmethod",),
+    "part": ("part", "split", "set", "fold", "subset", "partition"),
 }
 _EPITHETS = ("species", "specificepithet", "epithet")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|www\.|[a-z]:[\\/]|\\\\|/", re.IGNORECASE)
@@ -61,6 +67,10 @@ class Columns:
         folder: of the folder of the picture, joined with its name; genus: where the label is the epithet alone.
         several: "rows" where a picture may have several rows, one for each species in it.
         label_separator: between the species of one cell ("fox; deer"); "" where a cell is one label.
+        date: of the day, where the time is in a column of its own. time_format: how times (with the day) are written,
+            as Python's strptime has it ("%d/%m/%Y %H:%M"); "" where the year comes first.
+        part: of the publisher's part, None where a map does not name one. parts: its values to train, validation and
+            test, where they have other names.
         sheet, encoding: of the table, where they cannot be found out.
         weak: values of the column `source` whose labels are not a person's.
         empty: labels of frames in which nothing is.
@@ -86,6 +96,10 @@ class Columns:
     label_separator: str = ""
     sheet: str = ""
     encoding: str = ""
+    date: str = ""
+    time_format: str = ""
+    part: str | None = ""
+    parts: dict[str, str] = field(default_factory=dict)
     guessed: bool = False
 
     def roles(self) -> dict[str, str]:
@@ -100,8 +114,9 @@ def example(
     return (
         f'table = "{table}"\npictures = "."        # the folder that the paths are relative to\n'
         f'path = "{path}"\nlabel = "{label}"\ngroup = "{group}"    # the camera\'s location\n'
-        '# also: time, sequence, count, folder, genus, source, weak = ["..."], empty = ["empty"], several = "rows", '
-        'label_separator = ";", separator = ";", sheet, encoding'
+        '# also: time, date, time_format = "%d/%m/%Y %H:%M", sequence, count, folder, genus, source, weak = ["..."], '
+        'empty = ["empty"], part, parts = {A = "train"}, several = "rows", label_separator = ";", separator = ";", '
+        "sheet, encoding"
     )
 
 
@@ -115,19 +130,31 @@ def read_columns(file: Path) -> Columns:
     known = [each.name for each in fields(Columns) if each.name != "guessed"]
     faults = []
     for key, value in said.items():
-        wanted = list if key in ("weak", "empty") else str
+        wanted = list if key in ("weak", "empty") else dict if key == "parts" else str
+        kind = {list: "a list of texts", dict: "a table of texts"}.get(wanted, "a text")
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             expected = f"; {near[0]!r} is meant?" if near else f" (expected {', '.join(known)})"
             faults.append(f"there is no key {key!r}{expected}")
-        elif not isinstance(value, wanted) or (
-            wanted is list and not all(isinstance(each, str) for each in value)
+        elif not isinstance(value, wanted) or not all(
+            isinstance(each, str) for each in (value.values() if isinstance(value, dict) else value)
         ):
-            faults.append(f"{key} is {'a list of texts' if wanted is list else 'a text'}, not {value!r}")
+            faults.append(f"{key} is {kind}, not {value!r}")
     faults += [f"{key} is missing" for key in ("table", "path", "label", "group") if key not in said]
     faults += [f"{key} is empty" for key in ("table", "path", "label") if said.get(key) == ""]
     if said.get("weak") and not said.get("source"):
         faults.append("weak names values of the column that source names, and source is missing")
+    clock = said.get("time_format", "")
+    if isinstance(clock, str) and clock and not re.search(r"%[HIXcT]", clock):
+        faults.append(f"time_format is {clock!r}, without an hour (expected such as '%d/%m/%Y %H:%M')")
+    if said.get("date") and not said.get("time"):
+        faults.append("date names the column of the day, and time is missing: a day alone makes no events")
+    parts = said.get("parts", {})
+    if isinstance(parts, dict):
+        odd = [f"{key} = {value!r}" for key, value in parts.items() if value not in PARTS]
+        faults += [f"parts has {', '.join(odd)} (expected {', '.join(PARTS)})"] if odd else []
+    if parts and not said.get("part"):
+        faults.append("parts names values of the column that part names, and part is missing")
     if said.get("several", "") not in _SEVERAL:
         faults.append(f"several is {said['several']!r} (expected 'rows')")
     if faults:
@@ -145,9 +172,21 @@ def read_columns(file: Path) -> Columns:
         pictures=file.parent / said.get("pictures", "."),
         weak=tuple(said.get("weak", ())),
         empty=tuple(said.get("empty", EMPTIES)),
+        part=said.get("part"),
+        parts={clean_name(key): value for key, value in parts.items()},
         **{
             key: said.get(key, "")
-            for key in ("separator", "folder", "genus", "several", "label_separator", "sheet", "encoding")
+            for key in (
+                "separator",
+                "folder",
+                "genus",
+                "several",
+                "label_separator",
+                "sheet",
+                "encoding",
+                "date",
+                "time_format",
+            )
         },
     )
 
@@ -190,8 +229,10 @@ def guess(table: TextTable, root: Path) -> tuple[Columns | None, list[str]]:
     each row. None where path, label or group is not among the columns.
     """
     plain: dict[str, str] = {}
+    rivals: dict[str, list[str]] = defaultdict(list)
     for name in table.columns:
         plain.setdefault(_plain(name), name)
+        rivals[_plain(name)].append(name)
     passed: list[str] = []
     found: dict[str, str] = {}
     for role, usual in _USUAL.items():
@@ -213,7 +254,15 @@ def guess(table: TextTable, root: Path) -> tuple[Columns | None, list[str]]:
             found["path"], found["folder"] = found["folder"], ""  # the whole path stands there
         else:
             found["path"] = file
+    if found["date"] and (
+        _plain(found["time"]) != "time" or any(moment(each) for each in cells(table, found["time"])[:_FEW])
+    ):
+        found["date"] = ""  # the time has its day
     if not (found["path"] and found["label"] and found["group"]):
+        return None, passed
+    alike = [names for name in found.values() if len(names := rivals[_plain(name)]) > 1 and name]
+    if alike:
+        passed += [f"{' and '.join(map(repr, names))} cannot be told apart" for names in alike]
         return None, passed
     genus = plain.get("genus", "")
     epithet = genus and _plain(found["label"]) in _EPITHETS
@@ -228,6 +277,8 @@ def guess(table: TextTable, root: Path) -> tuple[Columns | None, list[str]]:
             sequence=found["sequence"],
             count=found["count"],
             source=found["source"],
+            date=found["date"],
+            part=found["part"],
             folder=found["folder"],
             genus=genus if epithet else "",
             weak=("machine",) if found["source"] else (),
@@ -237,6 +288,12 @@ def guess(table: TextTable, root: Path) -> tuple[Columns | None, list[str]]:
         ),
         passed,
     )
+
+
+def usual_part(table: TextTable) -> str:
+    """The first column whose name says that it holds the publisher's part; "" where there is none."""
+    plain = {_plain(name): name for name in reversed(table.columns)}
+    return next((plain[name] for name in _USUAL["part"] if name in plain), "")
 
 
 def cells(table: TextTable, column: str) -> list[str]:

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from graftwork.domains.camera_trap.sequences import Moment, interleaved, moment,
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BINS", "EMPTY", "UNPLACED", "Frame", "bin_of", "manifest_of", "spelling_note", "whole"]
+__all__ = ["BINS", "EMPTY", "UNPLACED", "Frame", "bin_of", "kind_of", "manifest_of", "spelling_note", "whole"]
 
 EMPTY = "empty"  # the class of a frame in which nothing is
 BINS = (*map(str, range(1, 11)), "11-50", "51+")  # of counts, as volunteers of Snapshot Serengeti gave them
@@ -31,7 +32,7 @@ _WHOLE = re.compile(r"(\d{1,18})(?:\.0+)?")
 _SHOWN = 5  # examples in a note or a finding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Frame:
     """What is known of a picture.
 
@@ -43,6 +44,7 @@ class Frame:
         count: how many animals, as a bin of `BINS`, "" unknown.
         boxes: how many boxes were drawn in it; None where the set has no boxes.
         source: who labelled it; "" unknown.
+        part: as the publisher gave it, "" unknown.
         doubt: why its time is not believed, in words that follow "times are"; "" where nothing is known against it.
     """
 
@@ -57,6 +59,7 @@ class Frame:
     boxes: int | None = None
     source: str = ""
     doubt: str = ""
+    part: str = ""
 
     @property
     def label(self) -> str | None:
@@ -163,8 +166,10 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
     frames = sorted(frames, key=lambda frame: frame.path)
     classes = tuple(sorted({frame.label for frame in frames if frame.label is not None}))
     if len(classes) < 2:
+        counted = [each for each in (*left_out, *notes) if each[:1].isdigit()]
+        why = f" ({'; '.join(counted)})" if counted else ""
         raise DatasetError(
-            f"species takes at least two classes; the frames of one class show: {', '.join(classes) or 'none'}",
+            f"species takes at least two classes; the frames of one class show: {', '.join(classes) or 'none'}{why}",
             where=root,
             remedy="give a set with more than one class (empty frames count as one)",
         )
@@ -207,6 +212,8 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
         "group": pd.Series([frame.location or None for frame in frames], dtype=text),
         "target": pd.Series([frame.label for frame in frames], dtype=text),
     }
+    if any(frame.part for frame in frames):
+        columns["part"] = pd.Series([frame.part or None for frame in frames], dtype=text)
     further = []
     if {"empty", "animal"} <= {frame.filled for frame in frames}:
         further.append(Target("empty", "binary", ("empty", "animal"), prefix="empty_"))
@@ -241,16 +248,28 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
     )
 
 
+def kind_of(path: str) -> str:
+    """The kind of a file by its name, "image/jpeg"; "" where the name does not say it."""
+    name = path.rpartition("/")[2].casefold()
+    suffix = name.rpartition(".")[2]
+    return _kind(name if suffix in ("gz", "bz2", "xz", "br") else f"file.{suffix}" if "." in name else "file")
+
+
+@lru_cache(maxsize=4096)
+def _kind(name: str) -> str:
+    return mimetypes.guess_type(name)[0] or ""
+
+
 def _other_kind(path: str) -> str:
     """The kind of a file that is a video or sound by its name; "" of all others."""
-    kind = mimetypes.guess_type(path.rpartition("/")[2].lower())[0] or ""
+    kind = kind_of(path)
     return kind if kind.startswith(("video/", "audio/")) else ""
 
 
 def _visits(frames: Sequence[Frame]) -> list[str]:
     """The folder of each frame; "" of all where folders are named after what the frames show, and sort no visits."""
     folders = [frame.path.rpartition("/")[0] for frame in frames]
-    labels = {name_key(name) for frame in frames for name in frame.species} | {EMPTY, "blank"}
+    labels = set(map(name_key, {name for frame in frames for name in frame.species})) | {EMPTY, "blank"}
     if any(name_key(part) in labels for folder in set(folders) for part in folder.split("/") if part):
         return [""] * len(folders)
     return folders
@@ -321,6 +340,13 @@ def _notes(
         yield (
             f"{len(unread)} times cannot be read, such as {unread[0].time!r} (wanted: year, month, day, hour), and are "
             f"taken as unknown{torn if loose else ''}"
+        )
+    known = [time for time in times if time is not None]
+    shifted = sum(time.tzinfo is not None for time in known)
+    if 0 < shifted < len(known):
+        yield (
+            f"{shifted} times have an offset from UTC and {len(known) - shifted} have none: these are taken as UTC, so "
+            "that frames of one event may be parted, or of two joined"
         )
     given = sum(bool(frame.sequence) for frame in frames)
     if given:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from graftwork.common.domain import Dataset
 from graftwork.common.manifest import Manifest, Target
+from graftwork.common.memory import collecting_later
 from graftwork.common.synthetic import NOTE, is_synthetic
 from graftwork.domains.camera_trap.columns import COLUMNS
 from graftwork.domains.camera_trap.labelling import manifest_of
@@ -51,7 +52,11 @@ def read(root: str | os.PathLike[str]) -> Manifest:
     Raises:
         DatasetError: no table is found. TableError: the table cannot be used; all faults at once.
     """
-    place = Path(root)
+    with collecting_later():
+        return _read(Path(root))
+
+
+def _read(place: Path) -> Manifest:
     frames, notes, pictures = own_frames(place)
     folder = place if place.is_dir() else place.parent
     if is_synthetic(folder, pictures):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from graftwork.common.errors import DatasetError, TableError
+from graftwork.common.evaluation.part_columns import part_name
 from graftwork.common.layouts import hidden, listed
+from graftwork.common.manifest import PARTS
 from graftwork.common.names import clean_name
 from graftwork.common.tables import MISSING, TextTable, read_table
 from graftwork.domains.camera_trap.camtrap_dp import frames_of, is_package
+from graftwork.domains.camera_trap.coco_tables import EMPTIES
 from graftwork.domains.camera_trap.columns import (
     COLUMNS,
     Columns,
@@ -23,6 +28,7 @@ from graftwork.domains.camera_trap.columns import (
     guess,
     package_group,
     read_columns,
+    usual_part,
 )
 from graftwork.domains.camera_trap.labelling import Frame, bin_of, spelling_note, whole
 from graftwork.domains.camera_trap.wildlife_insights import (
@@ -50,6 +56,8 @@ _TABLES = (
     ".csv.xz",
 )
 _SHOWN = 20  # faults in a message
+_TWO_WAYS = re.compile(r"\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d{2})\b")  # 05/08/2024
+_LISTED = re.compile(r"[,;|+&]")  # between names in one cell
 
 
 def own_frames(place: Path) -> tuple[list[Frame], list[str], Path]:
@@ -107,6 +115,9 @@ def _described(file: Path, *, elsewhere: bool) -> tuple[list[Frame], list[str], 
         sheet=columns.sheet,
         missing=(),
     )
+    notes: list[str] = []
+    if columns.part is None:
+        columns, notes = _usual_part(columns, table)
     lacking = [f"{name!r} ({role})" for role, name in columns.roles().items() if name not in table.columns]
     if lacking:
         raise TableError(
@@ -114,8 +125,24 @@ def _described(file: Path, *, elsewhere: bool) -> tuple[list[Frame], list[str], 
             where=table.file,
             remedy=f"correct {file}",
         )
-    frames, notes = _frames(columns, table)
-    return frames, notes, columns.pictures
+    frames, more = _frames(columns, table)
+    return frames, more + notes, columns.pictures
+
+
+def _usual_part(columns: Columns, table: TextTable) -> tuple[Columns, list[str]]:
+    """The columns with the one that says the part by its usual name, where nobody named one and all its values are
+    known; else a note on why it is not read."""
+    name = usual_part(table)
+    if not name or name in columns.roles().values():
+        return replace(columns, part=""), []
+    odd = sorted(
+        {each for each in map(clean_name, cells(table, name)) if each and part_name(each) not in PARTS}
+    )
+    if not odd:
+        return replace(columns, part=name), []
+    shown = ", ".join(odd[:5])
+    said = f"the column {name} is not read as the publisher's part: its values are no parts ({shown})"
+    return replace(columns, part=""), [f"{said}; say in parts what they mean"]
 
 
 def _guessed(place: Path) -> tuple[list[Frame], list[str], Path]:
@@ -180,6 +207,7 @@ class _Row:
     lines: list[int] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     void: bool = False
+    part: str = ""
     said: dict[str, str] = field(default_factory=dict)
     counts: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
@@ -189,18 +217,21 @@ def _frames(columns: Columns, table: TextTable) -> tuple[list[Frame], list[str]]
     roles = columns.roles()
     given = {role: cells(table, name) for role, name in roles.items()}
     empties = {clean_name(each).casefold() for each in columns.empty}
-    weak = {clean_name(each) for each in columns.weak}
+    weak = {clean_name(each).casefold() for each in columns.weak}
+    parts, unread = _parts(columns, given.get("part", []))
+    given["time"] = _times(columns, table, given)
     faults: list[str] = []
     rows: dict[str, _Row] = defaultdict(_Row)
     written: dict[str, Counter[str]] = {"label": Counter(), "location": Counter()}
     backslashes = 0
     markers: Counter[str] = Counter()
+    none = 0
     mark = columns.label_separator
     for number, line in enumerate(table.lines):
         said = {role: values[number] for role, values in given.items()}
         void = clean_name(said["label"]).casefold() in empties
         kept = {"path"} | ({"label"} if void else set())
-        if clean_name(said.get("source", "")) in weak:
+        if clean_name(said.get("source", "")).casefold() in weak:
             kept.add("source")
         # a marker for what is missing is no name
         cell = {role: text if role in kept or text not in MISSING else "" for role, text in said.items()}
@@ -209,31 +240,37 @@ def _frames(columns: Columns, table: TextTable) -> tuple[list[Frame], list[str]]
         path, fault = _relative(spoken if cell["path"] else "", columns.pictures)
         backslashes += "\\" in spoken
         wrong = [fault] if fault else []
+        named = _labels(cell, mark)
+        labels = [each for each in named if clean_name(each).casefold() not in empties]
+        void |= len(labels) < len(named)
         wrong += [
             f"{role} is empty (found {said[role]!r}, expected a name)"
             for role in ("label", "group")
-            if cell.get(role) == "" and not (role == "label" and void)
+            if cell.get(role) == "" and not (role == "label" and (void or named))
         ]
         count = bin_of(cell.get("count", ""))
-        if not count and cell.get("count", "") not in ("", "0"):
+        nothing = whole(cell.get("count", "")) == 0
+        none += nothing and bool(labels)
+        if not count and not nothing and cell.get("count", ""):
             wrong.append(f"count is {cell['count']!r} (expected a whole number, 11-50 or 51+)")
         faults += [f"line {line}: {each}" for each in wrong]
         for role, noun in (("label", "label"), ("group", "location")):
-            if cell.get(role) and not (role == "label" and void):
-                written[noun].update(_labels(cell, mark) if role == "label" else [cell[role]])
+            if role == "label" or cell.get(role):
+                written[noun].update(labels if role == "label" else [cell[role]])
         row = rows[path]
         if row.lines and columns.several and path:
             faults += [
                 f"line {line}: {role} of {path} is {cell[role]!r}, and {row.said[role]!r} in line {row.lines[0]}"
-                for role in ("group", "time", "sequence")
+                for role in ("group", "time", "sequence", "part")
                 if role in cell and clean_name(cell[role]) != clean_name(row.said[role])
             ]
         row.lines.append(line)
         row.said = row.said or cell
         row.void |= void
+        row.part = row.part or parts.get(clean_name(cell.get("part", "")), "")
         row.counts.append("" if void else cell.get("count", "") or "?")
         row.sources.append(clean_name(cell.get("source", "")))
-        row.labels += [] if void else [clean_name(label) for label in _labels(cell, mark)]
+        row.labels += [clean_name(label) for label in labels]
     if not columns.several:
         faults += [
             f"lines {', '.join(map(str, row.lines))}: one picture, {path} (labels "
@@ -243,18 +280,117 @@ def _frames(columns: Columns, table: TextTable) -> tuple[list[Frame], list[str]]
         ]
     if faults:
         raise _unusable(columns, table, rows, faults)
+    _refuse_lists(table, written["label"])
     frames = [_frame(path, row, weak) for path, row in rows.items()]
-    return frames, list(_notes(columns, table, frames, rows, backslashes, markers, written))
+    notes = list(_notes(columns, table, frames, rows, backslashes, markers, written))
+    notes += [_part_note(columns, parts)] if parts else []
+    notes += unread
+    if none:
+        notes.append(f"{none} rows name an animal and count 0: how many there are is taken as unknown")
+    return frames, notes
+
+
+def _parts(columns: Columns, values: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The part (train, validation or test) that each value of the column of parts means.
+
+    Raises:
+        TableError: values are neither usual names of parts nor said in `parts`.
+    """
+    said = Counter(name for value in values if (name := clean_name(value)) and value not in MISSING)
+    known = {name: columns.parts.get(name) or part_name(name) for name in said}
+    odd = [f"{name} ({said[name]:,})" for name, part in known.items() if part not in PARTS]
+    if odd:
+        raise TableError(
+            f"the column {columns.part} does not say the publisher's part (found {', '.join(odd[:_SHOWN])}, expected "
+            f"{', '.join(PARTS)})",
+            where=columns.table,
+            remedy=f'say in {COLUMNS} what its values are, part = "{columns.part}" and parts = {{{_quoted(odd[0])} = '
+            f'"train"}}, or write one without part: the column is not read then\n{example()}',
+        )
+    absent = [name for name in columns.parts if name not in said]
+    return known, [f"parts names {', '.join(absent)}, which {columns.part} never says"] if absent else []
+
+
+def _quoted(counted: str) -> str:
+    return json.dumps(counted.rpartition(" (")[0], ensure_ascii=False)
+
+
+def _part_note(columns: Columns, parts: dict[str, str]) -> str:
+    renamed = [f"{name} as {part}" for name, part in parts.items() if name != part]
+    how = f" ({', '.join(renamed)})" if renamed else ""
+    return f'the publisher\'s part is the column {columns.part}{how}; split.by = "publisher" keeps it'
+
+
+def _times(columns: Columns, table: TextTable, given: Mapping[str, Sequence[str]]) -> list[str]:
+    """The time of each row as text with the year first, from the columns of day and time and their stated format.
+
+    Raises:
+        TableError: times do not have the stated format, or could be read in two ways and no format is stated.
+    """
+    found = list(given.get("time", [""] * len(table.lines)))
+    if columns.date:
+        found = [
+            next(
+                (cell for cell in (day, clock) if cell in MISSING), f"{day.removesuffix(' 00:00:00')} {clock}"
+            )
+            for day, clock in zip(given["date"], found, strict=True)
+        ]
+    wrong: list[str] = []
+    for number, (line, text) in enumerate(zip(table.lines, found, strict=True)):
+        if text in MISSING:
+            continue
+        if not columns.time_format:
+            wrong += [f"{text!r} (line {line})"] if _TWO_WAYS.match(text) else []
+            continue
+        try:
+            found[number] = datetime.strptime(text, columns.time_format).isoformat(sep=" ")
+        except ValueError:
+            wrong.append(f"{text!r} (line {line})")
+    if wrong:
+        what = (
+            f"do not have the stated format {columns.time_format}"
+            if columns.time_format
+            else "may have the day or the month first"
+        )
+        where = " and ".join(filter(None, (columns.date, columns.time)))
+        raise TableError(
+            f"{len(wrong):,} times of {where} {what} (found {', '.join(wrong[:5])}, expected "
+            f"{columns.time_format or 'the year first'})",
+            where=table.file,
+            remedy=f'state how they are written in {COLUMNS}: time_format = "%d/%m/%Y %H:%M:%S" where the day is first'
+            + (f"\n{example(columns.path, columns.label, columns.group, table.file.name)}" * columns.guessed),
+        )
+    return found
+
+
+def _refuse_lists(table: TextTable, written: Mapping[str, int]) -> None:
+    """Refuse labels that list other labels of the table with another separator than the stated one."""
+    known = {clean_name(text) for text in written}
+    lists = {
+        text: count
+        for text, count in written.items()
+        if len(parts := [clean_name(part) for part in _LISTED.split(text)]) > 1 and known.issuperset(parts)
+    }
+    if lists:
+        shown = ", ".join(f"{text!r} ({count:,})" for text, count in list(lists.items())[:_SHOWN])
+        mark = _LISTED.findall(next(iter(lists)))[0]
+        raise TableError(
+            f"labels list several labels of the table: {shown} (expected one name each)",
+            where=table.file,
+            remedy=f'name what separates them in {COLUMNS}: label_separator = "{mark}", '
+            "and use the same one in all cells",
+        )
 
 
 def _labels(cell: dict[str, str], mark: str) -> list[str]:
     genus = f"{cell['genus']} " if cell.get("genus") else ""
     parts = cell["label"].split(mark) if mark else [cell["label"]]
-    return [genus + part.strip() for part in parts if part.strip()]
+    # an animal of which the genus alone is known
+    return [genus + part.strip() for part in parts if part.strip()] or ([genus.strip()] if genus else [])
 
 
 def _frame(path: str, row: _Row, weak: set[str]) -> Frame:
-    persons = [number for number, source in enumerate(row.sources) if source not in weak]
+    persons = [number for number, source in enumerate(row.sources) if source.casefold() not in weak]
     several = 0 < len(persons) < len(row.sources) and len(row.labels) == len(row.sources)
     chosen = persons if several else range(len(row.sources))  # a person's rows go before a machine's
     labels = [row.labels[number] for number in chosen] if several else row.labels
@@ -271,6 +407,7 @@ def _frame(path: str, row: _Row, weak: set[str]) -> Frame:
         sequence=clean_name(row.said.get("sequence", "")),
         count=bin_of(said[0]) if len(said) == 1 else total,
         source=row.sources[next(iter(chosen))],
+        part=row.part,
     )
 
 
@@ -280,7 +417,9 @@ def _unusable(columns: Columns, table: TextTable, rows: dict[str, _Row], faults:
     listing = "".join(f"\n  {fault}" for fault in faults[:_SHOWN] + more)
     twice = sum(len(row.lines) for path, row in rows.items() if path and len(row.lines) > 1)
     word = columns.empty[0] if columns.empty else "empty"
-    if twice:
+    if columns.several:
+        remedy = "correct these lines: rows of one picture have the same place, time, sequence and part"
+    elif twice:
         remedy = (
             f"{twice:,} of {len(table.lines):,} rows share their path with another; if several rows of a picture are "
             f'several species in it, write several = "rows" in {COLUMNS}; if its name repeats in several folders, name '
@@ -316,6 +455,10 @@ def _relative(said: str, pictures: Path) -> tuple[str, str]:
     return plain, ""
 
 
+def _says(table: TextTable, column: str, name: str) -> bool:
+    return clean_name(name).casefold() in {clean_name(cell).casefold() for cell in cells(table, column)}
+
+
 def _notes(
     columns: Columns,
     table: TextTable,
@@ -334,7 +477,13 @@ def _notes(
     if columns.folder:
         yield f"the path is {columns.folder} and {columns.path}, joined"
     if columns.genus:
-        yield f"the label is {columns.genus} and {columns.label}, joined"
+        yield f"the label is {columns.genus} and {columns.label}, joined (the genus alone where there is no epithet)"
+    if columns.date:
+        yield f"the time is {columns.date} and {columns.time}, joined"
+    if columns.empty != EMPTIES:
+        never = [name for name in columns.empty if not _says(table, columns.label, name)]
+        if never:
+            yield f"empty names {', '.join(map(repr, never))}, which the column {columns.label} never says"
     unused = [name for name in table.columns if name and name not in columns.roles().values()]
     if unused:
         yield f"columns that are not used: {', '.join(unused)}"
@@ -350,7 +499,11 @@ def _notes(
             yield note
     if columns.source:
         sources = Counter(frame.source or "nobody named" for frame in frames)
-        weak = [source for source in map(clean_name, columns.weak) if sources[source]]
+        names = {clean_name(name).casefold() for name in columns.weak}
+        weak = [source for source in sources if source.casefold() in names]
+        never = [name for name in columns.weak if not _says(table, columns.source, name)]
+        if never and not columns.guessed:
+            yield f"weak names {', '.join(map(repr, never))}, which the column {columns.source} never says"
         for source in weak:
             yield (
                 f"weak labels: {sources[source]} of {len(frames)} labels are {source!r} by the column "

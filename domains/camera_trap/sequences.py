@@ -21,11 +21,18 @@ GAP = 60.0  # seconds; a longer gap between frames of one location begins a new 
 
 # 2012:05:08 19:23:36 as a camera writes it, 2012/5/8 9:23 as spreadsheets do; what fromisoformat does not take
 _CLOCK = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:?\d\d")
+_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)?")
 _DATE = re.compile(r"(\d{4})[-:/](\d{1,2})[-:/](\d{1,2})(?:([ T])(?:(\d)(?=:))?|$)")
+# 01-May-2024 as Timelapse writes it: with the name of the month no day is taken for it
+_NAMED = re.compile(
+    r"(\d{1,2})[- ./](jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?[- ./,]+(\d{4})\b",
+    re.IGNORECASE,
+)
+_MONTHS = "janfebmaraprmayjunjulaugsepoctnovdec"
 _HALF = re.compile(r"([ T])(\d{1,2})(:[\d:.]+) ?([AP])\.? ?M\.?$", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Moment:
     """What a frame says of its place in time: location ("" where unknown), time, sequence and number in it ("",
     None where unknown), its name, which decides among equal times, and the folder of its visit ("" where folders are
@@ -40,13 +47,13 @@ class Moment:
 
 
 def moment(text: str) -> datetime | None:
-    """A time from text, `2012-05-08 19:23:36`, with or without fraction and offset, also with colons or slashes in
-    the date (year first), numbers of one digit (2012/5/8 9:23), and AM or PM; None where it is none, is a day without
-    a time, or could be read in two ways (05/08/2012)."""
-    said = _HALF.sub(_of_24, " ".join(text.split()))
-    said = _DATE.sub(_padded, said, count=1)
-    # 19:23:36.5 has one digit too few for Python 3.11 on some builds, and 19:23:36.123456789 three too many
-    said = re.sub(r"\.(\d+)", lambda found: f".{found[1][:6]:0<6}", said)
+    """A time from text, `2012-05-08 19:23:36`, with or without fraction and offset.
+
+    Also read are colons or slashes in the date (year first), numbers of one digit (2012/5/8 9:23), AM or PM, and the
+    month by its English name (8-May-2012). None where it is no time, is a day without a time, or could be read in two
+    ways (05/08/2012).
+    """
+    said = text if _ISO.fullmatch(text) else _usual(text)
     if not _CLOCK.match(said):
         return None
     try:
@@ -55,12 +62,25 @@ def moment(text: str) -> datetime | None:
         return None
 
 
+def _usual(text: str) -> str:
+    """A time in the form that `fromisoformat` takes, where it has one of the other forms."""
+    said = _HALF.sub(_of_24, " ".join(text.split()))
+    said = _NAMED.sub(_year_first, said, count=1)
+    said = _DATE.sub(_padded, said, count=1)
+    # 19:23:36.5 has one digit too few for Python 3.11 on some builds, and 19:23:36.123456789 three too many
+    return re.sub(r"\.(\d+)", lambda found: f".{found[1][:6]:0<6}", said)
+
+
 def _of_24(found: re.Match[str]) -> str:
     """9:23:36 PM as 21:23:36; an hour that no such clock shows (13:00 PM) stays as it is, and is not read."""
     hour = int(found[2])
     if not 1 <= hour <= 12:
         return found[0]
     return f"{found[1]}{hour % 12 + 12 * (found[4] in 'Pp'):02d}{found[3]}"
+
+
+def _year_first(found: re.Match[str]) -> str:
+    return f"{found[3]}-{_MONTHS.index(found[2].lower()) // 3 + 1:02d}-{int(found[1]):02d}"
 
 
 def _padded(found: re.Match[str]) -> str:

@@ -21,7 +21,17 @@ __all__ = ["export_frames", "is_export", "is_export_of_deployments"]
 
 _MARKS = ("deployment_id", "image_id", "filename", "location", "is_blank", "genus", "species", "common_name")
 _USED = {*_MARKS, "identified_by", "timestamp", "number_of_objects", "family", "order", "class"}
-_BLANK = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+_BLANK = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "1.0": True,
+    "0.0": False,
+    "0": False,
+    "false": False,
+    "no": False,
+    "": False,
+}
 _NOTHING = ("blank", "no cv result", "unknown", "")
 _MACHINE = "computer vision"
 _SHOWN = 20
@@ -61,7 +71,7 @@ def export_frames(
         TableError: cells are missing or not known, or the rows of an image contradict each other; all of it.
     """
     faults: list[str] = []
-    places, windows, said = _places(deployments)
+    places, windows, said = _places(deployments, faults)
     names = (
         "image_id",
         "deployment_id",
@@ -95,7 +105,11 @@ def export_frames(
                 f"line {line}: deployment_id {deployment!r} is not listed in {deployments and deployments.file.name}"
             )
         void = _BLANK.get(blank.casefold(), False) or common.casefold() == "blank"
-        label, rank = ("", "") if void else _label(genus, species, common, higher)
+        genus, species, common, *higher = (
+            "" if each.casefold() in _NOTHING else each for each in (genus, species, common, *higher)
+        )
+        # what is called blank and is named all the same is both, and so unknown
+        label, rank = ("", "") if void and not genus else _label(genus, species, common, higher)
         if label:
             written[label] += 1
             ranks[rank] += 1
@@ -142,21 +156,27 @@ def _label(genus: str, species: str, common: str, higher: Sequence[str]) -> tupl
         return f"{genus} {species}", "genus and species"
     if genus:
         return genus, "genus"
-    if common.casefold() not in _NOTHING:
+    if common:
         return common, "common_name"
     rank = next((value for value in higher if value), "")
     return rank, "family, order or class" if rank else ""
 
 
 def _places(
-    table: TextTable | None,
+    table: TextTable | None, faults: list[str]
 ) -> tuple[dict[str, str], dict[str, tuple[datetime | None, datetime | None]], list[str]]:
     """The place and the time of each deployment, where the export has its deployments."""
     if table is None:
         return {}, {}, ["the location is deployment_id: no table of the deployments tells their places"]
     keys = [clean_name(each) for each in cells(table, "deployment_id")]
     names = [clean_name(each) for each in cells(table, "placename")]
-    places = dict(zip(keys, names, strict=True))
+    places: dict[str, str] = {}
+    for line, key, name in zip(table.lines, keys, names, strict=True):
+        if places.setdefault(key, name) != name:
+            faults.append(
+                f"{table.file.name}, line {line}: placename of deployment_id {key!r} is {name!r}, and {places[key]!r} "
+                "above"
+            )
     if not all(names):
         lacking = sum(not name for name in names)
         said = f"the location is deployment_id: {lacking} of {len(names)} deployments have no placename"
