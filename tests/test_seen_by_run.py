@@ -146,6 +146,14 @@ def test_a_table_of_an_earlier_version_is_refused_with_the_reason(
         predict(done, photos, out, workers=0)
 
 
+def test_shards_of_an_earlier_version_are_not_merged(tmp_path: Path) -> None:
+    shard = tmp_path / "out.csv.shard-1-of-1.parquet"
+    shard.touch()
+    place.write_about(shard.with_name(f"{shard.name}.about.json"), {"format": 1})
+    with pytest.raises(RunError, match=r"earlier version of graftwork, without the column seen_by_run"):
+        merge(tmp_path / "out.csv")
+
+
 # Evaluated ---------------------------------------------------------------------------------------------------
 
 
