@@ -789,7 +789,9 @@ def calibrate(
         "these cases and groups"
     )
     if found.part == "test":
-        complain("it was fitted on the part test: no case of that part can be evaluated with it")
+        complain(
+            "it was fitted on the part test: no case of that part of this table can be evaluated with it"
+        )
     for label, scaling in zip(found.labels, found.scalings, strict=True):
         if why := getattr(scaling, "reason", ""):
             complain(f"{label or 'all classes'}: {why}")
