@@ -160,5 +160,5 @@ def as_user_error(error: BaseException) -> GraftworkError | None:
         ]
         return GraftworkError(what, where=shown_path(named[0]) if named else None, remedy=remedy)
     if isinstance(error, ValueError) and str(error).startswith("embedded null"):
-        return GraftworkError("a path holds a NUL byte", remedy="check the paths")
+        return GraftworkError("a path holds a NUL byte", where="path", remedy="check the paths")
     return None

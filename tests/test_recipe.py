@@ -150,6 +150,7 @@ ONE_FAULT = [
     (SMALL + "[split]\nvalidation = 0.9\n", 'split.test (line 6): expected less than 1 together with split.validation with split.by = "group" (nothing would be left to learn from), found 0.2 and 0.9'),
     (HEAD + '[strategy]\nnorm = "hold"\nname = "scratch"\n', 'strategy.norm (line 4): expected "adapt" or "train" with strategy.name = "scratch" (fresh weights have no statistics worth holding), found "hold"'),
     (HEAD + '[strategy]\nnorm = "train"\nname = "linear-probe"\n', 'strategy.norm (line 4): expected "hold" or "adapt" with strategy.name = "linear-probe" (the backbone\'s norm layers do not learn), found "train"'),
+    (HEAD + '[strategy]\nname = "scratch"\n[backbone]\nfile = "w.safetensors"\n', 'backbone.file (line 6): expected "" with strategy.name = "scratch" (training starts from random weights, so no file is read), found "w.safetensors"'),
     (SMALL + "[training]\naccumulate = 5\n", "training.accumulate (line 6): expected a divisor of training.batch_size (32), found 5"),
     (SMALL + "[training]\nwarmup = 2.5\nepochs = 2\n", "training.warmup (line 6): expected at most training.epochs (2), found 2.5"),
     (SMALL + "[backbone]\nmean = [0.5, 0.5, 0.5]\n", "backbone.mean (line 6): expected together with backbone.std, which is empty"),
@@ -487,7 +488,7 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
         "offline": draw(st.booleans()),
         "backbone": {
             "weights": weights,
-            "file": draw(TEXTS) if "file" in weights else "",
+            "file": draw(TEXTS) if "file" in weights and name != "scratch" else "",
             "mean": draw(three) if normal else [],
             "std": draw(three) if normal else [],
             "padding": draw(st.sampled_from(["", "same"])),

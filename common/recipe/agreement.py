@@ -109,6 +109,13 @@ def contradictions(
         "backbone.name",
     )
     expect(
+        lambda file, name: not file or name != "scratch",
+        'expected "" with strategy.name = "scratch" (training starts from random weights, so no file is read), '
+        "found {0}",
+        "backbone.file",
+        "strategy.name",
+    )
+    expect(
         lambda parts, batch: batch % parts == 0,
         "expected a divisor of training.batch_size ({1}), found {0}",
         "training.accumulate",
