@@ -176,6 +176,10 @@ def test_a_threshold_of_the_part_that_is_judged_never_appears(tmp_path: Path) ->
 def test_without_other_cases_there_is_no_threshold_and_no_set_and_the_page_says_why(tmp_path: Path) -> None:
     page, _ = written(binary(200).assign(part="test"), BINARY, trial(BINARY), tmp_path)
     assert "No operating point, as no threshold could be chosen: no case in part validation." in page.text
+    assert (
+        "No threshold could be chosen: no case in part validation. Metrics that need a threshold" in page.text
+    )
+    assert "was chosen on the validation part" not in page.text
     assert "is never chosen on the cases that it judges" in page.text
     assert "No conformal sets at 90" in page.text and "the table has none of a part validation" in page.text
     assert "at the threshold" not in page.text

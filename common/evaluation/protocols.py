@@ -228,6 +228,7 @@ class Protocol:
         rule: str = "",
         chosen_on: str = "validation",
         group: str = "",
+        unchosen: str = "",
     ) -> str:
         """A methods section for a paper, in Markdown: unit, labels, metrics, threshold, intervals.
 
@@ -235,6 +236,7 @@ class Protocol:
             replicates, confidence: of the bootstrap. target: of the threshold's rule, where it has one.
             rule, chosen_on: by which, and on which part, thresholds were chosen; "fixed" for one given beforehand.
                 Without them the protocol's rule, on validation. group: what was resampled, where it was something else.
+            unchosen: a sentence that says why no threshold could be chosen, where none could.
         """
         return "\n\n".join(
             [
@@ -247,7 +249,7 @@ class Protocol:
                 ),
                 self._measures(),
                 *(
-                    [self._threshold(target, rule or self.threshold, chosen_on)]
+                    [self._threshold(target, rule or self.threshold, chosen_on, unchosen)]
                     if _DECISIONS & set(self.metrics)
                     else []
                 ),
@@ -323,11 +325,13 @@ class Protocol:
             + f"\n\nWhere a metric is undefined, we say why and give no number.{many}"
         )
 
-    def _threshold(self, target: float, rule: str, chosen_on: str) -> str:
+    def _threshold(self, target: float, rule: str, chosen_on: str, unchosen: str) -> str:
         if self.kind in EXCLUSIVE:
             tied = "where several share it, none, and it counts as wrong" if self.ties == "wrong" else ""
             return f"A case is given the class with the largest score; {tied or 'of equals, the first'}."
         each = " of each class" if self.kind == "multi-label" else ""
+        if unchosen:
+            return f"{unchosen[:1].upper()}{unchosen[1:]}. Metrics that need a threshold are undefined."
         if rule not in _RULES:
             return f"The threshold{each} was fixed beforehand; scores at or above it are called positive."
         aim = "" if rule == "youden" else f", {target:g}"

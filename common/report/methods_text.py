@@ -31,6 +31,7 @@ def methods_of(protocol: Protocol, evaluation: Evaluation) -> list[Block]:
         target=0.95 if chosen is None else chosen.target,
         rule="" if chosen is None else chosen.rule,
         chosen_on="validation" if chosen is None else chosen.chosen_on,
+        unchosen=evaluation.thresholds[0].reason if evaluation.thresholds and chosen is None else "",
     )
     return blocks_of(text.partition("\n\n")[2])
 
