@@ -328,7 +328,7 @@ def words(*overrides: str) -> Any:
             False,
             ("volume.patches=3", "training.class_weights=balanced", "evaluation.threshold=sensitivity"),
         ),
-        (True, True, ("image.size=64", "image.fit=pad", "backbone.padding=same", 'backbone.file="x"')),
+        (True, True, ("image.size=64", "image.fit=pad", "backbone.padding=same")),
     ],
 )
 def test_a_key_that_would_do_nothing_is_refused_by_name(

@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 
 from graftwork.common.errors import DatasetError, TableError
-from graftwork.common.evaluation.part_columns import part_name
 from graftwork.common.layouts import hidden, listed
 from graftwork.common.manifest import PARTS
 from graftwork.common.names import clean_name
@@ -132,6 +131,8 @@ def _described(file: Path, *, elsewhere: bool) -> tuple[list[Frame], list[str], 
 def _usual_part(columns: Columns, table: TextTable) -> tuple[Columns, list[str]]:
     """The columns with the one that says the part by its usual name, where nobody named one and all its values are
     known; else a note on why it is not read."""
+    from graftwork.common.evaluation.part_columns import part_name
+
     name = usual_part(table)
     if not name or name in columns.roles().values():
         return replace(columns, part=""), []
@@ -296,6 +297,8 @@ def _parts(columns: Columns, values: Sequence[str]) -> tuple[dict[str, str], lis
     Raises:
         TableError: values are neither usual names of parts nor said in `parts`.
     """
+    from graftwork.common.evaluation.part_columns import part_name
+
     said = Counter(name for value in values if (name := clean_name(value)) and value not in MISSING)
     known = {name: columns.parts.get(name) or part_name(name) for name in said}
     odd = [f"{name} ({said[name]:,})" for name, part in known.items() if part not in PARTS]
