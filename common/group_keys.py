@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from graftwork.common.errors import DatasetError, LeakError
 from graftwork.common.manifest import Manifest
 from graftwork.common.manifest_names import is_file_name
-from graftwork.common.names import look_alikes, name_key
-from graftwork.common.tables import MISSING
+from graftwork.common.names import is_no_name, look_alikes, name_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -299,7 +298,7 @@ def _key(manifest: Manifest) -> Iterator[Doubt]:
 def _no_names(manifest: Manifest) -> Iterator[Doubt]:
     """Groups called as programs write what is missing: their cases need not be of one group; one case joins nobody."""
     counts = manifest.frame["group"].value_counts()
-    known = {name: int(counts[name]) for name in MISSING if name and counts.get(name, 0) > 1}
+    known = {str(name): int(count) for name, count in counts.items() if count > 1 and is_no_name(str(name))}
     if known:
         yield Doubt(
             "group-key",

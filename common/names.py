@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from graftwork.common.errors import TableError
 
-__all__ = ["clean_name", "clean_names", "look_alikes", "match_names", "name_key"]
+__all__ = ["clean_name", "clean_names", "is_no_name", "look_alikes", "match_names", "name_key"]
 
 _INVISIBLE = dict.fromkeys(
     (0x200B, 0x200E, 0x200F, 0x2060, 0xFEFF)
@@ -24,6 +24,30 @@ _WHOLE = re.compile(r"^(\D*\d+)\.0+$")  # 7.0, P7.0
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)\W+(?=\d)")
 _SIGNS = frozenset("+-<>=≤≥±!~*?")
 _ROUND = "()[]{} "  # around a sign: HER2 (+)
+# What programs and people write where a patient, site or camera is not known; cases that share it share nothing.
+_NO_NAMES = frozenset(
+    [
+        "na",
+        "n/a",
+        "#n/a",
+        "<na>",
+        "nan",
+        "null",
+        "nil",
+        "none",
+        "?",
+        "-",
+        "--",
+        ".",
+        "unknown",
+        "unspecified",
+        "undefined",
+        "missing",
+        "anonymous",
+        "anonymised",
+        "anonymized",
+    ]
+)
 _DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
 
 
@@ -63,6 +87,11 @@ def clean_names(values: Iterable[object]) -> tuple[list[str | None], int]:
         changed += name != text
         found.append(name or None)
     return found, changed
+
+
+def is_no_name(name: str) -> bool:
+    """Whether a name says that there is none, such as `unknown`, `NA` or `Anonymous`, in any case."""
+    return clean_name(name).casefold() in _NO_NAMES
 
 
 def name_key(name: str, *, signs: bool = False) -> str:

@@ -302,4 +302,6 @@ def test_a_group_that_says_there_is_none_is_no_group() -> None:
     with pytest.raises(LeakError, match="2 cases have a patient that says that there is none"):
         split(made(groups), validation=0.2, test=0.2, seed=0)
     assert split(made(groups), validation=0.2, test=0.2, seed=0, allow=("group-key",))
+    (doubt,) = group_doubts(made([*pairs(8), "Unknown", "Unknown"]))
+    assert doubt.examples == ("'Unknown' (2)",)
     assert not group_doubts(made([*pairs(8), "Nancy", "Nancy"]))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graftwork.common.errors import TableError
-from graftwork.common.names import clean_name, clean_names, look_alikes, match_names, name_key
+from graftwork.common.names import clean_name, clean_names, is_no_name, look_alikes, match_names, name_key
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,12 @@ def test_signs_tell_classes_apart() -> None:
     assert look_alikes(["HER2+", "HER2-", "<5", ">5"], signs=True) == []
     assert look_alikes(["HER2+", "her2 +"], signs=True) == [("HER2+", "her2 +")]
     assert name_key("HER2−", signs=True) == name_key("HER2-", signs=True)
+
+
+@pytest.mark.parametrize("name", ["unknown", "Unknown ", "N/A", "Anonymous", "?", "NaN"])
+def test_names_that_say_that_there_is_none(name: str) -> None:
+    assert is_no_name(name)
+    assert not is_no_name(f"{name} 1")
 
 
 def test_matching_takes_the_exact_name_first_then_the_only_one_alike() -> None:

@@ -535,3 +535,17 @@ def test_a_protocol_knows_its_words_and_tables() -> None:
     convention = replace(protocol("chexpert"), nothing=["normal"], other_labels=["x"])  # type: ignore[arg-type]
     assert (convention.nothing, convention.other_labels) == (("normal",), ("x",))
     assert hash(convention) is not None
+
+
+def test_a_label_to_be_ignored_that_is_nowhere_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="--ignore-labels names 'nevuss'"):
+        notes(base(), tmp_path, ignore_labels=("nevuss",))
+
+
+def test_cases_whose_group_says_that_there_is_none_are_named(tmp_path: Path) -> None:
+    frame = base()
+    groups = [f"p{n}" for n in range(len(frame))]
+    groups[:3] = ["Unknown"] * 3
+    assert "3 cases have the group 'Unknown'" in notes(frame.assign(group=groups), tmp_path)
+    groups[:3] = ["p1"] * 3
+    assert "says that there is none" not in notes(frame.assign(group=groups), tmp_path)

@@ -57,6 +57,23 @@ def test_a_model_among_readers(tmp_path: Path) -> None:
     assert by_score.model == evaluate_readers(file, "net", people, group="patient", bootstrap=50).model
 
 
+@pytest.mark.parametrize(
+    ("written", "said"), [("{:.4f}", "decimal comma"), ("{:.4f} %", "Percentages were read")]
+)
+def test_scores_that_are_converted_are_said(tmp_path: Path, written: str, said: str) -> None:
+    file, frame = readings(tmp_path)
+    people = [f"r{k}" for k in range(4)]
+    plain = evaluate_readers(file, "p", people, threshold=0.5, bootstrap=20)
+    times = 100 if "%" in written else 1
+    cells = [written.format(times * value) for value in frame["p"]]
+    frame.assign(p=cells if times > 1 else [cell.replace(".", ",") for cell in cells]).to_csv(
+        file, index=False, sep=";"
+    )
+    found = evaluate_readers(file, "p", people, threshold=0.5, bootstrap=20)
+    assert found.model == plain.model
+    assert any(said in note and "p." in note for note in found.notes)
+
+
 def test_what_readings_lack_is_said(tmp_path: Path) -> None:
     file, frame = readings(tmp_path)
     with pytest.raises(UsageError, match="no column r9; there are r0"):

@@ -56,6 +56,15 @@ class NamedColumns:
         """The names of the columns, for a message."""
         return shown(self.names, 30)
 
+    def mentions(self, name: str) -> bool:
+        """Whether a class is named in a column's name or in a cell of text, by what it looks like."""
+        key = name_key(name)
+        texts = [*self.names]
+        for column in self.frame.columns:
+            if not is_number(self.frame[column]):
+                texts += map(str, self.frame[column].dropna().unique())
+        return any(key in name_key(text) for text in texts)
+
     def take(self, name: str, what: str) -> pd.Series[Any]:
         """A column, which now counts as used."""
         self.used.setdefault(name, what)

@@ -18,7 +18,16 @@ from graftwork.common.evaluation.named_columns import NamedColumns
 from graftwork.common.evaluation.part_columns import part_name, read_parts
 from graftwork.common.evaluation.readers import AgainstReaders, against_readers, majority
 from graftwork.common.evaluation.table_files import read_predictions
-from graftwork.common.evaluation.tables import absent, numbers, refuse, shown, some, text_of
+from graftwork.common.evaluation.tables import (
+    absent,
+    decimal_commas,
+    numbers,
+    percentages,
+    refuse,
+    shown,
+    some,
+    text_of,
+)
 from graftwork.common.evaluation.truth_columns import NO, YES
 from graftwork.common.names import clean_name, look_alikes, match_names
 
@@ -69,7 +78,7 @@ def judge_readings(
         deciders.append(truth_column)
     values = _decisions(frame, [columns[name] for name in deciders], positive, case, faults, notes)
     own = (
-        _scores(frame, columns[model], threshold, case, faults)
+        _scores(frame, columns[model], threshold, case, faults, notes)
         if threshold is not None
         else values[columns[model]]
     )
@@ -319,10 +328,19 @@ def _missing(own: FloatArray, column: str, case: Array) -> list[str]:
     return list(some(f"{column}, the model's column, is empty", np.isnan(own), case))
 
 
-def _scores(frame: pd.DataFrame, column: str, threshold: float, case: Array, faults: list[str]) -> FloatArray:
+def _scores(
+    frame: pd.DataFrame, column: str, threshold: float, case: Array, faults: list[str], notes: list[str]
+) -> FloatArray:
     if np.isnan(threshold):
         raise UsageError("the threshold is NaN, expected a number", where="threshold", remedy="give a number")
     values, odd = numbers(frame[column])
+    commas, mixed = decimal_commas(frame[column])
+    if mixed:
+        faults.append(f"{mixed}; write all numbers in one way")
+    if commas:
+        notes.append(f"Numbers with a decimal comma were read: {column}.")
+    if percentages(frame[column]):
+        notes.append(f"Percentages were read, 50 % as 0.5: {column}.")
     faults += some(f"{column} is not a number", odd, case)
     faults += _missing(np.where(odd, 0.0, values), column, case)
     decided: FloatArray = (values >= threshold).astype(np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from graftwork.common.evaluation.part_columns import conflict
 from graftwork.common.evaluation.reading_options import LOOK_ALIKES
 from graftwork.common.evaluation.tables import absent, shown, some, text_of
 from graftwork.common.evaluation.truth_tables import TruthTable
-from graftwork.common.names import clean_names, look_alikes
+from graftwork.common.names import clean_names, is_no_name, look_alikes
 
 __all__ = ["SharedColumns", "look_alike_findings"]
 
@@ -51,6 +52,11 @@ class SharedColumns:
                 found = self._agreed([name], "group")
             if found is None:
                 found = self._in_case(self.own.group_in_case, f"group ({noun})")
+        for name, count in Counter([] if found is None else found.tolist()).items():
+            if count > 1 and name is not None and is_no_name(name):
+                self.notes.append(
+                    f"{count:,} cases have the group {name!r}, which says that there is none; they count as one group."
+                )
         if found is not None and len(found) > 1 and len(set(found)) == len(found) and not absent(found).any():
             self.notes.append(
                 f"Every case is a {noun or 'group'} of its own: intervals take the cases as independent."

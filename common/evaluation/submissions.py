@@ -165,6 +165,7 @@ class _Reader:
             self.notes.append(f"{len(failed):,} cases were not processed; they are left out.")
         apart = truth is not None
         labels = self._opened(truth, "truth") if apart else scores
+        opened = (scores, labels) if apart else (scores,)
         own = next((each for each in self.protocol.tables if _is_of(labels, each)), None)
         if own is not None and apart:
             self.notes.append(f"{labels.source} is read as {own.name}.")
@@ -184,6 +185,11 @@ class _Reader:
                 )
         scores = one_row_a_case(scores, case, classes, self.ignored, self.notes)
         labels = one_row_a_case(labels, place, classes, self.ignored, self.notes) if apart else scores
+        for name in self.how.ignore_labels:
+            if not any(each.mentions(name) for each in opened):
+                self.faults.append(
+                    f"--ignore-labels names {name!r}, which is in no column and no cell; correct the name"
+                )
         scores.take(case, "case")
         labels.take(place, "case")
         scores, gone = without_failures(scores, case, self.notes)
