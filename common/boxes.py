@@ -64,7 +64,7 @@ def evaluate_boxes(
         read: reads predictions that are no list into a table, a row a detection: `file`, `category` (by name), `x`,
             `y`, `width`, `height` (shares of the picture, origin top left), `score`, `failure`, `record` (which record
             of the file); an image without a detection, or with a `failure`, is a row without a category. Its
-            `attrs["notes"]` say what was left out, a sentence a kind with its count.
+            `attrs["notes"]` count what was left out, one sentence for each kind.
 
     Returns:
         the evaluation. Images that were not processed, and images with an annotation that has no box, are excluded and

@@ -2,7 +2,7 @@
 
 `checksums.txt` has a line for each content that a file of the folder was given: SHA-256, two spaces, name. The line is
 written before the file takes its place, so after a kill at any moment a whole file has one of its lines. A folder
-without this file (of an earlier version) and a file without a line are read unverified; the log says of which.
+without this file (of an earlier version) and a file without a line are read unverified, and the log names them.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def shown_path(path: object) -> str:
 
 
 def as_user_error(error: BaseException) -> GraftworkError | None:
-    """The error of a library or the system as one that says what to do; None where a user can do nothing about it.
+    """Turn an error of a library or the system into one with a remedy; None if a user cannot fix it.
 
     For the last moment before an error would be taken for a fault of graftwork: a disk that is full, a path that is
     too long. Of memory that is used up `memory.memory_lack` says.

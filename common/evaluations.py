@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.reading_options import ReadingOptions
     from graftwork.common.evaluation.results import Evaluation
 
-__all__ = ["TAKEN", "evaluate", "evaluate_readers", "what_is"]
+__all__ = ["TAKEN", "evaluate", "evaluate_readers", "refuse_idle", "what_is"]
 
 Words = str | os.PathLike[str]
 
@@ -152,12 +152,20 @@ def _refuse_idle(kind: str, options: dict[str, Any]) -> None:
         for name, value in options.items()
         if name not in TAKEN[kind] and value != defaults.get(name) and value not in (None, "", (), [])
     ]
+    refuse_idle(kind, ["the table" if name == "table" else option_of(name) for name in idle])
+
+
+def refuse_idle(kind: str, idle: Sequence[str]) -> None:
+    """Refuse options that do nothing for what is evaluated.
+
+    Raises:
+        UsageError: `idle` names some.
+    """
     if idle:
         raise UsageError(
-            f"{', '.join('the table' if name == 'table' else option_of(name) for name in idle)} would do nothing for "
-            f"{kind}",
+            f"{', '.join(idle)} would do nothing for {kind}",
             where="evaluate",
-            remedy="leave it out; `graftwork evaluate --help` says what belongs to what",
+            remedy="leave it out; `graftwork evaluate --help` lists the options of each kind",
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from graftwork.common.checks.findings import SHOWN, Finding, some
 from graftwork.common.checks.inspection import Look
 
-__all__ = ["intensities"]
+__all__ = ["header_remarks", "intensities"]
 
 LEAST_USED = 0.05  # of the range that an image may take
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")  # of a value in a remark
@@ -24,7 +24,7 @@ def intensities(paths: Sequence[str], seen: Mapping[int, Look | None]) -> Iterat
     Slope, units, window, bits), equal numbers mean different intensities.
     """
     looks = {row: look for row, look in sorted(seen.items()) if look is not None}
-    yield from _remarks(paths, looks)
+    yield from header_remarks(paths, looks)
     yield from _differing(paths, looks)
     narrow = [(paths[row], look.used) for row, look in looks.items() if 0 < look.used < LEAST_USED]
     if narrow:
@@ -40,21 +40,25 @@ def intensities(paths: Sequence[str], seen: Mapping[int, Look | None]) -> Iterat
         )
 
 
-def _remarks(paths: Sequence[str], looks: Mapping[int, Look]) -> Iterator[Finding]:
-    """What is unusual in headers and was passed over, by what it is."""
+def header_remarks(paths: Sequence[str], looks: Mapping[int, Look], kind: str = "") -> Iterator[Finding]:
+    """What is unusual in headers of images or masks and was passed over, one finding for each remark.
+
+    Args:
+        kind: of the findings; empty: "geometry" of volumes, "header" of images.
+    """
     of: dict[tuple[str, str], list[str]] = defaultdict(list)
     told: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for row, look in looks.items():
         for remark in look.remarks:
-            key = "geometry" if look.depth else "header", _NUMBER.sub("#", remark)
+            key = kind or ("geometry" if look.depth else "header"), _NUMBER.sub("#", remark)
             of[key].append(paths[row])
             told[key][remark] = None
-    for (kind, form), files in of.items():
-        remark, *others = told[kind, form]
+    for (found, form), files in of.items():
+        remark, *others = told[found, form]
         if others:
             remark += f"; the same of {some(len(files) - 1, 'other file')}, with other numbers in some"
         yield Finding(
-            kind,
+            found,
             "warning",
             some(len(files), "file"),
             remark,

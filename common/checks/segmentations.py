@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import numpy as np
 
 from graftwork.common.checks.findings import SHOWN, Finding, each, some
 from graftwork.common.checks.inspection import Look
+from graftwork.common.checks.intensities import header_remarks
 from graftwork.common.checks.tables import small_classes
 from graftwork.common.errors import ImageError
 from graftwork.common.manifest import Manifest, Target
@@ -40,7 +41,7 @@ def masks(
     paths = manifest.frame[target.columns[0]].tolist()
     readable = {row: look for row, look in seen.items() if look is not None and look.readable}
     yield from _off_the_grid(manifest, paths, pictures, readable)
-    yield from _remarks(paths, readable)
+    yield from header_remarks(paths, dict(sorted(readable.items())), "geometry")
     scales = {row: other_scale(list(map(int, look.values)), target.values) for row, look in readable.items()}
     yield from _other_scales(target, paths, scales)
     readable |= {row: _rescaled(readable[row], scale, target) for row, scale in scales.items() if scale}
@@ -65,24 +66,6 @@ def masks(
         )
         return
     yield from small_classes(manifest, target, of_class, parts)
-
-
-def _remarks(paths: list[str], seen: Mapping[int, Look | None]) -> Iterator[Finding]:
-    """What is unusual in the headers of volumes and was passed over, by what it is."""
-    of: dict[str, list[str]] = defaultdict(list)
-    for row, look in sorted(seen.items()):
-        for remark in () if look is None else look.remarks:
-            of[remark].append(paths[row])
-    for remark, files in of.items():
-        yield Finding(
-            "geometry",
-            "warning",
-            some(len(files), "file"),
-            remark,
-            "nothing, if this is right; other programs may read the file otherwise",
-            len(files),
-            tuple(files[:SHOWN]),
-        )
 
 
 def _other_scales(target: Target, paths: list[str], scales: Mapping[int, int]) -> Iterator[Finding]:

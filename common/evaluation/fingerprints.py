@@ -80,7 +80,7 @@ class Fingerprints:
         Args:
             cases: of another table, as `read_cases` gives them. groups: the group of each; None where none is named.
         """
-        names = [clean_name(str(name)) for name in cases.case]
+        names = list(map(str, cases.case))
         stems = [_stem(name) for name in names]
         once = Counter(stem for stem, _ in stems)
         known = {each.name: set(getattr(self, each.name)) for each in fields(self)}
@@ -117,7 +117,7 @@ def fingerprints_of(cases: Cases, groups: Iterable[str] | None) -> Fingerprints:
     Args:
         cases: as `read_cases` gives them, each row by itself. groups: the group of each; None where none is named.
     """
-    names = [clean_name(str(name)) for name in cases.case]
+    names = list(map(str, cases.case))
     content = hashlib.sha256()
     for part in (np.ascontiguousarray(cases.scores), np.ascontiguousarray(cases.truth, dtype=np.float64)):
         content.update(part.tobytes())

@@ -46,7 +46,7 @@ class MaskRules:
     """How masks are read and judged.
 
     Attributes:
-        regions: what is judged, each by itself. labels: those a mask may hold; empty: the mask has two values, and one
+        regions: evaluated one by one. labels: those a mask may hold; empty: the mask has two values, and one
             of grey levels 0 to 255 is in the mask above `above` (see `mask_values.foreground`).
         hausdorff: the definition of the 95th percentile.
         empty_both: Dice and the like, and a distance, where neither mask holds the region; None: undefined.

@@ -84,7 +84,7 @@ class Comparison:
 
     @property
     def all_notes(self) -> tuple[str, ...]:
-        """Those of the pair and of each evaluation; what is of one model alone says of which."""
+        """The notes of the pair and of each evaluation; a note about one model names it."""
         one, other = (each.notes for each in self.evaluations)
         return (
             *self.notes,
@@ -161,7 +161,7 @@ def _same_tables(first: pd.DataFrame, second: pd.DataFrame) -> list[str]:
     """
     both = (first, second)
     if not all({"case", "part"} <= set(each.columns) for each in both):
-        return []  # `evaluate` says what is missing
+        return []  # `evaluate` reports missing columns
     at = [{str(name): row for row, name in enumerate(text_of(each["case"]))} for each in both]
     shared = [name for name in at[0] if name in at[1]]
     rows = [np.array([place[name] for name in shared], dtype=np.intp) for place in at]

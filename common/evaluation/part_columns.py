@@ -1,6 +1,6 @@
 """The part of each case (train, validation, test): by columns called part, split or fold, or that hold its words.
 
-A column that only looks like one, such as `is_test` of 0 and 1, is refused until --part-column says what it is.
+A column that only looks like one, such as `is_test` with 0 and 1, is refused until --part-column names it.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def read_parts(
 
 
 def _read_seen(table: NamedColumns, case: Array, faults: list[str], notes: list[str]) -> Array:
-    """What `seen_by_run` says of each case; None where the run has not the image."""
+    """The value of `seen_by_run` for each case; None where the run does not have the image."""
     values = text_of(table.take(SEEN_BY_RUN, "part"))
     known = np.isin(values.astype(str), [*_BY_RUN, _UNSEEN])
     faults += some(

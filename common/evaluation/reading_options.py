@@ -30,7 +30,7 @@ class ReadingOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Reading:
-    """What a caller says of the tables; empty: found by the usual names.
+    """How a caller describes the tables; empty options: columns are found by their usual names.
 
     Attributes:
         case, score, truth_column, part_column, model_column: columns, in either table. `part_column` "none": no column

@@ -1,4 +1,4 @@
-"""What either of two tables may say of a case: group, unit, covariates. Where they differ, neither wins."""
+"""Group, unit and covariates of a case, from either of two tables. Tables that disagree are refused."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class ComparedPage:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know; what is of one model alone says of which."""
+        """What a reader must know; a note about one model names it."""
         return [sentence(note) for note in self.comparison.all_notes]
 
     def title_of(self, metric: str) -> str:

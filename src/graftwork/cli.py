@@ -16,7 +16,6 @@ import typer
 from graftwork import __version__
 from graftwork.common import verbs
 from graftwork.common.allowances import ALLOWANCES
-from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.text_tables import (
     comparison_rows,
     evaluation_rows,
@@ -26,7 +25,7 @@ from graftwork.common.evaluation.text_tables import (
     p_text,
     readers_rows,
 )
-from graftwork.common.evaluations import TAKEN, what_is
+from graftwork.common.evaluations import TAKEN, refuse_idle, what_is
 from graftwork.common.signals import heed_no_more
 from graftwork.completion import backbones, formats, names, overrides_of_a_recipe, recipes_or_files, words
 from graftwork.terminal import (
@@ -562,12 +561,7 @@ def _refuse_idle(context: typer.Context, what: str) -> None:
         if param.name in context.params and param.name not in taken
         and getattr(context.get_parameter_source(param.name), "name", "") == "COMMANDLINE"
     ]  # fmt: skip
-    if idle:
-        raise UsageError(
-            f"{', '.join(idle)} would do nothing for {what}",
-            where="evaluate",
-            remedy="leave it out; `graftwork evaluate --help` says what belongs to what",
-        )
+    refuse_idle(what, idle)
 
 
 @_verb(
