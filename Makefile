@@ -67,7 +67,7 @@ format: $(VENV)/.developer
 
 docs: $(VENV)/.developer
 	$(BIN)/python docs/generate.py
-	$(BIN)/python -m pytest tests/test_docs.py
+	$(BIN)/python -m pytest tests/docs/test_docs.py
 
 bench: $(VENV)/.developer
 	@test -n '$(NAME)' || { echo 'make bench NAME=...  one of:'; ls benchmarks | sed -n 's/\.py$$//p'; exit 2; }

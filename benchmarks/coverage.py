@@ -18,14 +18,14 @@ from collections.abc import Callable
 import numpy as np
 
 from graftwork.common.evaluation.arrays import Estimator, FloatArray, ratio
-from graftwork.common.evaluation.discrimination import Ranking
-from graftwork.common.evaluation.intervals import (
+from graftwork.common.evaluation.intervals.bootstrap import (
     bca_interval,
     expanded_interval,
     leave_one_out,
     percentile_interval,
     replicate,
 )
+from graftwork.common.evaluation.metrics.discrimination import Ranking
 
 SIZES = np.array([1, 1, 1, 2, 2, 3, 4, 6, 12])
 

@@ -19,10 +19,10 @@ from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from sklearn.metrics import roc_auc_score
 
 from graftwork.common.evaluation import auroc, delong
-from graftwork.common.evaluation.discrimination import Ranking
-from graftwork.common.evaluation.intervals import multiplicities, replicate
-from graftwork.common.evaluation.lesions import lesion_wise
-from graftwork.common.evaluation.surfaces import Surfaces
+from graftwork.common.evaluation.intervals.bootstrap import multiplicities, replicate
+from graftwork.common.evaluation.metrics.discrimination import Ranking
+from graftwork.common.evaluation.metrics.lesions import lesion_wise
+from graftwork.common.evaluation.metrics.surface_distances import Surfaces
 
 
 def timed(work: Callable[[], object]) -> tuple[float, object]:

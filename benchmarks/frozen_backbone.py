@@ -66,7 +66,7 @@ def compare(asked: argparse.Namespace, scratch: Path) -> None:
         raise SystemExit(done.stderr)
     import pandas as pd
 
-    from graftwork.common.runs import open_run
+    from graftwork.common.runs.run_folder import open_run
 
     run = open_run(next((scratch / "runs").glob("*/*/*")))
     parts = run.split.parts.to_numpy()
@@ -116,7 +116,7 @@ def timed(words: list[str], scratch: Path, threads: int) -> tuple[float, subproc
 
 def subset(data: Path, cases: int, folder: Path) -> Path:
     """Links to about as many pictures, of whole patients in the order of a hash of their names."""
-    from graftwork.common.domain import dataset
+    from graftwork.common.data.domain import dataset
     from graftwork.common.seeds import seed_of
 
     frame = dataset("chest_xray/kermany").read(data).frame
@@ -191,7 +191,7 @@ def squashed() -> Any:
 
 
 def pretrained() -> dict[str, Any]:
-    from graftwork.common.weights import load_weights
+    from graftwork.common.networks.weights import load_weights
 
     return {key: value for key, value in load_weights(BACKBONE).tensors.items() if "classifier" not in key}
 
@@ -200,10 +200,10 @@ def forward(job: dict[str, Any]) -> dict[str, Any]:
     import torch
     from torch.utils.data import DataLoader
 
-    from graftwork.common.backbones import create_backbone
-    from graftwork.common.features import best_precision
-    from graftwork.common.prefix import Cut, cut
-    from graftwork.common.weights import load_weights
+    from graftwork.common.freezing.feature_cache import best_precision
+    from graftwork.common.networks.backbones import create_backbone
+    from graftwork.common.networks.cutting import Cut, cut
+    from graftwork.common.networks.weights import load_weights
 
     backbone = create_backbone(BACKBONE, weights=load_weights(BACKBONE), seed=0).eval()
     whole = cut(backbone, len(backbone.stages), size=SIZE)

@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from graftwork.common.backbones import create_backbone
-from graftwork.common.domain import dataset
-from graftwork.common.features import compute_features
+from graftwork.common.data.domain import dataset
 from graftwork.common.files import file_sha256
-from graftwork.common.prefix import Cut, cut, fingerprint
-from graftwork.common.sources import ImageSource
-from graftwork.common.transforms import Preprocessing
-from graftwork.common.weights import load_weights
+from graftwork.common.freezing.feature_cache import compute_features
+from graftwork.common.loading.samples import ImageSource
+from graftwork.common.loading.transforms import Preprocessing
+from graftwork.common.networks.backbones import create_backbone
+from graftwork.common.networks.cutting import Cut, cut, fingerprint
+from graftwork.common.networks.weights import load_weights
 
 
 def main() -> None:

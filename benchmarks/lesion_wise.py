@@ -35,10 +35,10 @@ from surface_distance import (
     compute_surface_distances,
 )
 
-from graftwork.common.domain import protocol
-from graftwork.common.evaluation.surfaces import Surfaces
-from graftwork.common.mask_folders import judge_masks
-from graftwork.common.masks import read_values
+from graftwork.common.data.domain import protocol
+from graftwork.common.data.masks import read_values
+from graftwork.common.evaluation.metrics.surface_distances import Surfaces
+from graftwork.common.external.mask_folders import judge_masks
 
 SHAPE = (240, 240, 155)
 SIDE = (1.0, 1.0, 1.0)

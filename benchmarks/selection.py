@@ -21,8 +21,8 @@ from pathlib import Path
 
 from scipy.stats import kendalltau
 
-from graftwork.common.runs import Run, open_run
-from graftwork.common.selection import CRITERIA, Candidate
+from graftwork.common.runs.run_folder import Run, open_run
+from graftwork.common.selection.backbone_ranking import CRITERIA, Candidate
 from graftwork.common.verbs import select
 
 

@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from graftwork.common.documents import is_file
 from graftwork.common.errors import GraftworkError, RecipeError, UsageError
+from graftwork.common.files.untrusted_files import is_file
 
 if TYPE_CHECKING:
-    from graftwork.common.architectures import Figures
+    from graftwork.common.networks.architectures import Figures
     from graftwork.common.recipe import Recipe
     from graftwork.common.recipe.keys import Key
 
-__all__ = ["BackboneEntry", "Entry", "Kind", "Shown", "cp", "find_recipe", "ls", "recipe_keys", "show"]
 
 Kind = Literal["recipes", "datasets", "protocols", "weights", "backbones"]
 Words = str | os.PathLike[str]
@@ -88,7 +87,7 @@ def ls(kind: Kind | None = None) -> list[Entry]:
         return _weights()
     if kind == "backbones":
         return _backbones()
-    from graftwork.common.domain import names
+    from graftwork.common.data.domain import names
 
     describe = {"recipes": _about_recipe, "datasets": _about_dataset, "protocols": _about_protocol}[kind]
     return [entry for name in names(kind) if (entry := _or_warn(describe, name)) is not None]
@@ -106,7 +105,7 @@ def _or_warn(describe: Callable[[str], Entry], name: str) -> Entry | None:
 
 
 def _about_recipe(name: str) -> Entry:
-    from graftwork.common.domain import recipe_text
+    from graftwork.common.data.domain import recipe_text
 
     text, where = recipe_text(name)
     try:
@@ -135,7 +134,7 @@ def _head(text: str) -> dict[str, str]:
 
 
 def _about_dataset(name: str) -> Entry:
-    from graftwork.common.domain import dataset
+    from graftwork.common.data.domain import dataset
 
     about = dataset(name).about
     classes = ", ".join(about.target.classes) or "the classes that its table names"
@@ -143,14 +142,14 @@ def _about_dataset(name: str) -> Entry:
 
 
 def _about_protocol(name: str) -> Entry:
-    from graftwork.common.domain import protocol
+    from graftwork.common.data.domain import protocol
 
     found = protocol(name)
     return Entry("protocols", name, found.title, found.source)
 
 
 def _weights() -> list[Entry]:
-    from graftwork.common.weights import available
+    from graftwork.common.networks.weights import available
 
     return [
         Entry("weights", each.backbone, each.trained_on, f"{each.origin}; {each.licence or 'no licence'}")
@@ -160,8 +159,8 @@ def _weights() -> list[Entry]:
 
 def _backbones() -> list[Entry]:
     """The backbones of each family, from the table of their figures; nothing is built."""
-    from graftwork.common.architectures import figures
-    from graftwork.common.weights import available, hub_cached
+    from graftwork.common.networks.architectures import figures
+    from graftwork.common.networks.weights import available, hub_cached
 
     records, found = available(), []
     for each in figures():
@@ -186,10 +185,10 @@ def _backbones() -> list[Entry]:
 
 def _backbone(name: str) -> Shown:
     """What `show backbone/NAME` shows: the stages with what they hold and cost, and where weights are to be had."""
-    from graftwork.common.architectures import architecture_of, describe
-    from graftwork.common.backbones import create_backbone, sizes_of
-    from graftwork.common.costs import multiply_adds, parameters
-    from graftwork.common.weights import available, hub_cached
+    from graftwork.common.networks.architectures import architecture_of, describe
+    from graftwork.common.networks.backbones import create_backbone, sizes_of
+    from graftwork.common.networks.costs import multiply_adds, parameters
+    from graftwork.common.networks.weights import available, hub_cached
 
     architecture, tag = architecture_of(name)
     backbone = create_backbone(name, weights=None, seed=0)
@@ -266,7 +265,7 @@ def show(name: str, kind: str | None = None) -> Shown:
     Raises:
         UsageError: there is nothing of this name; says which are near.
     """
-    from graftwork.common import domain
+    from graftwork.common.data import domain
 
     if name == RECIPE_KEYS and kind is None:
         return Shown("keys", name, _key_table(), "graftwork.common.recipe.sections")
@@ -297,7 +296,7 @@ def show(name: str, kind: str | None = None) -> Shown:
 
 
 def _methods(name: str) -> Shown:
-    from graftwork.common.domain import protocol
+    from graftwork.common.data.domain import protocol
 
     found = protocol(name)
     return Shown("protocol", name, found.methods(), found.source)
@@ -337,7 +336,7 @@ def cp(recipe: str, to: Words = ".") -> Path:
     Raises:
         UsageError: there is no such recipe, or the file exists.
     """
-    from graftwork.common.domain import recipe_text
+    from graftwork.common.data.domain import recipe_text
     from graftwork.common.files import write_text
 
     text, _ = recipe_text(recipe)
@@ -361,7 +360,7 @@ def find_recipe(recipe: Words, overrides: str | Sequence[str] = ()) -> tuple[str
         UsageError: there is no such recipe; says which are near.
         RecipeError: all faults at once.
     """
-    from graftwork.common.domain import names, recipe_text
+    from graftwork.common.data.domain import names, recipe_text
     from graftwork.common.recipe import load
 
     overrides = [overrides] if isinstance(overrides, str) else overrides  # one override, not its letters

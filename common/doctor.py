@@ -14,11 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from graftwork.common.cache.array_cache import budget, size_of
 from graftwork.common.errors import GraftworkError
 from graftwork.common.files import cache_folder, check_writable
-from graftwork.common.kept import budget, size_of
-
-__all__ = ["Advice", "Checkup", "Device", "Memory", "Place", "Processors", "RegisteredDomain", "examine"]
 
 GIB = 2**30
 SMALL_SHM = GIB // 2  # a container's default is 64 MiB; two batches of 64 pictures at 224 px are 77 MB
@@ -354,7 +352,7 @@ def _budget(advice: list[Advice]) -> float:
 
 def _weights(advice: list[Advice]) -> tuple[tuple[str, str], ...]:
     try:
-        from graftwork.common.weights import available
+        from graftwork.common.networks.weights import available
 
         found = tuple((each.backbone, each.origin) for each in available())
     except Exception as error:
@@ -369,7 +367,7 @@ def _weights(advice: list[Advice]) -> tuple[tuple[str, str], ...]:
 
 def _decoders(advice: list[Advice]) -> dict[str, str | None]:
     try:
-        from graftwork.common.images import decoders
+        from graftwork.common.data.images import decoders
 
         return {name: decoder or None for name, decoder in decoders().items()}
     except Exception as error:
@@ -380,7 +378,7 @@ def _decoders(advice: list[Advice]) -> dict[str, str | None]:
 
 
 def _domains() -> Iterator[RegisteredDomain]:
-    from graftwork.common.domain import ENTRY_POINTS, dataset, domains
+    from graftwork.common.data.domain import ENTRY_POINTS, dataset, domains
 
     packages = {
         point.name: point.dist.name if point.dist is not None else point.module.partition(".")[0]

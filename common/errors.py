@@ -10,21 +10,6 @@ import errno
 import os
 from collections.abc import Sequence
 
-__all__ = [
-    "DatasetError",
-    "GraftworkError",
-    "ImageError",
-    "Interrupted",
-    "LeakError",
-    "RecipeError",
-    "RunError",
-    "TableError",
-    "UsageError",
-    "WeightsError",
-    "as_user_error",
-    "shown_path",
-]
-
 
 class GraftworkError(Exception):
     """Something went wrong that the user can do something about.

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 
 from graftwork.common.errors import RunError
 
-__all__ = ["collecting_later", "memory_for", "memory_lack"]
-
 # how torch says it of the CPU and of a GPU, and the system of a new process
 _SAID = ("defaultcpuallocator", "out of memory", "cannot allocate memory", "can't allocate memory")
 

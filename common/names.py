@@ -14,8 +14,6 @@ from collections.abc import Iterable, Sequence
 
 from graftwork.common.errors import TableError
 
-__all__ = ["clean_name", "clean_names", "is_no_name", "look_alikes", "match_names", "name_key"]
-
 _INVISIBLE = dict.fromkeys(
     (0x200B, 0x200E, 0x200F, 0x2060, 0xFEFF)
 )  # zero-width space, marks of direction, BOM

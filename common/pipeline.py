@@ -7,34 +7,27 @@ next call goes on behind the last stage that was done.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import torch
 
-from graftwork.common.adapters import merge
-from graftwork.common.classifying import Classifying
 from graftwork.common.errors import RunError
-from graftwork.common.features import best_precision
 from graftwork.common.files import write_text
 from graftwork.common.memory import memory_for
-from graftwork.common.probing import solve_probe
-from graftwork.common.provenance import library_versions
+from graftwork.common.networks.lora import merge
 from graftwork.common.report import model_card, report
-from graftwork.common.runs import Stopwatch
-from graftwork.common.segmenting import Segmenting
-from graftwork.common.signals import Signals
-from graftwork.common.training import train
+from graftwork.common.runs.run_folder import Stopwatch
+from graftwork.common.runs.signals import Signals
+from graftwork.common.training.linear_probe import solve_probe
+from graftwork.common.training.loop import train
+from graftwork.common.training.setup import accelerator_for, task_of
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from graftwork.common.runs.provenance import Progress
+    from graftwork.common.runs.run_folder import Run
 
-    from graftwork.common.provenance import Progress
-    from graftwork.common.runs import Run
-
-__all__ = ["accelerator_for", "carry_out", "task_of"]
 
 log = logging.getLogger("graftwork")
 
@@ -78,59 +71,6 @@ def carry_out(run: Run, progress: Progress | None = None) -> None:
                     write_text(run.folder / "MODEL_CARD.md", model_card(run))
                     report([run])
         accelerator.wait_for_everyone()
-
-
-def task_of(
-    run: Run, accelerator: Accelerator, signals: Signals, progress: Progress | None
-) -> Classifying | Segmenting:
-    """The parts of a run: its network, what it learns from, and how it is judged."""
-    doing = Segmenting if run.manifest.target.kind == "segmentation" else Classifying
-    return doing(run, accelerator, signals, progress)
-
-
-def accelerator_for(run: Run) -> Accelerator:
-    """Device, precision and processes. On a CPU a run is resumed with as many threads as it began with."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic sums on a GPU ask for
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state()  # the run before this one, in the same process, may have had another precision
-    asked = str(run.environment.get("precision") or run.recipe.training.precision)
-    if asked == "auto":
-        asked = best_precision(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    accelerator = Accelerator(
-        mixed_precision="bf16" if asked == "bfloat16" else "no",
-        cpu=not torch.cuda.is_available(),  # else it does not see the processes that torchrun started on a CPU
-    )
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    threads = run.environment.get("threads")
-    if threads:
-        torch.set_num_threads(threads)
-        _say_what_changed(run, accelerator)
-    elif accelerator.is_main_process:
-        device = accelerator.device
-        run.write_environment(
-            device=device.type,
-            device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-            threads=torch.get_num_threads(),
-            precision=asked,
-            processes=accelerator.num_processes,
-        )
-    return accelerator
-
-
-def _say_what_changed(run: Run, accelerator: Accelerator) -> None:
-    """Warn where a run goes on under other conditions, under which its bytes may differ."""
-    begun = run.environment
-    then = {**begun["versions"], "device": begun.get("device"), "processes": begun.get("processes")}
-    now = {**library_versions(), "device": accelerator.device.type, "processes": accelerator.num_processes}
-    changed = [
-        f"{name} {then.get(name)}, now {now.get(name)}"
-        for name in {**then, **now}
-        if then.get(name) != now.get(name)
-    ]
-    if changed:
-        log.warning("this run began with %s: it may end with slightly other numbers", "; ".join(changed))
 
 
 def _best(run: Run) -> dict[str, torch.Tensor]:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graftwork.common.catalogue import find_recipe
-from graftwork.common.commands import listed
-from graftwork.common.preparation import prepared
+from graftwork.common.report.commands import listed
+from graftwork.common.runs.preparation import prepared
 
 if TYPE_CHECKING:
-    from graftwork.common.rate_finding import RateSearch
-    from graftwork.common.selection import Selection
+    from graftwork.common.selection.backbone_ranking import Selection
+    from graftwork.common.training.lr_finder import RateSearch
 
 __all__ = ["find_rate", "select"]
 
@@ -51,8 +51,9 @@ def find_rate(
     import tempfile
 
     from graftwork.common.files import check_writable
-    from graftwork.common.rate_finding import search, write_search
-    from graftwork.common.runs import begin_run
+    from graftwork.common.report.figures.lr_figure import write_search
+    from graftwork.common.runs.run_folder import begin_run
+    from graftwork.common.training.lr_finder import search
 
     name, asked = find_recipe(recipe, overrides)
     manifest, parts = prepared(asked, data)
@@ -91,7 +92,7 @@ def select(
         RecipeError, DatasetError: as for `run`.
     """
     from graftwork.common.files import check_target
-    from graftwork.common.selection import select_among, write_selection
+    from graftwork.common.selection.backbone_ranking import select_among, write_selection
 
     if out is not None:
         check_target(Path(out))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-__all__ = ["seed_of"]
-
 
 def seed_of(*parts: int | str) -> int:
     """A seed in 0..2**63-1 from whole numbers and words: a hash, so that no two uses share a stream."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.allowances import ALLOWANCES, known_allowances
 from graftwork.common.catalogue import (
     BackboneEntry,
     Entry,
@@ -26,22 +25,23 @@ from graftwork.common.catalogue import (
     recipe_keys,
     show,
 )
-from graftwork.common.commands import listed
 from graftwork.common.errors import UsageError
-from graftwork.common.evaluations import evaluate, evaluate_readers
-from graftwork.common.predicting import Outcome, merge, predict
-from graftwork.common.preparation import prepared
+from graftwork.common.external.evaluate_any import evaluate, evaluate_readers
+from graftwork.common.external.evaluate_regions import evaluate_boxes, evaluate_masks
+from graftwork.common.external.evaluate_tables import Judged, calibrate, compare, evaluate_file
+from graftwork.common.prediction import Outcome, merge, predict
+from graftwork.common.recipe.allowances import ALLOWANCES, known_allowances
+from graftwork.common.report.commands import listed
+from graftwork.common.runs.preparation import prepared
 from graftwork.common.searches import find_rate, select
-from graftwork.common.submitted import Judged, calibrate, compare, evaluate_file
-from graftwork.common.submitted_regions import evaluate_boxes, evaluate_masks
 
 if TYPE_CHECKING:
-    from graftwork.common.checks import Findings
+    from graftwork.common.data.checks import Findings
+    from graftwork.common.data.volumes import Regridded
     from graftwork.common.doctor import Checkup
     from graftwork.common.evaluation.results import Evaluation
-    from graftwork.common.runs import Run
-    from graftwork.common.volumes import Regridded
-    from graftwork.common.weights import WeightsRecord
+    from graftwork.common.networks.weights import WeightsRecord
+    from graftwork.common.runs.run_folder import Run
 
 __all__ = [
     "BackboneEntry",
@@ -79,6 +79,7 @@ __all__ = [
     "synthesize",
     "unpack_weights",
 ]
+
 
 Words = str | os.PathLike[str]
 
@@ -136,8 +137,8 @@ def check(
         UsageError: there is no such dataset.
         DatasetError: the folder does not hold it.
     """
-    from graftwork.common import checks, domain
-    from graftwork.common.cache import Cache
+    from graftwork.common.cache.file_facts import Cache
+    from graftwork.common.data import checks, domain
 
     loaded = domain.dataset(dataset)
     manifest = loaded.read(data)
@@ -178,7 +179,7 @@ def run(
         Interrupted: by a signal; the same call goes on.
     """
 
-    from graftwork.common.runs import begin_run
+    from graftwork.common.runs.run_folder import begin_run
 
     overrides = [overrides] if isinstance(overrides, str) else overrides
     permitted = set(known_allowances(allow))
@@ -205,8 +206,8 @@ def resume(run: Words, *, progress: Callable[[str, int, int], None] | None = Non
         RunError: not the folder of a run, or its data are not those that it began with.
         Interrupted: by a signal; the same call goes on.
     """
-    from graftwork.common.provenance import check_unchanged
-    from graftwork.common.runs import open_run
+    from graftwork.common.runs.provenance import check_unchanged
+    from graftwork.common.runs.run_folder import open_run
 
     opened = open_run(run)
     if not opened.complete:
@@ -243,7 +244,7 @@ def further_evaluations(run: Words) -> tuple[Evaluation, ...]:
     Args:
         run: its folder.
     """
-    from graftwork.common.evaluation.judging import kept_further
+    from graftwork.common.evaluation.evaluate_table import kept_further
 
     return kept_further(run)
 
@@ -266,7 +267,7 @@ def report(runs: Words | Sequence[Words], out: Words | None = None) -> Path:
     """
     from graftwork.common.files import check_target
     from graftwork.common.report import report as write
-    from graftwork.common.runs import open_run
+    from graftwork.common.runs.run_folder import open_run
 
     if not runs:
         raise UsageError("no run was named", where="report", remedy="give the folder of at least one run")
@@ -292,7 +293,7 @@ def synthesize(dataset: str, folder: Words, *, cases: int = 60, seed: int = 0) -
     Raises:
         UsageError: there is no such dataset, or the folder holds something.
     """
-    from graftwork.common import domain
+    from graftwork.common.data import domain
     from graftwork.common.files import check_writable
 
     target = Path(folder)
@@ -326,7 +327,7 @@ def regrid(mask: Words, like: Words, out: Words) -> Regridded:
         ImageError: a file cannot be read, or the mask holds what is not a whole number.
         UsageError: `out` is one of the two, or no NIfTI file by its name.
     """
-    from graftwork.common.volumes import regrid as put
+    from graftwork.common.data.volumes import regrid as put
 
     return put(mask, like, out)
 
@@ -346,7 +347,7 @@ def pack_weights(file: Words, backbones: str | Sequence[str] = ()) -> Sequence[W
         backbones: their timm names, fetched from the Hugging Face hub where they are not here (the log says so);
             none for all that are here, of which nothing is fetched.
     """
-    from graftwork.common.weights import pack
+    from graftwork.common.networks.weights import pack
 
     sources = ("file", "package", "hub") if backbones else ("file", "package")
     return pack(Path(file), listed(backbones), sources=sources)
@@ -358,6 +359,6 @@ def unpack_weights(file: Words) -> Sequence[WeightsRecord]:
     Args:
         file: what `weights pack` wrote.
     """
-    from graftwork.common.weights import unpack
+    from graftwork.common.networks.weights import unpack
 
     return unpack(Path(file))

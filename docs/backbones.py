@@ -1,4 +1,4 @@
-"""Write common/families.csv, what `graftwork ls backbones` shows of backbones: `python docs/backbones.py`."""
+"""Write common/networks/families.csv, what `graftwork ls backbones` shows of backbones: `python docs/backbones.py`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import csv
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from graftwork.common.architectures import FAMILIES, Figures, describe
-from graftwork.common.backbones import create_backbone
-from graftwork.common.costs import multiply_adds, parameters
+from graftwork.common.networks.architectures import FAMILIES, Figures, describe
+from graftwork.common.networks.backbones import create_backbone
+from graftwork.common.networks.costs import multiply_adds, parameters
 
 
 def measured(name: str, family: str) -> Figures:
@@ -22,7 +22,7 @@ def measured(name: str, family: str) -> Figures:
 
 
 if __name__ == "__main__":
-    place = Path(__file__).resolve().parent.parent / "common" / "families.csv"
+    place = Path(__file__).resolve().parent.parent / "common" / "networks" / "families.csv"
     with place.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow([each.name for each in fields(Figures)])

@@ -19,14 +19,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from graftwork.common import domain
-from graftwork.common.checks import KINDS, Finding, check
-from graftwork.common.domain import LoadedDataset
+from graftwork.common.data import domain
+from graftwork.common.data.checks import KINDS, Finding, check
+from graftwork.common.data.domain import LoadedDataset
+from graftwork.common.data.manifest import PARTS, Manifest
+from graftwork.common.data.masks import read_mask
+from graftwork.common.data.splits import Split, split
 from graftwork.common.errors import DatasetError, LeakError
-from graftwork.common.manifest import PARTS, Manifest
-from graftwork.common.masks import read_mask
 from graftwork.common.recipe import load
-from graftwork.common.splits import Split, split
 
 DATASETS = domain.names("datasets")
 RECIPES = domain.names("recipes")

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graftwork.common import doctor, domain
+from graftwork.common import doctor
+from graftwork.common.cache.array_cache import Kept
+from graftwork.common.data import domain
 from graftwork.common.doctor import Advice, Checkup, Device, Place, examine
 from graftwork.common.files import GraftworkError
-from graftwork.common.kept import Kept
 
 GIB = 2**30
 
@@ -230,8 +231,8 @@ def test_a_stranger_s_broken_package_is_named(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("module", "name", "words"),
     [
-        ("weights", "available", "the weights cannot be listed"),
-        ("images", "decoders", "pictures cannot be read"),
+        ("networks.weights", "available", "the weights cannot be listed"),
+        ("data.images", "decoders", "pictures cannot be read"),
     ],
 )
 def test_a_broken_installation_is_a_problem_and_no_traceback(
@@ -251,7 +252,8 @@ def test_a_broken_installation_is_a_problem_and_no_traceback(
 def test_a_machine_without_weights_or_decoders_is_told_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from graftwork.common import images, weights
+    from graftwork.common.data import images
+    from graftwork.common.networks import weights
 
     monkeypatch.setattr(weights, "available", list)
     monkeypatch.setattr(images, "decoders", lambda: {"RLE Lossless": "pydicom 3", "JPEG-LS": None})

@@ -5,8 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from graftwork.common.errors import TableError
 from graftwork.common.names import clean_name, clean_names, is_no_name, look_alikes, match_names, name_key

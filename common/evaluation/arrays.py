@@ -15,20 +15,6 @@ import numpy.typing as npt
 
 from graftwork.common.errors import TableError
 
-__all__ = [
-    "Array",
-    "BoolArray",
-    "Estimator",
-    "FloatArray",
-    "IntArray",
-    "answer",
-    "as_scores",
-    "as_truth",
-    "by_unit",
-    "divide",
-    "ratio",
-]
-
 Array: TypeAlias = npt.NDArray[Any]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 FloatArray: TypeAlias = npt.NDArray[np.float64]

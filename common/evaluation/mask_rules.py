@@ -7,8 +7,6 @@ from typing import Literal
 
 from graftwork.common.errors import UsageError
 
-__all__ = ["MASK_METRICS", "MaskRules", "Region"]
-
 MASK_METRICS = (
     "dice",
     "jaccard",
@@ -77,7 +75,11 @@ class MaskRules:
         ]
         lost = [each for region in self.regions for each in region.touching if each not in names]
         if not self.regions or odd or lost:
-            raise UsageError(f"regions {names}: {odd or lost or 'none'} cannot be judged", where="mask rules")
+            raise UsageError(
+                f"regions {names}: {odd or lost or 'none'} cannot be evaluated",
+                where="mask rules",
+                remedy="define at least one region, of labels in `labels`, touching only regions of this list",
+            )
 
     @property
     def distance(self) -> str:

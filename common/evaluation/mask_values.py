@@ -11,8 +11,6 @@ import numpy.typing as npt
 from graftwork.common.errors import TableError
 from graftwork.common.evaluation.arrays import BoolArray
 
-__all__ = ["SCALES", "Foreground", "binary_mask", "foreground", "require_values"]
-
 # The foreground of a mask of two values, as programs write it: a number, 8 bits full, 16 bits full.
 SCALES = (1, 255, 65535)
 

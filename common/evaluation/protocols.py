@@ -12,10 +12,8 @@ from typing import Literal
 
 from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.mask_rules import MASK_METRICS, MaskRules
-from graftwork.common.evaluation.metric_texts import EXCLUSIVE, METRICS, SCORED, MetricText
-from graftwork.common.evaluation.truth_tables import TruthTable
-
-__all__ = ["METRICS", "MetricText", "Protocol", "Published", "plural"]
+from graftwork.common.evaluation.metrics.texts import EXCLUSIVE, METRICS, SCORED
+from graftwork.common.evaluation.tables.truth_tables import TruthTable
 
 _KINDS = (*SCORED, "segmentation", "counts", "boxes")
 
@@ -140,7 +138,11 @@ class Protocol:
                 f"the primary metric {self.primary!r} is better when it is {METRICS[self.primary].better}"
             )
         if faults:
-            raise UsageError("; ".join(faults), where=f"protocol {self.name!r}")
+            raise UsageError(
+                "; ".join(faults),
+                where=f"protocol {self.name!r}",
+                remedy="correct the definition of the protocol",
+            )
 
     def _judges(self, metric: str) -> bool:
         if self.masks is not None and self.kind == "segmentation":

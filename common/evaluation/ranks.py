@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from graftwork.common.errors import UsageError
-from graftwork.common.evaluation.metric_texts import EXCLUSIVE
+from graftwork.common.evaluation.metrics.texts import EXCLUSIVE
 from graftwork.common.evaluation.results import Evaluation, Result
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.protocols import Protocol
 
-__all__ = ["ORDER_METRICS", "of_order", "only_order", "refuse_values"]
 
 ORDER_METRICS = ("auroc", "average_precision", "partial_auroc")
 _REASON = "the scores are ranks, no probabilities (--ranks)"

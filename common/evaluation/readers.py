@@ -13,17 +13,15 @@ import numpy.typing as npt
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import BoolArray, Estimator, FloatArray, IntArray, as_truth, divide
-from graftwork.common.evaluation.comparing import Difference, difference_of
-from graftwork.common.evaluation.intervals import (
+from graftwork.common.evaluation.intervals.bootstrap import (
     describe,
     expanded_interval,
     group_codes,
     replicate,
     too_few,
 )
-from graftwork.common.evaluation.operating_points import mean_of_defined
-
-__all__ = ["AgainstReaders", "Judged", "against_readers", "majority"]
+from graftwork.common.evaluation.intervals.paired_tests import Difference, difference_of
+from graftwork.common.evaluation.metrics.operating_points import mean_of_defined
 
 Metric: TypeAlias = Literal["accuracy", "f1", "kappa", "sensitivity", "specificity"]
 Reference: TypeAlias = Literal["majority-of-others", "each"]

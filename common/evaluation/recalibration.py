@@ -14,24 +14,29 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from graftwork.common.documents import read_json
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.fingerprints import Fingerprints, fingerprints_of
-from graftwork.common.evaluation.intervals import count_of
-from graftwork.common.evaluation.metric_texts import EXCLUSIVE, SCORED
-from graftwork.common.evaluation.operating_points import Threshold, choose_threshold
-from graftwork.common.evaluation.predictions import Cases, TargetLike, read_cases, score_columns, units_table
+from graftwork.common.evaluation.intervals.bootstrap import count_of
+from graftwork.common.evaluation.metrics.operating_points import Threshold, choose_threshold
+from graftwork.common.evaluation.metrics.texts import EXCLUSIVE, SCORED
+from graftwork.common.evaluation.rescaling import Isotonic, Temperature, fit_isotonic, fit_temperature
 from graftwork.common.evaluation.results import made, plain
-from graftwork.common.evaluation.scaling import Isotonic, Temperature, fit_isotonic, fit_temperature
-from graftwork.common.evaluation.tables import has_groups, numbers, shown, text_of
+from graftwork.common.evaluation.tables.fingerprints import Fingerprints, fingerprints_of
+from graftwork.common.evaluation.tables.prediction_arrays import has_groups, numbers, shown, text_of
+from graftwork.common.evaluation.tables.predictions import (
+    Cases,
+    TargetLike,
+    read_cases,
+    score_columns,
+    units_table,
+)
 from graftwork.common.files import hash_of, write_json
+from graftwork.common.files.untrusted_files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from graftwork.common.evaluation.protocols import Protocol
 
-__all__ = ["METHODS", "Recalibration", "read_recalibration", "recalibrate"]
 
 METHODS = ("temperature", "isotonic")
 Method: TypeAlias = Literal["temperature", "isotonic"]

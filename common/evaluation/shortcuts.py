@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graftwork.common.evaluation.arrays import FloatArray, ratio
-from graftwork.common.evaluation.comparing import Difference, difference_of
-from graftwork.common.evaluation.discrimination import Ranking
-from graftwork.common.evaluation.intervals import Interval, expanded_interval, replicate
-from graftwork.common.evaluation.predictions import TargetLike, read_cases
-from graftwork.common.evaluation.subgrouping import SMALLEST, values_of
+from graftwork.common.evaluation.intervals.bootstrap import Interval, expanded_interval, replicate
+from graftwork.common.evaluation.intervals.paired_tests import Difference, difference_of
+from graftwork.common.evaluation.metrics.discrimination import Ranking
+from graftwork.common.evaluation.subgroup_metrics import SMALLEST, values_of
+from graftwork.common.evaluation.tables.predictions import TargetLike, read_cases
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.protocols import Protocol
     from graftwork.common.evaluation.results import Evaluation
 
-__all__ = ["Shortcut", "source_probe", "warnings_of"]
 
 TOLD = 0.6  # an area above it, by its whole interval, says that the source is told from the score
 

@@ -7,24 +7,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from graftwork.common.evaluation.metric_texts import METRICS
+from graftwork.common.evaluation.metrics.texts import METRICS
 
 if TYPE_CHECKING:
-    from graftwork.common.evaluation.paired import Comparison
+    from graftwork.common.evaluation.compare_models import Comparison
     from graftwork.common.evaluation.readers import AgainstReaders
     from graftwork.common.evaluation.results import Evaluation
 
-__all__ = [
-    "comparison_rows",
-    "evaluation_rows",
-    "html_of",
-    "limits_text",
-    "metric_text",
-    "number_text",
-    "p_text",
-    "readers_rows",
-    "span_text",
-]
 
 Rows = tuple[tuple[str, ...], list[tuple[object, ...]]]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from graftwork.common.documents import read_text
 from graftwork.common.errors import RecipeError
 from graftwork.common.files import hash_of
-from graftwork.common.recipe.agreement import contradictions, idle_under
+from graftwork.common.files.untrusted_files import read_text
+from graftwork.common.recipe.consistency import contradictions, idle_under
 from graftwork.common.recipe.keys import Key, found_text, keys_of, nearest
 from graftwork.common.recipe.sections import (
     SEED_EXPECTED,

@@ -9,8 +9,6 @@ from typing import Any
 
 from graftwork.common.recipe.toml import value_text
 
-__all__ = ["Key", "found_text", "keys_of", "nearest", "printable"]
-
 HUGE = 100_000  # a limit from here on guards against slips of the keyboard; it is not worth saying
 
 

@@ -12,24 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
-from graftwork.common.allowances import ALLOWANCES
-
-__all__ = [
-    "SEEDS",
-    "SEED_EXPECTED",
-    "Allowance",
-    "AugmentationSection",
-    "BackboneSection",
-    "DecoderSection",
-    "EvaluationSection",
-    "ImageSection",
-    "Section",
-    "SplitSection",
-    "TrainingSection",
-    "VolumeSection",
-    "as_tuple",
-    "key",
-]
+from graftwork.common.recipe.allowances import ALLOWANCES
 
 
 def key(description: str, default: Any = ..., *, unit: str = "", expected: str = "", **limits: Any) -> Any:

@@ -8,8 +8,6 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from graftwork.common.recipe.sections import Section, as_tuple, key
 
-__all__ = ["PhaseSection", "StrategySection"]
-
 
 def _some(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value or not all(value):

@@ -11,8 +11,6 @@ from typing import Any
 
 from graftwork.common.errors import RecipeError
 
-__all__ = ["LARGEST", "key_lines", "parse", "value_text"]
-
 LARGEST = 1 << 20  # characters; a recipe has two thousand
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")

@@ -1,8 +1,5 @@
-"""What a reader sees of a run: one HTML page that holds everything, a page that compares runs, the model card."""
+"""HTML pages and the model card: one page per kind of result. Public names load when first used."""
 
-from __future__ import annotations
+import lazy_loader
 
-from graftwork.common.report.card import model_card
-from graftwork.common.report.page import compared_report, evaluation_report, masks_report, report
-
-__all__ = ["compared_report", "evaluation_report", "masks_report", "model_card", "report"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,24 +16,22 @@ from markupsafe import Markup
 
 from graftwork.common.errors import UsageError
 from graftwork.common.files import write_text
-from graftwork.common.report.compared_page import ComparedPage
-from graftwork.common.report.comparison import ComparisonPage
-from graftwork.common.report.facts import facts_of
-from graftwork.common.report.masks_page import MasksPage
-from graftwork.common.report.page_text import template_text
-from graftwork.common.report.run_page import RunPage
-from graftwork.common.report.submitted_page import SubmittedPage
+from graftwork.common.report.comparison.runs_page import ComparisonPage
+from graftwork.common.report.external.masks_page import MasksPage
+from graftwork.common.report.external.predictions_page import SubmittedPage
+from graftwork.common.report.external.two_models_page import ComparedPage
+from graftwork.common.report.run.run_facts import facts_of
+from graftwork.common.report.run.run_page import RunPage
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from graftwork.common.evaluation import Evaluation, Protocol
-    from graftwork.common.evaluation.paired import Comparison
-    from graftwork.common.evaluation.subgrouping import Subgroups
-    from graftwork.common.evaluation.submissions import Submission
-    from graftwork.common.runs import Run
+    from graftwork.common.evaluation.compare_models import Comparison
+    from graftwork.common.evaluation.subgroup_metrics import Subgroups
+    from graftwork.common.evaluation.tables.external_tables import Submission
+    from graftwork.common.runs.run_folder import Run
 
-__all__ = ["LIMIT", "compared_report", "evaluation_report", "masks_report", "render", "report"]
 
 LIMIT = 3_000_000  # bytes of a page
 log = logging.getLogger("graftwork")
@@ -156,3 +155,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def template_text(name: str) -> str:
+    """The text of a template or style sheet."""
+    return (files("graftwork.common.report") / "templates" / name).read_text("utf-8")

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.report.facts import NORMS, STRATEGIES, Facts
-from graftwork.common.report.wording import (
+from graftwork.common.report.formatting import (
     NOT_AVAILABLE,
     count,
     duration,
@@ -18,11 +17,10 @@ from graftwork.common.report.wording import (
     rate,
     shortened,
 )
+from graftwork.common.report.run.run_facts import NORMS, STRATEGIES, Facts
 
 if TYPE_CHECKING:
-    from graftwork.common.manifest import Target
-
-__all__ = ["Column", "Row", "Table", "asked_table", "environment_table", "ledger_table", "licences_table"]
+    from graftwork.common.data.targets import Target
 
 
 SOLID = "unet3d"  # the network of volumes, by its name in a recipe

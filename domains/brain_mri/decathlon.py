@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graftwork.common.documents import read_json
+from graftwork.common.data.file_layouts import hidden
 from graftwork.common.errors import DatasetError
-from graftwork.common.layouts import hidden
+from graftwork.common.files.untrusted_files import read_json
 from graftwork.common.names import clean_name
-
-__all__ = ["NAMES", "PairList", "read_list"]
 
 # nnU-Net, which many people convert the set for, adds the number of the channel to the name of an image
 NAMES = (re.compile(r"(hippocampus_[0-9]+)(?:_0000)?"), re.compile(r"(hippocampus_[0-9]+)"))

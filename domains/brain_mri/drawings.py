@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["draw_hippocampus", "draw_stack"]
-
 
 def draw_stack(
     chance: np.random.Generator, slices: int, size: int, *, pre: bool = True, post: bool = True

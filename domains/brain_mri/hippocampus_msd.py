@@ -15,20 +15,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.domain import Dataset
+from graftwork.common.data.domain import Dataset
+from graftwork.common.data.file_layouts import find_folder, folders_below, walk
+from graftwork.common.data.manifest import Manifest
+from graftwork.common.data.synthetic import NOTE, begin, generator, is_synthetic
+from graftwork.common.data.targets import Target
 from graftwork.common.errors import DatasetError
-from graftwork.common.layouts import find_folder, folders_below, walk
-from graftwork.common.manifest import Manifest, Target
 from graftwork.common.names import look_alikes
-from graftwork.common.synthetic import NOTE, begin, generator, is_synthetic
 from graftwork.domains.brain_mri.decathlon import NAMES, PairList, read_list
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from graftwork.common.checks.findings import Finding
+    from graftwork.common.data.checks.findings import Finding
 
-__all__ = ["DATASET", "findings", "read", "synthesize"]
 
 DATASET = Dataset(
     name="brain_mri/hippocampus_msd",
@@ -234,7 +234,7 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
     Raises:
         DatasetError: there is no such set.
     """
-    from graftwork.common.checks.findings import Finding
+    from graftwork.common.data.checks.findings import Finding
 
     files = _files(Path(root))
     remedy = "they are left out; find the other half, or take them away"

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.domain import Dataset
+from graftwork.common.data.domain import Dataset
+from graftwork.common.data.file_layouts import find_folder
+from graftwork.common.data.manifest import Manifest
+from graftwork.common.data.synthetic import NOTE, begin, generator, is_synthetic
+from graftwork.common.data.targets import Target
 from graftwork.common.errors import DatasetError
-from graftwork.common.layouts import find_folder
-from graftwork.common.manifest import Manifest, Target
-from graftwork.common.synthetic import NOTE, begin, generator, is_synthetic
 from graftwork.domains.brain_mri.patients import SPACING, TABLE, read_patients, read_spacings
 from graftwork.domains.brain_mri.stacks import (
     LOOKED_FOR,
@@ -29,9 +30,8 @@ from graftwork.domains.brain_mri.stacks import (
 )
 
 if TYPE_CHECKING:
-    from graftwork.common.checks.findings import Finding
+    from graftwork.common.data.checks.findings import Finding
 
-__all__ = ["DATASET", "findings", "read", "synthesize"]
 
 DATASET = Dataset(
     name="brain_mri/lgg",
@@ -150,7 +150,7 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
     Raises:
         DatasetError: there is no such set.
     """
-    from graftwork.common.checks.findings import Finding
+    from graftwork.common.data.checks.findings import Finding
 
     place = find_folder(root, holds_volumes, LOOKED_FOR, "unpack the archive again")
     volumes = volumes_in(place, [])
@@ -217,7 +217,7 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
 def _compared(place: Path, copy: Path) -> Finding:
     import filecmp
 
-    from graftwork.common.checks.findings import Finding
+    from graftwork.common.data.checks.findings import Finding
 
     mine, theirs = (
         {

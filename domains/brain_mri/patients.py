@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from graftwork.common.errors import DatasetError
+from graftwork.common.files.table_files import TextTable, read_table
 from graftwork.common.names import clean_name, look_alikes, match_names, name_key
-from graftwork.common.tables import TextTable, read_table
 from graftwork.domains.brain_mri.stacks import Volume, complain
-
-__all__ = ["SPACING", "TABLE", "Patients", "read_patients", "read_spacings"]
 
 # covariate: column of data.csv. The publisher explains none of its codes, so they stay as they are
 TABLE = {

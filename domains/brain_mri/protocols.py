@@ -5,8 +5,6 @@ from __future__ import annotations
 from graftwork.common.evaluation.mask_rules import MaskRules, Region
 from graftwork.common.evaluation.protocols import Protocol, Published
 
-__all__ = ["PROTOCOLS"]
-
 _BUDA = (
     "Buda et al., Computers in Biology and Medicine 109:218-225 (2019), doi:10.1016/j.compbiomed.2019.05.002"
 )

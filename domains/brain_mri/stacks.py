@@ -7,21 +7,10 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from graftwork.common.data.file_layouts import folders_below, hidden
+from graftwork.common.data.synthetic import MARKER
 from graftwork.common.errors import DatasetError
-from graftwork.common.layouts import folders_below, hidden
 from graftwork.common.names import name_key
-from graftwork.common.synthetic import MARKER
-
-__all__ = [
-    "LOOKED_FOR",
-    "SUFFIXES",
-    "Volume",
-    "complain",
-    "copies",
-    "holds_volumes",
-    "left_out",
-    "volumes_in",
-]
 
 LOOKED_FOR = "folders such as TCGA_CS_4942_19970222"
 SUFFIXES = (".tif", ".tiff")

@@ -27,8 +27,6 @@ from graftwork.domains.camera_trap.clocks import aware, clock_doubt, outside
 from graftwork.domains.camera_trap.labelling import Frame, bin_of, kind_of, spelling_note, whole
 from graftwork.domains.camera_trap.sequences import moment
 
-__all__ = ["PACKAGE", "frames_of", "is_package"]
-
 _SHOWN = 20  # faults in a message
 _TRUE, _FALSE = ("true", "1", "yes", "t"), ("false", "0", "no", "f", "")
 _KEYS = ("deploymentID", "locationID")

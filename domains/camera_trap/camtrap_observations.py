@@ -14,8 +14,6 @@ from graftwork.domains.camera_trap.clocks import aware
 from graftwork.domains.camera_trap.labelling import whole
 from graftwork.domains.camera_trap.sequences import moment
 
-__all__ = ["Observation", "Observations", "observations_of", "pick"]
-
 _KINDS = ("animal", "human", "vehicle", "blank", "unknown", "unclassified")
 _NO_CLASS = ("blank", "unknown", "unclassified")
 _PERSON = "homo sapiens"

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.documents import is_file, read_json
 from graftwork.common.errors import DatasetError, TableError
-from graftwork.common.tables import MISSING, TextTable, read_table
+from graftwork.common.files.table_files import MISSING, TextTable, read_table
+from graftwork.common.files.untrusted_files import is_file, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PACKAGE", "TABLES", "PackageTable", "package_tables"]
 
 PACKAGE = "datapackage.json"
 TABLES = ("deployments", "media", "observations")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["aware", "clock_doubt", "outside"]
-
 # Where clocks begin after a change of batteries or a lost date: Unix, FAT and DOS, GPS, Macintosh, NTP, cameras.
 _FACTORY = frozenset(
     {

@@ -11,18 +11,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from graftwork.common.domain import Dataset
-from graftwork.common.manifest import Manifest, Target
-from graftwork.common.synthetic import NOTE, is_synthetic
+from graftwork.common.data.domain import Dataset
+from graftwork.common.data.manifest import Manifest
+from graftwork.common.data.synthetic import NOTE, is_synthetic
+from graftwork.common.data.targets import Target
 from graftwork.domains.camera_trap.coco_tables import EMPTIES, Annotation, Tables, load
 from graftwork.domains.camera_trap.labelling import Frame, bin_of, manifest_of, spelling_note, whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graftwork.common.checks.findings import Finding
+    from graftwork.common.data.checks.findings import Finding
 
-__all__ = ["DATASET", "boxes", "findings", "read", "synthesize"]
 
 DATASET = Dataset(
     name="camera_trap/coco_camera_traps",
@@ -107,7 +107,7 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
     Raises:
         DatasetError: as `read`.
     """
-    from graftwork.common.checks.findings import Finding
+    from graftwork.common.data.checks.findings import Finding
 
     tables = load(root)
     listed = {picture.id for picture in tables.pictures}
@@ -260,7 +260,7 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
     """
     import json
 
-    from graftwork.common.synthetic import begin, generator
+    from graftwork.common.data.synthetic import begin, generator
     from graftwork.domains.camera_trap.drawings import LEAST, SIZE, draw, plan
 
     root = begin(folder, cases=cases, seed=seed, least=LEAST)

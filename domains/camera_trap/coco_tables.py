@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graftwork.common.documents import read_json
+from graftwork.common.data.file_layouts import folders_below, hidden, listed
 from graftwork.common.errors import DatasetError, TableError
-from graftwork.common.layouts import folders_below, hidden, listed
+from graftwork.common.files.untrusted_files import read_json
 from graftwork.common.names import clean_name, look_alikes, name_key
-
-__all__ = ["EMPTIES", "Annotation", "Picture", "Tables", "load"]
 
 EMPTIES = ("empty", "blank", "none")  # names of the category of frames in which nothing is
 _LISTS = ("images", "annotations", "categories")

@@ -11,16 +11,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from graftwork.common.documents import read_text
+from graftwork.common.data.manifest import PARTS
+from graftwork.common.data.manifest_names import is_file_name
 from graftwork.common.errors import TableError
-from graftwork.common.manifest import PARTS
-from graftwork.common.manifest_names import is_file_name
+from graftwork.common.files.table_files import TextTable
+from graftwork.common.files.untrusted_files import read_text
 from graftwork.common.names import clean_name
-from graftwork.common.tables import TextTable
 from graftwork.domains.camera_trap.coco_tables import EMPTIES
 from graftwork.domains.camera_trap.sequences import moment
-
-__all__ = ["COLUMNS", "Columns", "cells", "example", "guess", "package_group", "read_columns", "usual_part"]
 
 COLUMNS = "columns.toml"
 _ROLES = ("path", "folder", "label", "genus", "group", "date", "time", "sequence", "count", "source", "part")

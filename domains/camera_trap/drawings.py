@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from graftwork.common.synthetic import generator
+from graftwork.common.data.synthetic import generator
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image, ImageDraw
 
-__all__ = ["LEAST", "SIZE", "SPECIES", "Shot", "draw", "plan"]
 
 SPECIES = ("badger", "deer", "fox", "hare")
 LEAST = 24  # cases, below which a species would hardly occur

@@ -12,9 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graftwork.common.domain import Dataset
+from graftwork.common.data.domain import Dataset
+from graftwork.common.data.manifest import Manifest
+from graftwork.common.data.targets import Target
 from graftwork.common.errors import DatasetError
-from graftwork.common.manifest import Manifest, Target
 from graftwork.common.names import clean_name, look_alikes, name_key
 from graftwork.domains.camera_trap.clocks import clock_doubt
 from graftwork.domains.camera_trap.sequences import Moment, interleaved, moment, sequences
@@ -22,7 +23,6 @@ from graftwork.domains.camera_trap.sequences import Moment, interleaved, moment,
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BINS", "EMPTY", "UNPLACED", "Frame", "bin_of", "kind_of", "manifest_of", "spelling_note", "whole"]
 
 EMPTY = "empty"  # the class of a frame in which nothing is
 BINS = (*map(str, range(1, 11)), "11-50", "51+")  # of counts, as volunteers of Snapshot Serengeti gave them

@@ -27,10 +27,9 @@ from graftwork.domains.camera_trap.megadetector_results import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graftwork.common.manifest import Target
-    from graftwork.common.predicting.formats import Predictions
+    from graftwork.common.data.targets import Target
+    from graftwork.common.prediction.output_formats import Predictions
 
-__all__ = ["FORMAT_VERSION", "read", "read_boxes", "read_scores", "write"]
 
 FORMAT_VERSION = "1.6"
 _ANIMAL = "1"

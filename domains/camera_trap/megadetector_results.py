@@ -14,10 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graftwork.common.documents import read_json
 from graftwork.common.errors import TableError
-
-__all__ = ["WHOLE_FRAMES", "Record", "Results", "as_number", "is_video", "read_results", "refused"]
+from graftwork.common.files.untrusted_files import read_json
 
 WHOLE_FRAMES = "none: each detection is the whole frame"  # info.detector of a classifier's results
 _SHOWN = 10  # faults in a message

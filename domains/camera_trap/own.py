@@ -10,15 +10,14 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from graftwork.common.domain import Dataset
-from graftwork.common.manifest import Manifest, Target
+from graftwork.common.data.domain import Dataset
+from graftwork.common.data.manifest import Manifest
+from graftwork.common.data.synthetic import NOTE, is_synthetic
+from graftwork.common.data.targets import Target
 from graftwork.common.memory import collecting_later
-from graftwork.common.synthetic import NOTE, is_synthetic
 from graftwork.domains.camera_trap.columns import COLUMNS
 from graftwork.domains.camera_trap.labelling import manifest_of
 from graftwork.domains.camera_trap.own_tables import own_frames
-
-__all__ = ["DATASET", "read", "synthesize"]
 
 DATASET = Dataset(
     name="camera_trap/own",
@@ -85,7 +84,7 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
     Raises:
         DatasetError: too few cases, or a folder that holds something else.
     """
-    from graftwork.common.synthetic import begin
+    from graftwork.common.data.synthetic import begin
     from graftwork.domains.camera_trap.drawings import LEAST, draw, plan
 
     root = begin(folder, cases=cases, seed=seed, least=LEAST)

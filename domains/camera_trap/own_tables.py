@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from graftwork.common.data.file_layouts import hidden, listed
+from graftwork.common.data.manifest import PARTS
 from graftwork.common.errors import DatasetError, TableError
-from graftwork.common.layouts import hidden, listed
-from graftwork.common.manifest import PARTS
+from graftwork.common.files.table_files import MISSING, TextTable, read_table
 from graftwork.common.names import clean_name
-from graftwork.common.tables import MISSING, TextTable, read_table
 from graftwork.domains.camera_trap.camtrap_dp import frames_of, is_package
 from graftwork.domains.camera_trap.coco_tables import EMPTIES
 from graftwork.domains.camera_trap.columns import (
@@ -35,8 +35,6 @@ from graftwork.domains.camera_trap.wildlife_insights import (
     is_export,
     is_export_of_deployments,
 )
-
-__all__ = ["own_frames"]
 
 _LOOKED_FOR = (
     f"{COLUMNS}, a Camtrap DP package (datapackage.json), or a table (.csv, .tsv, .txt, .xlsx, .parquet) with columns "
@@ -131,7 +129,7 @@ def _described(file: Path, *, elsewhere: bool) -> tuple[list[Frame], list[str], 
 def _usual_part(columns: Columns, table: TextTable) -> tuple[Columns, list[str]]:
     """The columns with the one that says the part by its usual name, where nobody named one and all its values are
     known; else a note on why it is not read."""
-    from graftwork.common.evaluation.part_columns import part_name
+    from graftwork.common.evaluation.tables.columns.part_columns import part_name
 
     name = usual_part(table)
     if not name or name in columns.roles().values():
@@ -297,7 +295,7 @@ def _parts(columns: Columns, values: Sequence[str]) -> tuple[dict[str, str], lis
     Raises:
         TableError: values are neither usual names of parts nor said in `parts`.
     """
-    from graftwork.common.evaluation.part_columns import part_name
+    from graftwork.common.evaluation.tables.columns.part_columns import part_name
 
     said = Counter(name for value in values if (name := clean_name(value)) and value not in MISSING)
     known = {name: columns.parts.get(name) or part_name(name) for name in said}

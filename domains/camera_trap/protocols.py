@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from graftwork.common.evaluation.protocols import Protocol, Published
-from graftwork.common.evaluation.truth_tables import TruthTable
+from graftwork.common.evaluation.tables.truth_tables import TruthTable
 from graftwork.domains.camera_trap.coco_tables import EMPTIES
 from graftwork.domains.camera_trap.labelling import BINS
-
-__all__ = ["PROTOCOLS"]
 
 _FILES = ("path", "file", "filename", "filepath", "relative path", "image", "image path")
 _LABELS = ("label", "species", "scientific name", "category", "class", "common name")

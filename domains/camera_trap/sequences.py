@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 
-__all__ = ["GAP", "Moment", "interleaved", "moment", "sequences"]
-
 GAP = 60.0  # seconds; a longer gap between frames of one location begins a new event
 
 # 2012:05:08 19:23:36 as a camera writes it, 2012/5/8 9:23 as spreadsheets do; what fromisoformat does not take

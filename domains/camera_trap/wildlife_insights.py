@@ -10,14 +10,12 @@ from datetime import datetime
 from pathlib import Path
 
 from graftwork.common.errors import TableError
+from graftwork.common.files.table_files import TextTable
 from graftwork.common.names import clean_name
-from graftwork.common.tables import TextTable
 from graftwork.domains.camera_trap.clocks import outside
 from graftwork.domains.camera_trap.columns import cells
 from graftwork.domains.camera_trap.labelling import Frame, bin_of, spelling_note, whole
 from graftwork.domains.camera_trap.sequences import moment
-
-__all__ = ["export_frames", "is_export", "is_export_of_deployments"]
 
 _MARKS = ("deployment_id", "image_id", "filename", "location", "is_blank", "genus", "species", "common_name")
 _USED = {*_MARKS, "identified_by", "timestamp", "number_of_objects", "family", "order", "class"}

@@ -9,8 +9,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = ["draw"]
-
 
 def draw(patient: np.random.Generator, picture: np.random.Generator, kind: str) -> np.ndarray:
     """A made-up frontal chest radiograph of a child.

@@ -13,13 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from graftwork.common.domain import Dataset
+from graftwork.common.data.domain import Dataset
+from graftwork.common.data.file_layouts import find_folder, folders_below, hidden, left_out, walk
+from graftwork.common.data.manifest import Manifest
+from graftwork.common.data.synthetic import MARKER, NOTE, begin, generator, is_synthetic
+from graftwork.common.data.targets import Target
 from graftwork.common.errors import DatasetError
-from graftwork.common.layouts import find_folder, folders_below, hidden, left_out, walk
-from graftwork.common.manifest import Manifest, Target
-from graftwork.common.synthetic import MARKER, NOTE, begin, generator, is_synthetic
-
-__all__ = ["DATASET", "read", "synthesize"]
 
 DATASET = Dataset(
     name="chest_xray/kermany",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from graftwork.common.evaluation.protocols import Protocol, Published
-from graftwork.common.evaluation.truth_tables import TruthTable
-
-__all__ = ["PROTOCOLS"]
+from graftwork.common.evaluation.tables.truth_tables import TruthTable
 
 _KERMANY = "Kermany et al., Cell 172:1122-1131 (2018), figure 6, doi:10.1016/j.cell.2018.02.010"
 _NETWORK = "Inception-v3, 624 test images"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from graftwork.common.domain import Domain
+from graftwork.common.data.domain import Domain
 
 __all__ = ["DOMAIN"]
 

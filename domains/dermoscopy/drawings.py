@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["draw"]
 
 HEIGHT, WIDTH = 112, 150  # px, the published aspect of 3 to 4
 

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graftwork.common.domain import Dataset
+from graftwork.common.data.domain import Dataset
+from graftwork.common.data.file_layouts import left_out, listed, walk
+from graftwork.common.data.manifest import Manifest
+from graftwork.common.data.synthetic import MARKER, NOTE, begin, generator, is_synthetic
+from graftwork.common.data.targets import Target
 from graftwork.common.errors import DatasetError
-from graftwork.common.layouts import left_out, listed, walk
-from graftwork.common.manifest import Manifest, Target
-from graftwork.common.synthetic import MARKER, NOTE, begin, generator, is_synthetic
 from graftwork.domains.dermoscopy.lesion_tables import COLUMNS, DIAGNOSES, compare_tables, read_lesions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graftwork.common.checks.findings import Finding
+    from graftwork.common.data.checks.findings import Finding
 
-__all__ = ["DATASET", "DIAGNOSES", "findings", "read", "synthesize"]
 
 DATASET = Dataset(
     name="dermoscopy/ham10000",
@@ -167,7 +167,7 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
     Raises:
         DatasetError: as `read`.
     """
-    from graftwork.common.checks.findings import Finding
+    from graftwork.common.data.checks.findings import Finding
 
     layout = _look(Path(root))
     table = read_lesions(layout.table)
@@ -209,7 +209,7 @@ def _copies(root: Path, kind: str, places: dict[str, list[str]]) -> Iterator[Fin
     """Ids with several files: a warning where they are the same, an error where they are not."""
     import filecmp
 
-    from graftwork.common.checks.findings import Finding
+    from graftwork.common.data.checks.findings import Finding
 
     same: list[list[str]] = []
     differ: list[list[str]] = []

@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from graftwork.common.data.manifest_names import nearest_name
 from graftwork.common.errors import DatasetError, TableError
-from graftwork.common.manifest_names import nearest_name
+from graftwork.common.files.table_files import read_table
 from graftwork.common.names import clean_names, match_names, name_key
-from graftwork.common.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "DIAGNOSES", "IMAGE_ID", "LesionTable", "compare_tables", "read_lesions"]
 
 # the code in the table, and the name in full; in the order of the columns of the ISIC 2018 challenge
 DIAGNOSES = {

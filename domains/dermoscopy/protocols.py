@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from graftwork.common.evaluation.mask_rules import MaskRules, Region
 from graftwork.common.evaluation.protocols import Protocol, Published
-from graftwork.common.evaluation.truth_tables import TruthTable
-from graftwork.domains.dermoscopy.ham10000 import DIAGNOSES
-
-__all__ = ["PROTOCOLS"]
+from graftwork.common.evaluation.tables.truth_tables import TruthTable
+from graftwork.domains.dermoscopy.lesion_tables import DIAGNOSES
 
 _SEVEN = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 _EIGHT = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")

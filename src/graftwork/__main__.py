@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from graftwork.common.signals import Stopped, heed
+from graftwork.common.runs.signals import Stopped, heed
 
 __all__ = ["main"]
 

@@ -15,7 +15,6 @@ import typer
 
 from graftwork import __version__
 from graftwork.common import verbs
-from graftwork.common.allowances import ALLOWANCES
 from graftwork.common.evaluation.text_tables import (
     comparison_rows,
     evaluation_rows,
@@ -25,8 +24,9 @@ from graftwork.common.evaluation.text_tables import (
     p_text,
     readers_rows,
 )
-from graftwork.common.evaluations import TAKEN, refuse_idle, what_is
-from graftwork.common.signals import heed_no_more
+from graftwork.common.external.evaluate_any import TAKEN, refuse_idle, what_is
+from graftwork.common.recipe.allowances import ALLOWANCES
+from graftwork.common.runs.signals import heed_no_more
 from graftwork.completion import backbones, formats, names, overrides_of_a_recipe, recipes_or_files, words
 from graftwork.terminal import (
     FOUND,
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from graftwork.common.doctor import Checkup, Place
     from graftwork.common.evaluation.readers import AgainstReaders
     from graftwork.common.evaluation.results import Evaluation
-    from graftwork.common.evaluation.subgrouping import Subgroups
-    from graftwork.common.predicting import Outcome
+    from graftwork.common.evaluation.subgroup_metrics import Subgroups
+    from graftwork.common.prediction import Outcome
 
 __all__ = ["app", "main"]
 

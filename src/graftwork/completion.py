@@ -18,7 +18,7 @@ def names(*kinds: str) -> Callable[[str], list[str]]:
     """What completes a name of "recipes", "datasets", "protocols"."""
 
     def complete(incomplete: str) -> list[str]:
-        from graftwork.common import domain
+        from graftwork.common.data import domain
 
         try:
             known = [name for kind in kinds for name in domain.names(kind)]  # type: ignore[arg-type]
@@ -36,7 +36,7 @@ def backbones() -> list[str]:
 
 def formats(incomplete: str) -> list[str]:
     """The formats of predictions: ours, then those of the domains."""
-    from graftwork.common import domain
+    from graftwork.common.data import domain
 
     found = ["csv", "parquet"]
     for name in domain.domains():

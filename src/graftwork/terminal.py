@@ -23,7 +23,7 @@ import typer
 from graftwork.common.errors import GraftworkError, as_user_error
 from graftwork.common.memory import memory_lack
 from graftwork.common.recipe.keys import printable
-from graftwork.common.signals import Stopped
+from graftwork.common.runs.signals import Stopped
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graftwork.common import verbs
-from graftwork.common.verbs import pack_weights as pack
-from graftwork.common.verbs import unpack_weights as unpack
+from graftwork.common.verbs import pack_weights as pack, unpack_weights as unpack
 
 __all__ = ["ls", "pack", "unpack"]
 

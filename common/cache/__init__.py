@@ -1,0 +1,1 @@
+"""Results kept between commands: arrays by content hash, and facts about files."""

@@ -1,0 +1,1 @@
+"""Confidence intervals and tests: bootstrap over groups, DeLong, Wilson, paired tests."""

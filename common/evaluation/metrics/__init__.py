@@ -1,0 +1,1 @@
+"""Definitions of metrics: arrays in, numbers out."""

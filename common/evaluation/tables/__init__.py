@@ -1,0 +1,1 @@
+"""Read and check tables of predictions, of labels and of readers."""

@@ -1,0 +1,1 @@
+"""Find the columns of a prediction table: case, labels, scores, split, group."""

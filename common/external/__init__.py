@@ -1,0 +1,1 @@
+"""Evaluate the output of other programs: prediction tables, masks, boxes, readers."""

@@ -1,0 +1,226 @@
+"""Evaluate whatever there is: a run, a table of predictions, folders of masks, boxes, or readers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from graftwork.common.data.synthetic import SAID, rests_on_synthetic
+from graftwork.common.errors import UsageError
+from graftwork.common.external.evaluate_regions import evaluate_boxes, evaluate_masks
+from graftwork.common.external.evaluate_tables import evaluate_file
+from graftwork.common.report.commands import command_of, listed, option_of
+
+if TYPE_CHECKING:
+    from graftwork.common.evaluation.readers import AgainstReaders
+    from graftwork.common.evaluation.results import Evaluation
+    from graftwork.common.evaluation.tables.reading_options import ReadingOptions
+
+
+Words = str | os.PathLike[str]
+
+_READING = ("case", "score", "truth_column", "part_column", "model", "model_column", "positive", "ranks",
+            "ignore_labels", "nothing", "allow")  # fmt: skip
+# What `evaluate` takes beside what it evaluates, by what that is; anything else that is given is refused, as an option
+# that does nothing would be taken for one that did.
+TAKEN = {
+    "a run": frozenset[str](),
+    "a table": frozenset({
+        "protocol", "truth", "group", "by", "part", "threshold", "only_predicted", "bootstrap", "seed", "uncertain",
+        "blank", "also", "aim", "calibration", "features", "report", *_READING,
+    }),
+    "seg": frozenset({
+        "protocol", "truth", "predicted", "groups", "out", "escape_formulas", "bootstrap", "seed", "report",
+    }),
+    "boxes": frozenset({"protocol", "truth", "predicted", "groups", "bootstrap", "seed"}),
+    "readers": frozenset({
+        "table", "model", "readers", "metric", "reference", "reference_readers", "truth", "truth_column", "positive",
+        "group", "part", "threshold", "only_predicted", "bootstrap", "seed",
+    }),
+}  # fmt: skip
+_NEEDED = {
+    "readers": (("table", "model", "readers"), "a table, a model and readers are needed",
+                "`graftwork evaluate readers FILE --model COLUMN --readers A,B,C`"),
+    "boxes": (("truth", "predicted", "protocol"), "two files and a protocol are needed",
+              "add --truth FILE --predicted FILE --protocol coco-boxes"),
+    "seg": (("truth", "predicted", "protocol"), "two folders and a protocol are needed",
+            "add --truth DIR --predicted DIR --protocol NAME"),
+}  # fmt: skip
+
+
+def evaluate(
+    what: Words,
+    table: Words | None = None,
+    *,
+    protocol: str = "",
+    truth: Words | None = None,
+    group: str = "",
+    by: str | Sequence[str] = (),
+    part: str = "test",
+    threshold: float | None = None,
+    only_predicted: bool = False,
+    bootstrap: int = 2000,
+    seed: int = 0,
+    uncertain: str = "",
+    blank: str = "",
+    also: str | Sequence[str] = (),
+    aim: float = 0.95,
+    calibration: Words | None = None,
+    features: Words | None = None,
+    report: Words | None = None,
+    predicted: Words | None = None,
+    groups: Words | None = None,
+    out: Words | None = None,
+    escape_formulas: bool = False,
+    readers: str | Sequence[str] = (),
+    metric: str = "f1",
+    reference: str = "majority-of-others",
+    reference_readers: str | Sequence[str] = (),
+    progress: Callable[[str, int, int], None] | None = None,
+    **reading: Unpack[ReadingOptions],
+) -> Any:
+    """Evaluate a run again, or any table of predictions with --protocol.
+
+    Of a run the numbers are written anew; that needs neither the network nor the images. A table (CSV, XLSX, Parquet)
+    has a case a row (`case`, `image`, `isic_id`, `Image Index`, ...), the scores of each class (`score_NAME`,
+    `prob_NAME`, ...) and the truth (`target`, `target_NAME`), or takes the truth from --truth, by case. In place of a
+    table `seg` evaluates the masks in the folder --predicted against those in --truth, `boxes` the boxes of two files,
+    and `readers` a model among readers. All that is wrong is said at once, and no number is given.
+
+    Args:
+        what: the folder of a run, a table, or the word "seg", "boxes" or "readers". table: of "readers".
+        protocol, truth, group, by, part, threshold, only_predicted, bootstrap, seed, uncertain, blank, also, aim,
+            calibration, features, report, reading: see `evaluate_file`.
+        predicted, groups, out, escape_formulas: see `evaluate_masks` and `evaluate_boxes`.
+        readers, metric, reference, reference_readers: see `evaluate_readers`.
+        progress: of "seg", called with (what is being done, units done, units in all).
+
+    Returns:
+        of a run the `Evaluation` by its first protocol on the test part (`further_evaluations` has the others), of a
+        table `Judged`, of masks and boxes an `Evaluation`, of readers `AgainstReaders`. `evaluate_file`,
+        `evaluate_masks`, `evaluate_boxes` and `evaluate_readers` say their types.
+
+    Raises:
+        UsageError: something is missing, or an option was given that does nothing for what is evaluated.
+        RunError: not the folder of a run, or it holds no predictions yet. TableError: see the functions named above.
+    """
+    given = {**locals()}
+    options: dict[str, Any] = {**given.pop("reading"), **given}
+    for name in ("what", "progress"):
+        del options[name]
+    kind = what_is(what, protocol)
+    _refuse_idle(kind, options)
+    if kind in _NEEDED:
+        needed, lacking, way = _NEEDED[kind]
+        if not all(options.get(name) for name in needed):
+            raise UsageError(lacking, where=f"evaluate {kind}", remedy=way)
+    taken = {name: value for name, value in options.items() if name in TAKEN[kind]}
+    if kind == "a run":
+        return _of_run(what)
+    if kind == "a table":
+        if not protocol:
+            raise UsageError(
+                "a table is evaluated by a protocol, and none is named",
+                where=str(what),
+                remedy="name one with --protocol; `graftwork ls protocols` lists them",
+            )
+        return evaluate_file(what, **taken)
+    if kind == "seg":
+        return evaluate_masks(**taken, progress=progress)
+    return evaluate_boxes(**taken) if kind == "boxes" else evaluate_readers(taken.pop("table"), **taken)
+
+
+def what_is(what: object, protocol: str) -> str:
+    """What is evaluated: "a run", "a table", "seg", "boxes" or "readers"."""
+    path = Path(what) if isinstance(what, str | os.PathLike) else None
+    if path is not None and str(path) in _NEEDED and not path.exists():
+        return str(path)
+    return "a table" if protocol or path is None or path.is_file() else "a run"
+
+
+def _refuse_idle(kind: str, options: dict[str, Any]) -> None:
+    """Say which options were given that do nothing for what is evaluated."""
+    from inspect import signature
+
+    defaults = {name: each.default for name, each in signature(evaluate).parameters.items()}
+    idle = [
+        name
+        for name, value in options.items()
+        if name not in TAKEN[kind] and value != defaults.get(name) and value not in (None, "", (), [])
+    ]
+    refuse_idle(kind, ["the table" if name == "table" else option_of(name) for name in idle])
+
+
+def refuse_idle(kind: str, idle: Sequence[str]) -> None:
+    """Refuse options that do nothing for what is evaluated.
+
+    Raises:
+        UsageError: `idle` names some.
+    """
+    if idle:
+        raise UsageError(
+            f"{', '.join(idle)} would do nothing for {kind}",
+            where="evaluate",
+            remedy="leave it out; `graftwork evaluate --help` lists the options of each kind",
+        )
+
+
+def _of_run(run: Words) -> Evaluation:
+    from graftwork.common.runs.run_folder import open_run
+
+    opened = open_run(run)
+    with opened.writer():
+        return opened.judge()
+
+
+def evaluate_readers(
+    readings: Words,
+    model: str,
+    readers: str | Sequence[str],
+    *,
+    metric: str = "f1",
+    reference: str = "majority-of-others",
+    reference_readers: str | Sequence[str] = (),
+    truth: Words | None = None,
+    truth_column: str = "",
+    positive: str = "",
+    group: str = "",
+    part: str = "test",
+    threshold: float | None = None,
+    only_predicted: bool = False,
+    bootstrap: int = 2000,
+    seed: int = 0,
+) -> AgainstReaders:
+    """Evaluate a model among readers of the same cases, by what the others said or by a truth of its own.
+
+    Args:
+        readings: a table, a row a case. model: its column of decisions, or of scores where there is a `threshold`,
+            fixed beforehand. readers: their columns, empty where a reader did not read a case. Decisions are 0 and 1,
+            yes and no, true and false; or the value `positive` and one other.
+        metric: accuracy, f1, kappa, sensitivity or specificity. reference: "majority-of-others" or "each".
+        reference_readers: columns of further readers, whose majority is the reference of all. truth: a table with the
+            truth by case. truth_column: its column of that, or without `truth` a column of the readings.
+        group: the column of what is resampled; empty: `group` where there is one, else each case by itself.
+        part: that is evaluated, where the table has a column of parts.
+        only_predicted: evaluate the cases of the readings where `truth` has more.
+        bootstrap, seed: of the intervals.
+
+    Raises:
+        TableError: the table cannot be read; cases are there twice or without a name, groups or decisions of the model
+            are missing, cells hold other values, cases have no truth; two columns are copies.
+        UsageError: no such column, one that is named twice, no such metric or reference.
+    """
+    command = command_of("evaluate readers", evaluate_readers, locals(), ["readings"])
+    from graftwork.common.evaluation.tables.reader_tables import judge_readings
+
+    found = judge_readings(
+        readings, model, listed(readers), metric=metric, reference=reference,
+        reference_readers=listed(reference_readers), truth=truth, truth_column=truth_column, positive=positive,
+        group=group, part=part, threshold=threshold, only_predicted=only_predicted, bootstrap=bootstrap, seed=seed,
+    )  # fmt: skip
+    if rests_on_synthetic(readings, truth):
+        found = replace(found, synthetic=True, notes=(SAID, *found.notes))
+    return replace(found, command=command)

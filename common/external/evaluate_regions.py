@@ -1,0 +1,218 @@
+"""Evaluate masks and boxes of any program against the truth by a protocol, and report them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graftwork.common.data.synthetic import marked
+from graftwork.common.errors import TableError, UsageError
+from graftwork.common.files.formulas import escape_formula
+from graftwork.common.report.commands import command_of
+
+if TYPE_CHECKING:
+    from graftwork.common.evaluation.results import Evaluation
+
+
+Words = str | os.PathLike[str]
+_LISTED = 20
+
+
+def evaluate_masks(
+    truth: Words,
+    predicted: Words,
+    protocol: str,
+    *,
+    groups: Words | None = None,
+    out: Words | None = None,
+    escape_formulas: bool = False,
+    bootstrap: int = 2000,
+    seed: int = 0,
+    report: Words | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Evaluate a folder of predicted masks against one of true masks by a protocol.
+
+    Args:
+        truth, predicted: folders of NIfTI, PNG, TIFF or BMP masks; both name a case alike (see `mask_pairs.pairs_of`).
+        protocol: its name. groups: a table with the columns `case` (a case, or the file of its mask) and `group`; None:
+            each case is its own group.
+        out: a .csv file for all values, one row a case and region. escape_formulas: put an apostrophe before text in it
+            that a spreadsheet would run as a formula. report: an .html file to write the report to.
+        bootstrap, seed: of the intervals. progress: is told what, how many of how many.
+
+    Raises:
+        TableError: everything that is wrong with the folders, at once.
+        UsageError: no such protocol, or one that judges no folders of masks.
+    """
+    command = command_of("evaluate seg", evaluate_masks, locals())
+    from graftwork.common.data import domain
+    from graftwork.common.external.evaluate_tables import page_file
+    from graftwork.common.external.mask_folders import evaluate_folders
+    from graftwork.common.external.mask_pairs import pairs_of
+    from graftwork.common.files import write_text
+
+    page = page_file(report)
+    convention = domain.protocol(protocol)
+    known = _groups_of(groups)
+    if known is not None and groups is not None:
+        known = _of_cases(known, list(pairs_of(Path(truth), Path(predicted)).files), groups)
+    found, table = evaluate_folders(
+        truth,
+        predicted,
+        convention,
+        groups=None if known is None else known.of,
+        bootstrap=bootstrap,
+        seed=seed,
+        progress=progress,
+    )
+    found = marked(replace(_with_notes(found, known), command=command), truth, predicted)
+    if out is not None:
+        written = table.map(escape_formula) if escape_formulas else table
+        write_text(Path(out), written.to_csv(index=False))
+    if page is not None:
+        from graftwork.common.report import masks_report
+
+        masks_report(found, table, convention, page, folders=(str(truth), str(predicted)))
+    return found
+
+
+def evaluate_boxes(
+    truth: Words,
+    predicted: Words,
+    protocol: str,
+    *,
+    groups: Words | None = None,
+    bootstrap: int = 2000,
+    seed: int = 0,
+) -> Evaluation:
+    """Judge predicted boxes against true ones, by a protocol.
+
+    Args:
+        truth: a COCO file. predicted: COCO results, or a format of a domain (MegaDetector's JSON).
+        protocol: its name. groups: a table with the columns `case` (an image's file or id) and `group`; None: the
+            `location` of the images where there is one, else each image is its own group.
+        bootstrap, seed: of the intervals.
+
+    Raises:
+        TableError: everything that is wrong with the files, at once.
+        UsageError: no such protocol, or one that judges no boxes; pycocotools is not installed.
+    """
+    command = command_of("evaluate boxes", evaluate_boxes, locals())
+    from graftwork.common.data import domain
+    from graftwork.common.external import box_files
+
+    known = _groups_of(groups)
+    found = box_files.evaluate_boxes(
+        truth,
+        predicted,
+        domain.protocol(protocol),
+        groups=None if known is None else known.of,
+        bootstrap=bootstrap,
+        seed=seed,
+        read=_reader(os.fspath(predicted)),
+    )
+    return marked(replace(_with_notes(found, known), command=command), truth, predicted)
+
+
+def _with_notes(found: Evaluation, groups: _Groups | None) -> Evaluation:
+    return found if groups is None else replace(found, notes=(*found.notes, *groups.notes))
+
+
+def _reader(file: str) -> Callable[[Words], Any] | None:
+    from graftwork.common.data import domain
+
+    for name in domain.domains():
+        for ending, path in domain.domain(name).box_readers.items():
+            if file.lower().endswith(ending):
+                module, _, function = path.partition(":")
+                found: Callable[[Words], Any] = getattr(import_module(module), function)
+                return found
+    return None
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """The group of each case, as a table has it, and what was left out of it."""
+
+    of: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def _groups_of(table: Words | None) -> _Groups | None:
+    """Case to group, of a table that says so.
+
+    Raises:
+        UsageError: it has no such columns. TableError: a row without a case or group, or a case in two groups.
+    """
+    if table is None:
+        return None
+    from graftwork.common.files.table_files import read_table
+    from graftwork.common.names import clean_names, look_alikes
+
+    read = read_table(table)
+    frame, notes = read.frame, [f"{table}: {note}" for note in read.notes]
+    missing = [name for name in ("case", "group") if name not in frame]
+    if missing:
+        raise UsageError(
+            f"the table of groups has no column {', '.join(missing)} (found {', '.join(read.columns)})",
+            where=str(table),
+            remedy="name its columns case and group",
+        )
+    faults: list[str] = []
+    of: dict[str, str] = {}
+    cases, _ = clean_names(frame["case"])
+    groups, _ = clean_names(frame["group"])
+    for line, case, group in zip(read.lines, cases, groups, strict=True):
+        if case is None or group is None:
+            faults.append(
+                f"line {line}: no {'case' if case is None else 'group'} (case {case}, group {group})"
+            )
+        elif of.setdefault(case, group) != group:
+            faults.append(f"line {line}: the case {case} is in the group {group}, and above in {of[case]}")
+    if faults:
+        more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
+        listing = "".join(f"\n  - {fault}" for fault in [*faults[:_LISTED], *more])
+        raise TableError(
+            f"the table of groups has {len(faults)} faulty rows:{listing}",
+            where=str(table),
+            remedy="give each case one group",
+        )
+    unused = [name for name in read.columns if name not in ("case", "group")]
+    if unused:
+        notes.append(f"{table}: {len(unused)} columns were not used: {', '.join(unused)}.")
+    alike = look_alikes(set(of.values()))
+    if alike:
+        shown = "; ".join(" and ".join(each) for each in alike[:5])
+        notes.append(
+            f"{table}: {len(alike)} sets of groups look alike, and count as different groups: {shown}."
+        )
+    return _Groups(of, tuple(notes))
+
+
+def _of_cases(groups: _Groups, cases: list[str], table: Words) -> _Groups:
+    """The groups by the cases of folders of masks, which the table may name by their files."""
+    from graftwork.common.external.mask_pairs import case_of
+
+    of, notes, used = dict(groups.of), list(groups.notes), set(cases) & set(groups.of)
+    known: dict[str, list[str]] = {}
+    for name in groups.of:
+        known.setdefault(case_of(name) or name, []).append(name)
+    joined = 0
+    for case in cases:
+        if case not in of and len(known.get(case, [])) == 1:
+            of[case] = groups.of[known[case][0]]
+            used.add(known[case][0])
+            joined += 1
+    if joined:
+        notes.append(f"{table}: {joined:,} cases are named there by the file of their mask.")
+    spare = len(groups.of) - len(used)
+    if spare:
+        notes.append(
+            f"{table}: {spare:,} of its {len(groups.of):,} cases have no mask here and were not used."
+        )
+    return _Groups(of, tuple(notes))

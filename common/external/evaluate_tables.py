@@ -1,0 +1,371 @@
+"""Predictions of any program, judged by a protocol, compared, and reported: no run, no network, no pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+from graftwork.common.data.synthetic import marked, rests_on_synthetic
+from graftwork.common.errors import TableError, UsageError
+from graftwork.common.external.table_inputs import read_tables
+from graftwork.common.files import check_target
+from graftwork.common.report.commands import command_of, listed
+
+if TYPE_CHECKING:
+    from graftwork.common.evaluation.compare_models import Comparison
+    from graftwork.common.evaluation.recalibration import Recalibration
+    from graftwork.common.evaluation.results import Evaluation
+    from graftwork.common.evaluation.shortcuts import Shortcut
+    from graftwork.common.evaluation.subgroup_metrics import Subgroups
+    from graftwork.common.evaluation.tables.external_tables import Submission
+    from graftwork.common.evaluation.tables.reading_options import ReadingOptions
+    from graftwork.common.external.feature_probe import FeatureProbe
+
+
+Words = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a table of predictions came to.
+
+    Attributes:
+        evaluation: the numbers. subgroups: of each covariate that was asked for.
+        report: the page that was written; None where none was asked for.
+        shortcuts: whether scores tell the covariates; what is suspected stands in the evaluation's notes too.
+        probes: whether features do, where there were any.
+        findings: what somebody must look at, such as groups that look alike, other than what was allowed.
+    """
+
+    evaluation: Evaluation
+    subgroups: tuple[Subgroups, ...] = ()
+    report: Path | None = None
+    shortcuts: tuple[Shortcut, ...] = ()
+    probes: tuple[FeatureProbe, ...] = ()
+    findings: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        return self.evaluation._repr_html_()
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; NaN becomes null, beside which the reason stands."""
+        from graftwork.common.evaluation.results import plain
+
+        return {
+            **self.evaluation.to_json(),
+            "subgroups": [plain(each) for each in self.subgroups],
+            "shortcuts": [plain(each) for each in self.shortcuts],
+            "probes": [plain(each) for each in self.probes],
+            "findings": list(self.findings),
+        }
+
+
+def evaluate_file(
+    predictions: Words,
+    protocol: str,
+    *,
+    truth: Words | None = None,
+    group: str = "",
+    by: str | Sequence[str] = (),
+    part: str = "test",
+    threshold: float | None = None,
+    only_predicted: bool = False,
+    uncertain: str = "",
+    blank: str = "",
+    calibration: Words | None = None,
+    bootstrap: int = 2000,
+    seed: int = 0,
+    also: str | Sequence[str] = (),
+    aim: float = 0.95,
+    features: Words | None = None,
+    report: Words | None = None,
+    **reading: Unpack[ReadingOptions],
+) -> Judged:
+    """Judge predictions of any program by a protocol.
+
+    Args:
+        predictions: text, XLSX, Parquet, or a format of a domain (MegaDetector's JSON); its columns: see
+            `graftwork.common.evaluation.tables.external_tables`.
+        protocol: its name, with or without its domain.
+        truth: a table of its own with the truth, or the folder of a dataset that has this protocol.
+        group: the column that says the group.
+        by: covariates, in either table, whose subgroups are judged too.
+        part: that is evaluated, where the table has a column `part`; without one every case is.
+        threshold: fixed beforehand; None: chosen on the part `validation`, where there is one.
+        only_predicted: judge the predicted cases where `truth` has more.
+        uncertain, blank: what labels of -1 and empty labels are; see `read_submission`.
+        calibration: a file that `calibrate` wrote: its scaling and its thresholds are used.
+        bootstrap, seed: replicates of the groups and their seed.
+        also: metrics beside those of the protocol, in `METRICS`. aim: what the protocol's rule aims at, where
+            its threshold is chosen for a sensitivity or a specificity.
+        features: a table of the features of each case, which are asked too whether they tell the covariates.
+        report: an .html file to write the report to.
+        reading: how the tables are read, where they do not say it: the fields of
+            `Reading` in `graftwork.common.evaluation.tables.reading_options` (case, score, truth_column, ...).
+
+    Raises:
+        TableError: everything that is wrong with the tables, at once.
+        UsageError: no such protocol, metric or column.
+    """
+    given = {**locals()}
+    from graftwork.common.data import domain
+    from graftwork.common.evaluation.evaluate_table import evaluate
+    from graftwork.common.evaluation.ranks import of_order, refuse_values
+    from graftwork.common.evaluation.recalibration import read_recalibration
+    from graftwork.common.evaluation.shortcuts import source_probe, warnings_of
+    from graftwork.common.evaluation.subgroup_metrics import subgroups
+    from graftwork.common.evaluation.tables.columns.part_columns import part_name
+
+    command = command_of("evaluate", evaluate_file, given, ["predictions"])
+    by, also = listed(by), listed(also)
+    file = page_file(report)
+    if features is not None and not by:
+        raise UsageError(
+            "features are asked about covariates; name some", where="features", remedy="add --by"
+        )
+    part = part_name(part)
+    convention = domain.protocol(protocol).with_metrics(also)
+    if ranks := bool(reading.get("ranks")):
+        refuse_values(convention, threshold=threshold, calibration=calibration, report=report)
+    found = read_tables(
+        predictions, convention, truth, group, only_predicted, uncertain, blank, part, by, reading
+    )
+    chosen: Any = threshold
+    said = list(found.notes)
+    if also:
+        said.append(f"Beside the metrics of the protocol, as was asked: {', '.join(dict.fromkeys(also))}.")
+    if calibration is not None:
+        local = read_recalibration(calibration)
+        found = replace(found, table=local.apply(found.table, found.target, convention, part=part))
+        chosen = local.thresholds if threshold is None and local.thresholds else threshold
+        which = "thresholds chosen" if chosen is not threshold else "none of their thresholds used"
+        said.append(
+            f"Scores were scaled ({local.method}) and {which} on {local.n:,} cases of {local.groups:,} other groups"
+            f"{f', the part {local.part}' if local.part else ''}."
+        )
+        said += found.table.attrs["calibration"]
+        command = "\n".join(filter(None, (local.command, command)))
+    evaluation = evaluate(
+        found.table, found.target, convention, part=part, threshold=chosen, target_value=aim,
+        bootstrap=bootstrap, seed=seed,
+    )  # fmt: skip
+    evaluation = replace(evaluation, notes=(*said, *evaluation.notes))
+    if ranks:
+        evaluation = of_order(evaluation)
+    several = subgroups(found.table, found.target, convention, evaluation, by) if by else ()
+    probed = source_probe(found.table, found.target, convention, evaluation, by) if by else ()
+    probes: tuple[FeatureProbe, ...] = ()
+    if features is not None:
+        from graftwork.common.external.feature_probe import probe_features
+
+        probes = probe_features(found.table, found.target, convention, evaluation, by, features)
+    told = [*warnings_of(probed), *(each.describe() for each in probes)]
+    evaluation = replace(evaluation, notes=(*evaluation.notes, *told), command=command)
+    evaluation = marked(evaluation, predictions, truth)
+    page = None
+    if file is not None:
+        from graftwork.common.report import evaluation_report
+
+        page = evaluation_report(found, convention, evaluation, several, file)
+    return Judged(evaluation, several, page, probed, probes, found.findings)
+
+
+def page_file(report: Words | None) -> Path | None:
+    """Where a report is to be written, looked at before anything is computed.
+
+    Raises:
+        UsageError: it is no .html file. RunError: a folder, pipe, socket or device is there.
+    """
+    if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
+        raise UsageError(
+            "the report is a page, an .html file", where=str(report), remedy="end its name in .html"
+        )
+    if report is None:
+        return None
+    check_target(Path(report))
+    return Path(report)
+
+
+def calibrate(
+    predictions: Words,
+    protocol: str,
+    out: Words,
+    *,
+    truth: Words | None = None,
+    group: str = "",
+    method: Literal["temperature", "isotonic"] = "temperature",
+    rule: str | None = None,
+    aim: float = 0.95,
+    part: str = "",
+    only_predicted: bool = False,
+    uncertain: str = "",
+    blank: str = "",
+    **reading: Unpack[ReadingOptions],
+) -> Recalibration:
+    """Fit scaling and thresholds on a small local set, for `evaluate --calibration`.
+
+    A network trained elsewhere may rank well while its probabilities do not fit this place. Where the table has parts,
+    the part validation is used. The cases that were fitted on are not evaluated: the file keeps fingerprints of them
+    and of their groups, and `evaluate` refuses both.
+
+    Args:
+        part: whose cases are used, where the table has a column `part`; empty: validation, or of a table of `predict`
+            with a column `seen_by_run` those that neither trained nor validated the run.
+        predictions, truth, group, only_predicted, uncertain, blank: as `evaluate_file`. protocol: its name.
+        out: the .json file to write. reading: as `evaluate_file`.
+        method: "temperature" or "isotonic". rule, aim: by which thresholds are chosen; None: the protocol's.
+
+    Raises:
+        TableError, UsageError: as `evaluate_file`; a class without a case.
+    """
+    command = command_of("calibrate", calibrate, locals(), ["predictions"])
+    from graftwork.common.data import domain
+    from graftwork.common.evaluation.recalibration import recalibrate
+
+    convention = domain.protocol(protocol)
+    if reading.get("ranks"):
+        raise UsageError("ranks cannot be scaled to probabilities", where="--ranks", remedy="leave it out")
+    found = read_tables(
+        predictions,
+        convention,
+        truth,
+        group,
+        only_predicted,
+        uncertain,
+        blank,
+        part or "validation",
+        (),
+        reading,
+    )
+    if found.findings:
+        raise TableError(
+            " ".join(found.findings),
+            where=str(predictions),
+            remedy="correct the names, or allow them with --allow look-alikes",
+        )
+    local = recalibrate(
+        found.table, found.target, convention, method=method, rule=rule, target_value=aim,
+        part=_part_to_fit(found, part), grouping=group,
+    )  # fmt: skip
+    local = replace(local, command=command, synthetic=rests_on_synthetic(predictions, truth))
+    local.write(out)
+    return local
+
+
+def _part_to_fit(found: Submission, part: str) -> str | None:
+    """The part that a calibration is fitted on: the one that was named, else validation; where the run that predicted
+    is all that says the part, test (the images that it has not seen)."""
+    from graftwork.common.evaluation.tables.prediction_arrays import text_of
+
+    where = str(found.table.attrs.get("source", "predictions"))
+    if not found.table.attrs.get("parts"):
+        if part:
+            raise UsageError(
+                f"a part {part!r} was named, and the table has no column of parts",
+                where=where,
+                remedy="leave --part out: every case is used",
+            )
+        return None
+    there: dict[str, int] = {}
+    for name in text_of(found.table["part"]):
+        there[str(name)] = there.get(str(name), 0) + 1
+    wanted = part or ("test" if found.table.attrs.get("parts_by_run") else "validation")
+    if wanted not in there:
+        listed = ", ".join(f"{name} ({n:,})" for name, n in there.items())
+        raise UsageError(
+            f"found the parts {listed}, expected {wanted} to fit the calibration on",
+            where=where,
+            remedy="name a part with --part; its cases cannot be evaluated with the calibration afterwards",
+        )
+    return wanted
+
+
+def compare(
+    first: Words,
+    second: Words,
+    protocol: str,
+    *,
+    truth: Words | None = None,
+    group: str = "",
+    part: str = "test",
+    threshold: float | None = None,
+    only_predicted: bool = False,
+    uncertain: str = "",
+    blank: str = "",
+    also: str | Sequence[str] = (),
+    bootstrap: int = 2000,
+    seed: int = 0,
+    report: Words | None = None,
+    **reading: Unpack[ReadingOptions],
+) -> Comparison:
+    """Compare the predictions of two models on the same cases, by a protocol.
+
+    Every metric with its difference, the interval of that difference over resampled groups (the same for both), its p,
+    and Holm's correction over classes. Tables that are not of the same cases are refused.
+
+    Args:
+        first, second: tables as `evaluate` takes them. The others: as `evaluate_file`.
+        report: an .html file to write the report to. reading: as `evaluate_file`; `model` names one model for both
+            tables, or two by comma, the first table's and the second's.
+
+    Raises:
+        TableError: everything that is wrong with the tables, at once; cases, truth or groups that differ.
+        UsageError: no such protocol, metric or column.
+    """
+    command = command_of("compare", compare, locals(), ["first", "second"])
+    from graftwork.common.data import domain
+    from graftwork.common.evaluation.compare_models import compare as pair
+    from graftwork.common.evaluation.ranks import only_order, refuse_values
+    from graftwork.common.evaluation.tables.columns.part_columns import part_name
+
+    page = page_file(report)
+    part = part_name(part)
+    convention = domain.protocol(protocol).with_metrics(listed(also))
+    if reading.get("ranks"):
+        refuse_values(convention, threshold=threshold, report=report)
+        convention = only_order(convention)
+    models = str(reading.get("model", "")).partition(",")
+    one, other = (
+        read_tables(
+            each,
+            convention,
+            truth,
+            group,
+            only_predicted,
+            uncertain,
+            blank,
+            part,
+            (),
+            {**reading, "model": model.strip()},
+        )
+        for each, model in ((first, models[0]), (second, models[2] or models[0]))
+    )
+    if one.target.classes != other.target.classes:
+        both = (", ".join(each.target.classes) for each in (one, other))
+        raise TableError(
+            "its classes are {1}, those of {2} are {0}".format(*both, first),
+            where=str(second),
+            remedy="give two tables with scores of the same classes",
+        )
+    found = pair(
+        one.table, other.table, one.target, convention,
+        part=part, threshold=threshold, bootstrap=bootstrap, seed=seed,
+    )  # fmt: skip
+    alone, beside = found.evaluations
+    found = replace(
+        found,
+        evaluations=(
+            marked(replace(alone, notes=(*one.notes, *alone.notes)), first, truth),
+            marked(replace(beside, notes=(*other.notes, *beside.notes)), second, truth),
+        ),
+        findings=tuple(dict.fromkeys((*one.findings, *other.findings))),
+        command=command,
+    )
+    if page is not None:
+        from graftwork.common.report import compared_report
+
+        compared_report(found, convention, (str(first), str(second)), page)
+    return found

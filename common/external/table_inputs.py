@@ -1,0 +1,151 @@
+"""Tables of predictions and of truth for `evaluate`, `compare` and `calibrate`, and what a domain reads itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graftwork.common.errors import TableError, UsageError
+from graftwork.common.files.checksums import file_sha256
+from graftwork.common.files.untrusted_files import is_file, read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from graftwork.common.evaluation.protocols import Protocol
+    from graftwork.common.evaluation.tables.external_tables import Submission
+    from graftwork.common.evaluation.tables.reading_options import ReadingOptions
+
+
+log = logging.getLogger("graftwork")
+
+Words = str | os.PathLike[str]
+
+
+def read_tables(
+    predictions: Words,
+    convention: Protocol,
+    truth: Words | None,
+    group: str,
+    only_predicted: bool,
+    uncertain: str,
+    blank: str,
+    part: str,
+    by: Sequence[str],
+    reading: ReadingOptions,
+) -> Submission:
+    """Predictions of any program, or in a format of a domain, as `read_submission` reads them.
+
+    Args:
+        predictions: a file. convention: the protocol. truth: a table, or the folder of a dataset that has the protocol.
+        part: that is evaluated. by: covariates. reading: fields of `Reading`. The others: as `read_submission`.
+
+    Raises:
+        TableError, UsageError: as `read_submission`; a folder that is no dataset of the protocol.
+    """
+    from graftwork.common.evaluation.tables.external_tables import read_submission
+    from graftwork.common.evaluation.tables.reading_options import Reading
+
+    convention.refuse_shapes()
+    found = read_submission(
+        _scores(predictions),
+        convention,
+        truth=_truth_of(truth, convention) if truth is not None and Path(truth).is_dir() else truth,
+        group=group,
+        only_predicted=only_predicted,
+        uncertain=uncertain,
+        blank=blank,
+        part=part,
+        covariates=by,
+        reading=Reading(**reading),
+    )
+    changed = _changed_since(predictions)
+    for note in changed:
+        log.warning("%s", note)
+    return replace(found, notes=(*changed, *found.notes))
+
+
+def _changed_since(predictions: Words) -> tuple[str, ...]:
+    """A note where FILE.about.json, which `predict` writes beside its table, states another content or is damaged."""
+    file = Path(predictions)
+    about = file.with_name(f"{file.name}.about.json")
+    try:
+        if not is_file(about, TableError):
+            return ()
+        said = read_json(about, TableError)
+    except TableError as error:
+        return (
+            f"{about.name} beside {file.name} cannot be read, so its content is not verified ({error.what}).",
+        )
+    if not isinstance(said, dict) or said.get("written_as") not in ("csv", "csv-escaped", "parquet"):
+        return ()
+    stated = said.get("sha256") or []
+    if not isinstance(stated, list) or not stated or file_sha256(file) in stated:
+        return ()
+    return (
+        f"{file.name} was changed or damaged after `predict` wrote it: its SHA-256 is not the one in {about.name}.",
+    )
+
+
+def _scores(predictions: Words) -> Any:
+    """The table that a domain's reader makes of a file of its people; a path of any other file as it is."""
+    from graftwork.common.data import domain
+
+    file = os.fspath(predictions)
+    for name in domain.domains():
+        for ending, path in domain.domain(name).readers.items():
+            if file.lower().endswith(ending):
+                module, _, function = path.partition(":")
+                return getattr(import_module(module), function)(file)
+    return predictions
+
+
+def _truth_of(folder: Words, convention: Protocol) -> pd.DataFrame:
+    """The truth of a dataset that has this protocol, read from its folder as a run reads it.
+
+    Raises:
+        UsageError: no dataset has the protocol, or the folder is none of them; says why for each.
+    """
+    from graftwork.common.data import domain
+    from graftwork.common.errors import GraftworkError
+
+    why = []
+    for name in domain.names("datasets"):
+        loaded = domain.dataset(name)
+        if convention.name not in [each.rpartition("/")[2] for each in (loaded.protocol, *loaded.further)]:
+            continue
+        try:
+            manifest = loaded.read(folder)
+        except GraftworkError as error:
+            why.append(f"{name}: {error.what}")
+            continue
+        target = next(
+            (each for each in manifest.targets if not convention.target or each.name == convention.target),
+            None,
+        )
+        if target is None or target.kind != convention.kind:
+            why.append(f"{name}: it has no target {convention.target or convention.kind}")
+            continue
+        columns = {each: each.removeprefix(target.prefix) for each in target.columns}
+        kept = [
+            each
+            for each in ("path", "group", "part", "event", *manifest.covariates)
+            if each in manifest.frame
+        ]
+        frame = manifest.frame[[*dict.fromkeys(kept), *columns]].rename(columns=columns)
+        frame.attrs = {
+            "source": os.fspath(folder),
+            "notes": (f"The truth is the dataset {name} in {folder}.",),
+        }
+        return frame
+    raise UsageError(
+        "is a folder, expected a table, or the folder of a dataset with this protocol"
+        + (f" ({'; '.join(why)})" if why else ""),
+        where=str(folder),
+        remedy="name the file of the table with --truth",
+    )

@@ -1,0 +1,1 @@
+"""Which stages train in which epoch, and features of frozen stages computed once."""

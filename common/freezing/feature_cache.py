@@ -1,0 +1,336 @@
+"""Frozen work is done once: what the frozen stages of a backbone put out, kept by content.
+
+A row is what crosses behind the last frozen stage for one picture. It is found by a hash of all that it depends on:
+the frozen weights, the preprocessing, the reader, the libraries and the content of the picture. So the same picture is
+never sent through the same stages twice, whatever the seed, the strategy or the split, and nothing stale can be found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from graftwork.common.cache.array_cache import VARIABLE, Kept, Rows, as_half, budget
+from graftwork.common.data.images import READER_VERSION
+from graftwork.common.errors import RunError
+from graftwork.common.files import cache_folder, file_sha256
+from graftwork.common.loading.batches import Failure, batches
+from graftwork.common.loading.samples import ImageSource
+from graftwork.common.networks.costs import multiply_adds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from graftwork.common.networks.backbones import Backbone
+    from graftwork.common.networks.cutting import Cut
+
+
+log = logging.getLogger("graftwork")
+
+VERSION = 1  # of what this file computes; a change that alters rows raises it
+STEP = 32  # pictures that go through the network at once
+PACK = 32 * 2**20  # bytes of rows that are written together, about
+READING = 300e6  # bytes a second that an ordinary disk gives, assumed
+COMPUTING = (
+    20e9  # multiply-adds a second of a processor, assumed; a GPU has more, and its disk is quicker too
+)
+
+
+class FeatureSource:
+    """Kept rows in the place of pictures: `source[epoch, row]` is `(what crosses, target)` or a `Failure`.
+
+    Attributes:
+        views: changed views of each training picture; epoch e meets view 1 + (e - 1) % views. 0: none.
+        targets: as `tasks.encode`.
+        failures: pictures that could not be read, by row.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Rows | NDArray[Any]],
+        place: NDArray[np.int64],
+        targets: NDArray[Any],
+        failures: Sequence[Failure],
+        views: int,
+    ) -> None:
+        self._parts, self._place = parts, place
+        self.targets, self.views = targets, views
+        self.failures = {failure.row: failure for failure in failures}
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Any, Any]:
+        epoch, row = key
+        view = 1 + (epoch - 1) % self.views if self.views and epoch else 0
+        if row in self.failures:
+            return self.failures[row], self.targets[row]
+        return self._row(view, row), self.targets[row]
+
+    def gather(self, rows: NDArray[np.int64], view: int = 0) -> NDArray[np.float32]:
+        """What is kept of several rows, [n, ...]."""
+        return np.stack([self._row(view, row) for row in rows.tolist()])
+
+    def _row(self, view: int, row: int) -> NDArray[np.float32]:
+        try:
+            return np.asarray(self._parts[view][int(self._place[view, row])], np.float32)
+        except KeyError as error:  # verified when it was found; damaged, or removed, since then
+            raise RunError(
+                "cached features were damaged or removed while they were in use",
+                where=cache_folder(),
+                remedy="run the same command again: they are computed again",
+            ) from error
+
+
+def compute_features(
+    backbone: Backbone,
+    source: ImageSource,
+    contents: Sequence[str],
+    *,
+    cut: Cut,
+    weights: str,
+    device: torch.device,
+    precision: str = "float32",
+    workers: int = 0,
+    views: int = 0,
+    changed: NDArray[np.int64] | None = None,
+    rows: NDArray[np.int64] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> FeatureSource:
+    """What the first stages put out for the cases of `source`, computed where it is not kept.
+
+    Args:
+        contents: SHA-256 of each picture's file, in the order of the source.
+        cut: of `backbone`; its prefix is what runs.
+        weights: what identifies the frozen tensors, `prefix.fingerprint`.
+        precision: "bfloat16" runs the prefix under autocast.
+        views: how many changed views of the pictures `changed` are kept beside each picture as it is.
+        rows: the cases that are wanted; None for all.
+        progress: called with (pictures done, pictures in all).
+
+    Raises:
+        RunError: rows can be kept neither on disk nor, as they are no pooled features, in memory.
+    """
+    wanted = np.arange(len(source)) if rows is None else np.sort(rows)
+    about = {
+        "version": VERSION,
+        "weights": weights,
+        "preprocessing": source.preprocessing.to_json(),
+        "reader": READER_VERSION,
+        "torch": torch.__version__,
+        "timm": importlib.metadata.version("timm"),
+        "device": device.type,
+        "precision": precision,
+        "threads": torch.get_num_threads() if device.type == "cpu" else 0,
+    }
+    prefix = cut.prefix.to(device)
+
+    def unchanged(row: int) -> None:
+        path = source.root / source.paths[row].as_py()
+        if file_sha256(path) != contents[row]:  # else it would be kept as what another content puts out
+            raise RunError(
+                "changed between being hashed and being read",
+                where=path,
+                remedy="let nothing write to the data while a run reads them, and begin the run anew",
+            )
+
+    parts: list[Rows | NDArray[Any]] = []
+    place = np.full((views + 1, len(source)), -1, np.int64)
+    failures: dict[int, Failure] = {}
+    plans = [wanted, *([wanted if changed is None else np.sort(changed)] * views)]
+    total, done = sum(map(len, plans)), 0
+    for view, asked in enumerate(plans):
+        more = {"view": view, "seed": source.seed, "changes": repr(source.augment)} if view else {}
+        store = Kept("features", {**about, **more})
+        place[view, asked] = np.arange(len(asked))
+        digests = [contents[row] if not view else f"{contents[row]} {row}" for row in asked.tolist()]
+        found = store.find(digests, verify=True)
+        missing = found.missing
+        if len(missing):
+            log.info(
+                "features: %d of %d at hand, %d to compute",
+                len(asked) - len(missing),
+                len(asked),
+                len(missing),
+            )
+
+            def note(count: int, before: int = done + len(asked) - len(missing)) -> None:
+                if progress is not None:
+                    progress(before + count, total)
+
+            computed = _computed(prefix, source, asked[missing], view, device, precision, workers, note)
+            loose = _stored(
+                store, computed, asked[missing], [digests[each] for each in missing], failures, unchanged
+            )
+            found = store.find(digests, verify=True)
+            absent = [each for each in found.missing.tolist() if int(asked[each]) not in failures]
+            if absent:
+                whole = _in_memory(found, loose, asked, cut.shape, failures)
+                parts.append(whole)
+                done += len(asked)
+                continue
+        parts.append(found)
+        done += len(asked)
+        if progress is not None:
+            progress(done, total)
+    return FeatureSource(parts, place, source.targets, list(failures.values()), views)
+
+
+def _computed(
+    prefix: torch.nn.Module,
+    source: ImageSource,
+    rows: NDArray[np.int64],
+    view: int,
+    device: torch.device,
+    precision: str,
+    workers: int,
+    note: Callable[[int], None],
+) -> Any:
+    """Batches of (rows, what crosses [n, ...] float32, failures)."""
+    plan = [rows[at : at + STEP] for at in range(0, len(rows), STEP)]
+    done = 0
+    with contextlib.closing(batches(source, plan, epoch=view, workers=workers)) as reader:
+        for batch in reader:
+            crossing = np.zeros((0,), np.float32)
+            if len(batch):
+                inputs = batch.inputs.to(device, memory_format=torch.channels_last)
+                # around this alone: a mode that is held over a yield is that of whoever asks for the next batch too
+                with (
+                    torch.inference_mode(),
+                    torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+                ):
+                    crossing = prefix(inputs).float().cpu().numpy()
+            yield batch.rows, crossing, batch.failures
+            done += len(batch) + len(batch.failures)
+            note(done)
+
+
+def _stored(
+    store: Kept,
+    computed: Any,
+    rows: NDArray[np.int64],
+    digests: Sequence[str],
+    failures: dict[int, Failure],
+    unchanged: Callable[[int], None],
+) -> dict[int, NDArray[Any]]:
+    """Put what is computed into the store, a pack at a time; what it does not take is returned.
+
+    Args:
+        unchanged: raises where the file of a row is no longer the one that was hashed.
+    """
+    digest = dict(zip(rows.tolist(), digests, strict=True))
+    loose: dict[int, NDArray[Any]] = {}
+    waiting: list[tuple[list[int], NDArray[Any]]] = []
+
+    def put() -> None:
+        if waiting:
+            members = [row for each, _ in waiting for row in each]
+            array = as_half(np.concatenate([each for _, each in waiting]))
+            if not store.put([digest[row] for row in members], array):
+                loose.update(zip(members, array, strict=True))
+            waiting.clear()
+
+    for members, crossing, failed in computed:
+        failures.update({failure.row: failure for failure in failed})
+        for row in members.tolist():
+            unchanged(row)
+        if len(members):
+            waiting.append((members.tolist(), crossing))
+        if sum(each.nbytes // 2 for _, each in waiting) >= PACK:
+            put()
+    put()
+    return loose
+
+
+def _in_memory(
+    found: Rows,
+    loose: dict[int, NDArray[Any]],
+    asked: NDArray[np.int64],
+    shape: tuple[int, ...],
+    failures: dict[int, Failure],
+) -> NDArray[Any]:
+    """Pooled features that cannot be kept on disk, in memory; larger ones are refused."""
+    if len(shape) > 1:
+        raise RunError(
+            "what the frozen stages put out cannot be kept, and is too much for memory",
+            where="the cache folder",
+            remedy=f"make room on its disk or raise {VARIABLE}; a new run decides anew",
+        )
+    whole = np.zeros((len(asked), *shape), np.float32)
+    for position, row in enumerate(asked.tolist()):
+        kept = found.get(position)
+        if kept is not None:
+            whole[position] = kept
+        elif row not in failures:
+            whole[position] = loose[row]
+    return whole
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether the output of frozen stages is kept, and why, in a sentence."""
+
+    keep: bool
+    why: str
+
+
+def worth_keeping(
+    backbone: Backbone,
+    cut: Cut,
+    stages: int,
+    *,
+    size: int,
+    epochs: int,
+    trained: int,
+    judged: int,
+    views: int,
+    fresh: bool,
+) -> Decision:
+    """Whether keeping what crosses saves work: by arithmetic alone, so that a resumed run decides the same.
+
+    Args:
+        stages: that are frozen, of which `cut` is the cut.
+        size: side of the pictures, px.
+        epochs: of the phase in which they are frozen.
+        trained, judged: numbers of cases; the latter are met in every epoch too, at most.
+        views: changed views of each training picture; fresh: pictures are changed anew in every epoch.
+    """
+    behind = backbone.stages[stages - 1].name
+    if fresh:
+        return Decision(False, "not kept: pictures are changed anew in every epoch (augmentation.views = 0)")
+    costs = multiply_adds(backbone, size)
+    whole, frozen = sum(costs.values()), sum(list(costs.values())[:stages])
+    row = 2 * math.prod(cut.shape)
+    total = row * (trained * max(1, views) + judged + (trained if views else 0))
+    said = f"{frozen / 1e9:.2f} of {whole / 1e9:.2f} G multiply-adds a picture are frozen for {epochs} epochs"
+    size_text = f"{row / 1e3:.1f} kB a picture, {total / 1e6:.0f} MB in all"
+    why = ""
+    if epochs <= max(1, views):
+        why = f"each picture is met in {epochs} epochs alone"
+    elif total > budget():
+        why = f"{size_text}, more than {VARIABLE} allows ({budget() / 2**30:.1f} GiB)"
+    elif row / READING > frozen / COMPUTING:
+        why = f"{size_text} take longer to read than {frozen / 1e9:.3f} G multiply-adds to do"
+    if why:
+        return Decision(False, f"not kept behind {behind}: {why}")
+    return Decision(True, f"kept behind {behind}: {said}; {size_text}")
+
+
+def best_precision(device: torch.device) -> str:
+    """`bfloat16` where the device computes with it in hardware, else `float32`."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    flags: set[str] = set()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        flags = next((set(line.split()) for line in lines if line.startswith(("flags", "Features"))), set())
+    return "bfloat16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"

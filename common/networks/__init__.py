@@ -1,0 +1,1 @@
+"""Backbones, heads, U-Nets, LoRA, and their pretrained weights."""

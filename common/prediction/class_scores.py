@@ -1,0 +1,163 @@
+"""The scores of files by a classifier: read by loading processes, sent through the network in batches of one shape.
+
+A batch that is not full, or of which files could not be read, is filled up, so that what is computed of a file does
+not depend on which others are predicted with it: of a shard, after a kill or of new files alone, it is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from graftwork.common.data.images import read_image
+from graftwork.common.errors import ImageError
+from graftwork.common.loading.batches import Failure, batches
+from graftwork.common.loading.target_encoding import probabilities
+from graftwork.common.prediction.row_stream import one_line
+from graftwork.common.prediction.training_overlap import SEEN_PARTS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from graftwork.common.data.targets import Target
+    from graftwork.common.loading.transforms import Preprocessing
+    from graftwork.common.prediction.image_list import Listing
+    from graftwork.common.prediction.training_overlap import SeenFiles
+
+
+STEP = 32  # files that go through the network at once
+DECIMALS = 6  # of a score in a file
+
+
+class _Pictures:
+    """The images of a listing, as `batches` asks for them: `source[epoch, row]` is `(image or Failure, part)`.
+
+    The part is the place in `SEEN_PARTS` of that of the run which has this image, or -1.
+    """
+
+    def __init__(self, listing: Listing, preprocessing: Preprocessing, seen: SeenFiles) -> None:
+        self.listing, self.preprocessing, self.seen = listing, preprocessing, seen
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Any, int]:
+        row = key[1]
+        try:
+            picture = read_image(self.listing.file(row), cover=self.preprocessing.cover)
+            part = self.seen.part_of(self.listing.file(row))
+            values = np.ascontiguousarray(self.preprocessing(picture))
+            return values, -1 if part is None else SEEN_PARTS.index(part)
+        except ImageError as error:
+            return Failure(row, error.stage, error.reason), -1
+        except Exception as error:  # one odd file must not end the prediction of a million others
+            return Failure(row, "preprocessing", f"{type(error).__name__}: {error}"), -1
+
+
+def scored(
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    listing: Listing,
+    targets: Sequence[Target],
+    thresholds: Mapping[tuple[str, str], float],
+    schema: pa.Schema,
+    seen: SeenFiles,
+    *,
+    device: torch.device,
+    precision: str = "float32",
+    workers: int = 0,
+) -> Iterator[pa.Table]:
+    """The rows of a listing in its order, `STEP` at a time, as columns of `schema`.
+
+    Args:
+        network: in eval mode, on `device`.
+        thresholds: see `decided`. seen: the images of the run.
+        precision: "float32" or "bfloat16", as the run was trained.
+    """
+    total = len(listing)
+    plan = [np.arange(start, min(start + STEP, total)) for start in range(0, total, STEP)]
+    source = _Pictures(listing, preprocessing, seen)
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+        contextlib.closing(batches(source, plan, workers=workers)) as reader,
+    ):
+        for rows, batch in zip(plan, reader, strict=True):
+            reasons = {
+                failure.row: one_line(f"{failure.stage}: {failure.reason}") for failure in batch.failures
+            }
+            read = batch.rows.tolist()
+            scores = np.full((len(rows), sum(len(target.classes) for target in targets)), np.nan)
+            parts: list[str | None] = [None] * len(rows)
+            if read:
+                values = _through(network, batch.inputs, targets, device)
+                scores[[row - int(rows[0]) for row in read]] = values
+                for row, place in zip(read, batch.targets.tolist(), strict=True):
+                    parts[row - int(rows[0])] = None if place < 0 else SEEN_PARTS[place]
+                lost = np.flatnonzero(~np.isfinite(values).all(axis=1)).tolist()
+                reasons |= {read[at]: "network: its output is not a finite number" for at in lost}
+            files = listing.keys[int(rows[0]) : int(rows[-1]) + 1].to_pylist()
+            failures = [reasons.get(int(row)) for row in rows]
+            yield _table(files, scores, parts, failures, targets, thresholds, schema)
+
+
+def _through(
+    network: nn.Module, inputs: torch.Tensor, targets: Sequence[Target], device: torch.device
+) -> NDArray[np.float64]:
+    """Scores [B, classes] of pictures [B, 3, H, W], sent through the network as a batch of `STEP`."""
+    whole = torch.zeros((STEP, *inputs.shape[1:]), dtype=inputs.dtype)
+    whole[: len(inputs)] = inputs
+    logits = network(whole.to(device, memory_format=torch.channels_last))[: len(inputs)]
+    found: NDArray[np.float64] = probabilities(targets, logits.float().cpu().double()).numpy()
+    return found
+
+
+def decided(
+    target: Target, scores: NDArray[np.float64], thresholds: Mapping[tuple[str, str], float]
+) -> NDArray[np.int64]:
+    """What scores [n, classes] say: the index of the class [n], of a multi-label target 1 or 0 [n, classes].
+
+    A binary target is positive at its threshold and above; a label likewise, or from 0.5 where it has none. Of other
+    classes that with the highest score is chosen, of equals the first.
+
+    Args:
+        thresholds: by (name of the target, class), the class "" of a binary one; NaN and absent ones do not count.
+    """
+    if target.kind == "multi-label":
+        bars = [thresholds.get((target.name, name), math.nan) for name in target.classes]
+        return (scores >= np.where(np.isnan(bars), 0.5, bars)).astype(np.int64)
+    bar = thresholds.get((target.name, ""), math.nan)
+    if target.kind == "binary" and not math.isnan(bar):
+        return (scores[:, 1] >= bar).astype(np.int64)
+    return np.asarray(np.nan_to_num(scores, nan=-1.0).argmax(axis=1), np.int64)
+
+
+def _table(
+    files: Sequence[str],
+    scores: NDArray[np.float64],
+    parts: Sequence[str | None],
+    failures: Sequence[str | None],
+    targets: Sequence[Target],
+    thresholds: Mapping[tuple[str, str], float],
+    schema: pa.Schema,
+) -> pa.Table:
+    columns: list[Any] = [files]
+    failed = np.array([reason is not None for reason in failures])
+    at = 0
+    for target in targets:
+        own = scores[:, at : at + len(target.classes)]
+        at += len(target.classes)
+        rounded = np.round(own, DECIMALS)
+        columns += [pa.array(rounded[:, index], mask=failed) for index in range(own.shape[1])]
+        choice = decided(target, own, thresholds)
+        if target.kind == "multi-label":
+            columns += [pa.array(choice[:, index], pa.int8(), mask=failed) for index in range(own.shape[1])]
+        else:
+            names = np.array(target.classes, dtype=object)[choice]
+            columns.append(pa.array(names, pa.string(), mask=failed))
+    columns += [pa.array(parts, pa.string(), mask=failed), pa.array(failures, pa.string())]
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,1 @@
+"""The pages about external predictions: tables, masks, two models."""

@@ -1,0 +1,217 @@
+"""A matplotlib figure as two small SVG texts, one for a light and one for a dark page; same input, same bytes.
+
+Figure objects only: no pyplot, no state that outlives a call. Text stays text, set in the reader's own fonts.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+from unicodedata import combining, east_asian_width
+
+import matplotlib
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+WIDTH = 4.2  # inches; 403 px on a page, and legible when a phone shows it at 328 px
+
+# Lines differ in dash and marker as well as in colour: they stay apart in greyscale and for colour-blind readers.
+STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.5)), (0, (7, 2, 1.2, 2)), (0, (3, 1.5, 1, 1.5, 1, 1.5)),
+                           (0, (9, 3)), (0, (2, 4)), (0, (1, 1)))  # fmt: skip
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+_FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans', Arial, sans-serif"
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a figure. `lines` are those of Okabe and Ito (2008), in the dark theme lightened where needed."""
+
+    name: str
+    ink: str
+    muted: str
+    grid: str
+    fill: str
+    paper: str
+    lines: tuple[str, ...]
+
+    def line(self, index: int) -> dict[str, Any]:
+        """Colour and dash of the `index`-th line."""
+        return {"color": self.lines[index % len(self.lines)], "linestyle": STYLES[index % len(STYLES)]}
+
+    def marker(self, index: int) -> str:
+        """Marker of the `index`-th line."""
+        return MARKERS[index % len(MARKERS)]
+
+
+LIGHT = Theme(
+    "light", ink="#1b1f24", muted="#57606a", grid="#dfe3e8", fill="#eef1f4", paper="#ffffff",
+    lines=("#0072b2", "#c04f00", "#007a5a", "#a8478a", "#8a6100", "#2a7fb8", "#1b1f24", "#6b4fa0"),
+)  # fmt: skip
+DARK = Theme(
+    "dark", ink="#e6e9ec", muted="#a3adb8", grid="#343b43", fill="#262c33", paper="#15191d",
+    lines=("#63b8f0", "#f59c52", "#3fcf9f", "#e69ac8", "#f0e442", "#9ad4f5", "#e6e9ec", "#b9a3e8"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure in both themes, with what it shows in words.
+
+    Attributes:
+        light, dark: SVG texts.
+        alt: what a reader who cannot see it must know.
+        width, height: px.
+    """
+
+    light: str
+    dark: str
+    alt: str
+    width: int
+    height: int
+
+    @property
+    def light_uri(self) -> str:
+        """The light rendering as a `data:` address."""
+        return _as_uri(self.light)
+
+    @property
+    def dark_uri(self) -> str:
+        """The dark rendering as a `data:` address."""
+        return _as_uri(self.dark)
+
+
+def draw(paint: Callable[[Figure, Theme], None], *, alt: str, height: float, width: float = WIDTH) -> Drawing:
+    """Call `paint` on an empty figure of `width` by `height` inches, with the colours of the light theme.
+
+    The dark rendering is the same drawing with each colour exchanged for that of the dark theme.
+    """
+    light = _svg(paint, width, height)
+    return Drawing(light, darkened(light), alt, round(width * 96), round(height * 96))
+
+
+def darkened(svg: str) -> str:
+    """An SVG in the colours of the light theme, in those of the dark one."""
+    names = ("ink", "muted", "grid", "fill", "paper")
+    pairs = [(getattr(LIGHT, name), getattr(DARK, name)) for name in names]
+    exchange = dict([*pairs, *zip(LIGHT.lines, DARK.lines, strict=True)])
+    return re.sub(r"#[0-9a-f]{6}\b", lambda colour: exchange.get(colour[0], colour[0]), svg)
+
+
+def _settings(theme: Theme) -> dict[str, Any]:
+    return {
+        "svg.hashsalt": "graftwork",
+        "svg.fonttype": "none",
+        "text.parse_math": False,  # a class named $x$ is a name
+        "axes.unicode_minus": True,
+        "font.family": ["sans-serif"],
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": 9.5,
+        "axes.titlesize": 9.5,
+        "axes.labelsize": 9.5,
+        "xtick.labelsize": 9,
+        "ytick.labelsize": 9,
+        "legend.fontsize": 9,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.ink,
+        "axes.edgecolor": theme.muted,
+        "xtick.color": theme.muted,
+        "ytick.color": theme.muted,
+        "xtick.labelcolor": theme.ink,
+        "ytick.labelcolor": theme.ink,
+        "grid.color": theme.grid,
+        "grid.linewidth": 0.6,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "lines.linewidth": 1.7,
+        "lines.markersize": 4.5,
+        "hatch.linewidth": 0.6,
+        "hatch.color": theme.muted,
+        "legend.frameon": False,
+        "legend.handlelength": 2.6,
+    }
+
+
+def _svg(paint: Callable[[Figure, Theme], None], width: float, height: float) -> str:
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()  # a user's matplotlibrc must not change a report
+        matplotlib.rcParams.update(cast(Any, _settings(LIGHT)))
+        # a name in a script that matplotlib's font lacks: the reader's browser has it
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        figure = Figure(figsize=(width, height), layout="constrained")
+        paint(figure, LIGHT)
+        text = io.StringIO()
+        canvas: Any = FigureCanvasSVG(figure)  # its methods have no types
+        canvas.print_svg(text, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _slim(text.getvalue())
+
+
+def _slim(svg: str) -> str:
+    """The SVG element alone, without what only files need, in the reader's fonts, and without inline styles.
+
+    Styles become attributes of the same name, which no content security policy of any browser touches.
+    """
+    svg = svg[svg.index("<svg") :]
+    for needless in (
+        r"<metadata>.*?</metadata>\s*",
+        r"<!--.*?-->\s*",
+        r"<style type=\"text/css\">.*?</style>\s*",
+    ):
+        svg = re.sub(needless, "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\sstyle="([^"]*)"', lambda style: _attributes(style[1]), svg)
+    svg = svg.replace(
+        "<svg ", '<svg stroke-linejoin="round" stroke-linecap="butt" ', 1
+    )  # what the style sheet said
+    return re.sub(r"\n\s*", "\n", svg)
+
+
+def _attributes(style: str) -> str:
+    found = {}
+    for declaration in filter(None, map(str.strip, style.split(";"))):
+        name, _, value = declaration.partition(":")
+        found[name.strip()] = value.strip()
+    font = found.pop("font", None)  # a shorthand, "bold 9px 'DejaVu Sans', ..."
+    if font is not None:
+        size = re.search(r"([\d.]+px)", font)
+        found["font-size"] = size[1] if size else "9px"
+        found["font-family"] = _FONTS
+        if re.search(r"\b(bold|700)\b", font):
+            found["font-weight"] = "bold"
+    return "".join(f' {name}="{value}"' for name, value in found.items())
+
+
+def _as_uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def breadth(text: str) -> int:
+    """The room of a text in narrow letters: a wide one (Chinese, Japanese, Korean) takes two, an accent none."""
+    return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def fitted(text: str, most: int) -> str:
+    """A name on one line that takes at most the room of `most` narrow letters; its middle is left out."""
+    line = " ".join(str(text).split())
+    if breadth(line) <= most:
+        return line
+    head, tail = "", ""
+    for letter in line:
+        if breadth(head + letter) > (most - 1) * 2 // 3:
+            break
+        head += letter
+    for letter in reversed(line):
+        if breadth(head + letter + tail) > most - 1:
+            break
+        tail = letter + tail
+    return f"{head}…{tail}"

@@ -1,0 +1,1 @@
+"""Rank backbones for a dataset by how well their features would transfer."""

@@ -1,0 +1,160 @@
+"""What learns, and how all of its state is written and found again: nothing that has a history is left out."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from graftwork.common.data.domain import dataset
+from graftwork.common.errors import RunError
+from graftwork.common.files import write_json
+from graftwork.common.files.untrusted_files import interpreting
+from graftwork.common.networks.lora import merged_state
+from graftwork.common.networks.network import AnyNetwork, AnyPreprocessing, build_network, describe
+from graftwork.common.networks.weights import overlap, overlap_sentence, weights_folder
+from graftwork.common.runs.training_state import State
+from graftwork.common.training.ema import Average
+from graftwork.common.training.inference import shared
+from graftwork.common.training.optimizer import Pull, optimizer_of
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import Tensor
+
+    from graftwork.common.networks.weights import WeightsRecord
+    from graftwork.common.recipe.sections import TrainingSection
+    from graftwork.common.runs.run_folder import Run
+
+
+log = logging.getLogger("graftwork")
+
+
+def begin_network(
+    run: Run, accelerator: Accelerator
+) -> tuple[AnyNetwork, AnyPreprocessing, WeightsRecord | None]:
+    """The network of a run before its first step, on its device; network.json says what it is.
+
+    Raises:
+        RunError: the pretrained weights are not those that the run began with.
+    """
+    network, preprocessing, record = build_network(run.recipe, run.manifest.targets)
+    then = run.network["weights"] if record is not None and (run.folder / "last").is_dir() else None
+    if record is not None and then is not None and then["sha256"] != record.sha256:
+        raise RunError(
+            f"the pretrained weights ({record.origin}) are not those this run began with ({then['origin']})",
+            where=run.folder,
+            remedy="restore them, or begin a new run with --out elsewhere",
+        )
+    network.to(accelerator.device)
+    if accelerator.is_main_process:
+        about = describe(network, preprocessing, record, run.manifest.targets)
+        if record is not None:
+            known = dataset(run.recipe.dataset).about
+            file = run.recipe.backbone.file
+            found = overlap(
+                record,
+                names=(known.name.partition("/")[2], *known.known_as),
+                digests=run.files["sha256"],
+                folder=Path(file).expanduser().parent if file else weights_folder(),
+            )
+            about["weights"]["overlap"] = overlap_sentence(record, found)
+            if about["weights"]["overlap"]:
+                log.warning("%s", about["weights"]["overlap"])
+        write_json(run.folder / "network.json", about)
+    return network, preprocessing, record
+
+
+@dataclass
+class Learner:
+    """A network with what changes it.
+
+    Attributes:
+        network: as it was built, with its pretrained weights, when the learner is made.
+        optimizer: AdamW over all parameters, frozen ones too.
+        average: the moving average of the weights, where the recipe asks for one.
+        pull: towards the pretrained weights, where the recipe asks for it; it follows from the network as built,
+            so nothing of it is saved.
+    """
+
+    network: AnyNetwork
+    optimizer: torch.optim.Optimizer
+    average: Average | None
+    pull: Pull | None
+
+    @classmethod
+    def of(cls, network: AnyNetwork, settings: TrainingSection) -> Learner:
+        """The learner of a network that has not learned yet."""
+        return cls(
+            network,
+            optimizer_of(network, settings),
+            Average(network, settings.ema) if settings.ema else None,
+            Pull(network, settings.l2_sp) if settings.l2_sp else None,
+        )
+
+
+def save(run: Run, which: str, learner: Learner, state: State, accelerator: Accelerator) -> None:
+    """Have the main process write `last` or `best`, while the others wait."""
+    share_quarantine(state, accelerator)
+    if accelerator.is_main_process:
+        write(run, which, learner, state)
+    accelerator.wait_for_everyone()
+
+
+def write(run: Run, which: str, learner: Learner, state: State) -> None:
+    """Write `last`, from which a run is resumed: the weights, what the optimiser and the average hold, the state; or
+    `best`, which is used: the averaged weights where there are such, updates merged into them."""
+    network, average = learner.network, learner.average
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    held = {
+        f"{names[id(parameter)]}/{key}": value.contiguous()
+        for parameter, moments in learner.optimizer.state.items()
+        for key, value in moments.items()
+    }
+    if average is not None:
+        held |= {f"{name}/average": value.contiguous() for name, value in average.tensors().items()}
+        state.averaged = average.steps
+    if which == "last":
+        model = network.state_dict()
+    elif average is not None:
+        with average.swapped():
+            model = {name: value.clone() for name, value in merged_state(network).items()}
+    else:
+        model = merged_state(network)
+    run.save(which, {name: value.contiguous() for name, value in model.items()}, held, state)
+    run.write_progress(state)
+
+
+def restore(run: Run, learner: Learner) -> State | None:
+    """Bring a learner to where `last` stands; None where nothing was written yet."""
+    with interpreting(run.folder, RunError):
+        saved = run.saved("last")
+        if saved is None:
+            return None
+        model, held, state = saved
+        learner.network.load_state_dict(model, strict=True)
+        parameters = dict(learner.network.named_parameters())
+        averaged: dict[str, Tensor] = {}
+        for name, value in held.items():
+            owner, _, key = name.rpartition("/")
+            if key == "average":
+                averaged[owner] = value
+                continue
+            parameter = parameters[owner]
+            # step is a number; the moments take the parameter's device and memory layout
+            learner.optimizer.state[parameter][key] = (
+                value if key == "step" else torch.empty_like(parameter).copy_(value)
+            )
+        if learner.average is not None:
+            learner.average.load(averaged, state.averaged)
+        log.info("resuming at epoch %d, step %d", state.epoch, state.step)
+        return state
+
+
+def share_quarantine(state: State, accelerator: Accelerator) -> None:
+    """Tell every process which pictures the others could not read."""
+    for met in shared([state.quarantine], accelerator):
+        state.quarantine.update(met)

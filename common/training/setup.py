@@ -1,0 +1,76 @@
+"""The parts of a training: device, precision and processes, and the task that a recipe asks for."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from graftwork.common.freezing.feature_cache import best_precision
+from graftwork.common.runs.provenance import library_versions
+from graftwork.common.training.classification import Classifying
+from graftwork.common.training.segmentation import Segmenting
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from graftwork.common.runs.provenance import Progress
+    from graftwork.common.runs.run_folder import Run
+    from graftwork.common.runs.signals import Signals
+
+log = logging.getLogger("graftwork")
+
+
+def task_of(
+    run: Run, accelerator: Accelerator, signals: Signals, progress: Progress | None
+) -> Classifying | Segmenting:
+    """The parts of a run: its network, what it learns from, and how it is judged."""
+    doing = Segmenting if run.manifest.target.kind == "segmentation" else Classifying
+    return doing(run, accelerator, signals, progress)
+
+
+def accelerator_for(run: Run) -> Accelerator:
+    """Device, precision and processes. On a CPU a run is resumed with as many threads as it began with."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic sums on a GPU ask for
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()  # the run before this one, in the same process, may have had another precision
+    asked = str(run.environment.get("precision") or run.recipe.training.precision)
+    if asked == "auto":
+        asked = best_precision(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    accelerator = Accelerator(
+        mixed_precision="bf16" if asked == "bfloat16" else "no",
+        cpu=not torch.cuda.is_available(),  # else it does not see the processes that torchrun started on a CPU
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    threads = run.environment.get("threads")
+    if threads:
+        torch.set_num_threads(threads)
+        _say_what_changed(run, accelerator)
+    elif accelerator.is_main_process:
+        device = accelerator.device
+        run.write_environment(
+            device=device.type,
+            device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+            threads=torch.get_num_threads(),
+            precision=asked,
+            processes=accelerator.num_processes,
+        )
+    return accelerator
+
+
+def _say_what_changed(run: Run, accelerator: Accelerator) -> None:
+    """Warn where a run goes on under other conditions, under which its bytes may differ."""
+    begun = run.environment
+    then = {**begun["versions"], "device": begun.get("device"), "processes": begun.get("processes")}
+    now = {**library_versions(), "device": accelerator.device.type, "processes": accelerator.num_processes}
+    changed = [
+        f"{name} {then.get(name)}, now {now.get(name)}"
+        for name in {**then, **now}
+        if then.get(name) != now.get(name)
+    ]
+    if changed:
+        log.warning("this run began with %s: it may end with slightly other numbers", "; ".join(changed))
