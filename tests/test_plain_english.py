@@ -18,7 +18,8 @@ WORDS = {
     r"outlin(?:e|es|ed|ing)": "segment, segmentation, mask, contour",
     r"pictures?": "image, volume, frame",
     r"judg(?:e|es|ed|ing)": "evaluate, evaluation",
-    r"(?:is|are|was|were|be|been) told|what is said|was said|is said|are said": "label, target, prediction; is reported",
+    r"(?:is|are|was|were|be|been) told": "label, target, prediction",
+    r"what is said|was said|is said|are said": "is reported",
     r"may learn|learns|learned|learner": "train, trainable (of layers)",
     r"kept features|features at hand|at hand": "cached, available",
     r"to be had": "available",
@@ -81,15 +82,14 @@ def faults(text: str, line: int = 1) -> list[str]:
 
 
 def files() -> list[Path]:
-    folders = ("common", "domains", "recipes", "data_cards", "docs", "src/graftwork", "benchmarks")
+    """Source, documents and recipes; the links of src/graftwork to other folders are not followed."""
+    folders = ("common", "domains", "recipes", "data_cards", "docs", "src", "benchmarks")
     kinds = {".py", ".md", ".toml", ".j2"}
     found = [
         path
         for folder in folders
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in kinds
-        and path.is_file()
-        and not ({"common", "domains"} & set(path.relative_to(ROOT).parts[1:3]) and folder == "src/graftwork")
+        if path.suffix in kinds and path.resolve() == path
     ]
     return [*sorted(found), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
