@@ -58,7 +58,7 @@ def compare(asked: argparse.Namespace, scratch: Path) -> None:
     data = subset(asked.data, asked.cases, scratch / "set")
     whole, done = timed(
         [sys.executable, "-m", "graftwork", "run", "chest_xray/kermany_linear-probe", "--data", str(data),
-         "--out", str(scratch / "runs"), f"strategy.strengths={asked.epochs}", "training.precision=auto",
+         "--out", str(scratch / "runs"), f"strategy.regularisation_strengths={asked.epochs}", "training.precision=auto",
          "evaluation.bootstrap=100"],
         scratch, asked.threads,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 Fine-tune every candidate once, at equal budget, into one folder of runs, and name what each run was made of:
 
     graftwork run chest_xray/kermany_full --data DIR --out runs image.size=64 training.epochs=1 \\
-        training.backbone_rate=1.0 training.rate=0.0005 backbone.name=tf_efficientnet_lite0
+        training.backbone_learning_rate_factor=1.0 training.learning_rate=0.0005 backbone.name=tf_efficientnet_lite0
     ...
     python benchmarks/selection.py RECIPE --data DIR runs/*/*
 
@@ -48,7 +48,8 @@ def main() -> None:
     runs = {named(run): run for run in map(open_run, asked.runs)}
     sizes = {run.recipe.image.size for run in runs.values()}
     budgets = {
-        (run.recipe.training.epochs, run.recipe.training.rate, run.recipe.seed) for run in runs.values()
+        (run.recipe.training.epochs, run.recipe.training.learning_rate, run.recipe.seed)
+        for run in runs.values()
     }
     if len(sizes) != 1 or len(budgets) != 1:
         raise SystemExit(f"the runs differ in size or budget: {sizes}, {budgets}")

@@ -49,7 +49,7 @@ def carry_out(run: Run, progress: Progress | None = None) -> None:
         with signals.at_once(), memory_for("building the network", SMALLER, where=run.folder):
             task = task_of(run, accelerator, signals, progress)
         clock.store()
-        learn: Callable[..., object] = solve_probe if run.recipe.strategy.strengths else train
+        learn: Callable[..., object] = solve_probe if run.recipe.strategy.regularisation_strengths else train
         with memory_for("training", f"{SMALLER}, training.batch_size or training.workers", where=run.folder):
             learn(
                 run, task.network, task.learn_from, task.minimise,

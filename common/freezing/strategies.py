@@ -131,13 +131,13 @@ def plan_of(
     if name == "linear-probe":
         return Plan((lay.phase("head", epochs, ()),))
     if name == "last-stages":
-        if strategy.last > len(stages):
+        if strategy.last_stages > len(stages):
             raise UsageError(
-                f"the network has {len(stages)} stages below the head, not {strategy.last}",
-                where="strategy.last",
+                f"the network has {len(stages)} stages below the head, not {strategy.last_stages}",
+                where="strategy.last_stages",
                 remedy=f"the stages are {', '.join(stages)}",
             )
-        return Plan((lay.phase(f"last {strategy.last}", epochs, every[-strategy.last :]),))
+        return Plan((lay.phase(f"last {strategy.last_stages}", epochs, every[-strategy.last_stages :]),))
     if name == "surgical":
         chosen = lay.chosen(strategy.stages, "strategy.stages")
         return Plan((lay.phase(_listed(chosen), epochs, chosen),))
@@ -146,15 +146,15 @@ def plan_of(
             tuple(
                 lay.phase(
                     "head" if not depth else f"+ {every[-depth]}",
-                    (depth + 1) * strategy.every if strategy.every else None,
+                    (depth + 1) * strategy.unfreeze_every if strategy.unfreeze_every else None,
                     every[len(every) - depth :],
                 )
                 for depth in range(len(every) + 1)
             ),
-            patience=strategy.plateau,
+            patience=strategy.unfreeze_patience,
         )
     if name == "probe-then-full":
-        return Plan((lay.phase("probe", strategy.probe, ()), lay.phase("full", epochs, every)))
+        return Plan((lay.phase("probe", strategy.probe_epochs, ()), lay.phase("full", epochs, every)))
     if name == "bias-and-norm":
         return Plan((lay.phase("biases and norms", epochs, every, part="biases"),))
     if name == "lora":
@@ -165,9 +165,11 @@ def plan_of(
             where = f"strategy.phases, number {number}"
             chosen = lay.chosen(wish.stages, where, head=True)
             factors = {
-                stage: wish.rate * next(reversed([1.0, *_factors(wish.rates, stage)])) for stage in chosen
+                stage: wish.learning_rate_factor
+                * next(reversed([1.0, *_factors(wish.learning_rate_factors, stage)]))
+                for stage in chosen
             }
-            for pattern in wish.rates:
+            for pattern in wish.learning_rate_factors:
                 lay.chosen((pattern,), where, head=True)
             phases.append(
                 lay.phase(
@@ -199,7 +201,7 @@ class _Layout:
         still = StageMode(learns=False, rate=0.0, norm="adapt" if norm == "adapt" else "hold")
         modes = {}
         for depth, stage in enumerate(reversed(self.stages), 1):
-            rate = self.backbone_rate * self.strategy.decay**depth * (factors or {}).get(stage, 1.0)
+            rate = self.backbone_rate * self.strategy.layer_decay**depth * (factors or {}).get(stage, 1.0)
             modes[stage] = StageMode(True, rate, norm, part) if stage in chosen else still
         modes = {stage: modes[stage] for stage in self.stages}
         if factors is None:

@@ -69,9 +69,9 @@ def insert(network: Staged, rank: int, alpha: float, seed: int) -> list[str]:
         UsageError: a number is out of its range, there is nothing to put an update on, or there are updates already.
     """
     if rank < 1:
-        raise UsageError(f"an update has a rank of at least 1, not {rank}", where="strategy.rank")
+        raise UsageError(f"an update has a rank of at least 1, not {rank}", where="strategy.lora_rank")
     if not 0.0 < alpha < float("inf"):
-        raise UsageError(f"the scale of updates is above 0, not {alpha}", where="strategy.alpha")
+        raise UsageError(f"the scale of updates is above 0, not {alpha}", where="strategy.lora_alpha")
     if _adapted(network):
         raise UsageError("the network has low-rank updates already", where="strategy.name")
     chosen = _chosen(cast(nn.Module, network.backbone))

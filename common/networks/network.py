@@ -67,7 +67,7 @@ class Network(Staged):
             raise UsageError(
                 "batch norm cannot learn from a single picture of which one pixel is left",
                 where="training.batch_size",
-                remedy="use larger batches, fewer parts (training.accumulate), a larger image.size or "
+                remedy="use larger batches, fewer parts (training.accumulation_steps), a larger image.size or "
                 "strategy.norm=hold",
             ) from error
         logits: Tensor = self.head(features)
@@ -125,10 +125,12 @@ def build_network(
     network = _laid_out(recipe, targets, weights, asked.padding)
     record = None if weights is None else weights.record
     if recipe.strategy.name == "lora":
-        lora.insert(network, recipe.strategy.rank, recipe.strategy.alpha, seed_of(recipe.seed, "adapters"))
+        lora.insert(
+            network, recipe.strategy.lora_rank, recipe.strategy.lora_alpha, seed_of(recipe.seed, "adapters")
+        )
     if isinstance(network, VolumeSegmenter):
-        x, y, z = recipe.volume.patch
-        return network, VolumePreprocessing((x, y, z), recipe.volume.overlap), record
+        x, y, z = recipe.volume.patch_size
+        return network, VolumePreprocessing((x, y, z), recipe.volume.patch_overlap), record
     preprocessing = Preprocessing(
         recipe.image.size,
         recipe.image.fit,
@@ -152,7 +154,7 @@ def _laid_out(recipe: Recipe, targets: Sequence[Target], weights: Weights | None
             raise UsageError(f"{UNET3D} outlines volumes, and classifies nothing", where="backbone.name")
         seed = seed_of(recipe.seed, "backbone")
         return VolumeSegmenter(
-            len(targets[0].classes), recipe.decoder.width, recipe.volume.patch, dropout, seed
+            len(targets[0].classes), recipe.decoder.width, recipe.volume.patch_size, dropout, seed
         )
     backbone = create_backbone(
         asked.name,

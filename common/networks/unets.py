@@ -174,7 +174,7 @@ class VolumeSegmenter(Staged):
         if max(patch) <= 16:
             raise UsageError(
                 f"of a block of {' x '.join(map(str, patch))} one voxel is left at the deepest level",
-                where="volume.patch",
+                where="volume.patch_size",
                 remedy="make one of its sides at least 32",
             )
         with seeded(seed), contextlib.redirect_stdout(io.StringIO()):  # it prints its features

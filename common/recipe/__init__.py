@@ -19,6 +19,12 @@ from graftwork.common.files import hash_of
 from graftwork.common.files.untrusted_files import read_text
 from graftwork.common.recipe.consistency import contradictions, idle_under
 from graftwork.common.recipe.keys import Key, found_text, keys_of, nearest
+from graftwork.common.recipe.renamed_keys import (
+    RENAMED,
+    RENAMED_IN_PHASES,
+    with_first_names,
+    with_present_names,
+)
 from graftwork.common.recipe.sections import (
     SEED_EXPECTED,
     SEEDS,
@@ -93,7 +99,7 @@ class Recipe(Section):
         whole = self.model_dump(mode="json")
         if not whole["split"]["allow"]:
             del whole["split"]["allow"]  # a key that older recipes have not: their digests stay
-        return hash_of(whole)
+        return hash_of(with_first_names(whole))  # the names of runs stay when keys are renamed
 
     @model_validator(mode="after")
     def _agree(self) -> Recipe:
@@ -104,7 +110,11 @@ class Recipe(Section):
 
 
 def load(
-    text_or_path: str | os.PathLike[str], *, overrides: Sequence[str] = (), where: str | None = None
+    text_or_path: str | os.PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    where: str | None = None,
+    of_a_run: bool = False,
 ) -> Recipe:
     """Read a recipe.
 
@@ -112,7 +122,9 @@ def load(
         text_or_path: the TOML text (a str), or the path of a file (a `Path`).
         overrides: `key=value` words; the key dotted, the value TOML, and what is not TOML a text. The last of
             two for one key counts.
-        where: how the recipe is called in messages; a path speaks for itself.
+        where: name of the recipe in messages; a path names itself.
+        of_a_run: whether the text is the recipe.toml of a run: keys of earlier versions are then read under their
+            present names, and refused otherwise.
 
     Raises:
         RecipeError: `faults` has a line for each fault: key, line number (or "command line"), what was
@@ -123,6 +135,8 @@ def load(
     else:
         text, where = read_text(text_or_path, RecipeError, largest=LARGEST), where or str(text_or_path)
     data = parse(text, where)
+    if of_a_run:
+        data = with_present_names(data)
     places = {".".join(name): f"line {line}" for name, line in key_lines(text).items()}
     faults = _Faults(places)
     for word in overrides:
@@ -230,6 +244,11 @@ def _place(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
     for at, part in enumerate(loc):
         if isinstance(part, int):
             within = [str(each) for each in loc[at + 1 :]]
+            if within and within[-1] in RENAMED_IN_PHASES:
+                return (
+                    path,
+                    f" ({within[-1]} of number {part + 1} is now called {RENAMED_IN_PHASES[within[-1]]})",
+                )
             return path, f" ({'.'.join(within)} of number {part + 1} is wrong)" if within else ""
         path.append(part)
     return path, ""
@@ -239,6 +258,8 @@ _NOTHING = object()
 
 
 def _unknown(name: str, *, is_table: bool = False) -> str:
+    if name in RENAMED:
+        return f"this key is now called {RENAMED[name]}"
     if is_table:
         close = nearest(name, _sections())
         listing = f"the sections are {', '.join(_sections())}"

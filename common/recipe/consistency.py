@@ -90,14 +90,14 @@ def contradictions(
     expect(
         lambda probe, epochs, name: name != "probe-then-full" or probe < epochs,
         "expected less than training.epochs ({1}), found {0}",
-        "strategy.probe",
+        "strategy.probe_epochs",
         "training.epochs",
         "strategy.name",
     )
     expect(
         lambda strengths, norm: not strengths or norm in (None, "hold"),
         "expected 0 with strategy.norm = {1} (only what a held backbone puts out can be kept), found {0}",
-        "strategy.strengths",
+        "strategy.regularisation_strengths",
         "strategy.norm",
     )
     expect(
@@ -116,17 +116,17 @@ def contradictions(
     expect(
         lambda parts, batch: batch % parts == 0,
         "expected a divisor of training.batch_size ({1}), found {0}",
-        "training.accumulate",
+        "training.accumulation_steps",
         "training.batch_size",
     )
     for mix in ("mixup", "cutmix"):
         expect(
             lambda alpha, batch, parts: not alpha or batch // parts > 1 or batch % parts != 0,
-            "expected 0 with training.batch_size = {1} and training.accumulate = {2} (pictures are mixed within a part "
-            "of the batch, and a part holds one case), found {0}",
+            "expected 0 with training.batch_size = {1} and training.accumulation_steps = {2} (images are mixed within "
+            "one accumulation step, and a step holds one case), found {0}",
             f"training.{mix}",
             "training.batch_size",
-            "training.accumulate",
+            "training.accumulation_steps",
         )
     expect(
         lambda warmup, epochs: warmup <= epochs,
@@ -162,18 +162,18 @@ def contradictions(
 
 # keys that have a say only where another key has one of some values
 _ALONE: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "strategy.last": ("strategy.name", ("last-stages",)),
+    "strategy.last_stages": ("strategy.name", ("last-stages",)),
     "strategy.stages": ("strategy.name", ("surgical",)),
-    "strategy.every": ("strategy.name", ("gradual",)),
-    "strategy.plateau": ("strategy.every", (0,)),
-    "strategy.probe": ("strategy.name", ("probe-then-full",)),
-    "strategy.decay": (
+    "strategy.unfreeze_every": ("strategy.name", ("gradual",)),
+    "strategy.unfreeze_patience": ("strategy.unfreeze_every", (0,)),
+    "strategy.probe_epochs": ("strategy.name", ("probe-then-full",)),
+    "strategy.layer_decay": (
         "strategy.name",
         ("layer-wise", "last-stages", "gradual", "probe-then-full", "surgical"),
     ),
-    "strategy.rank": ("strategy.name", ("lora",)),
-    "strategy.alpha": ("strategy.name", ("lora",)),
-    "strategy.strengths": ("strategy.name", ("linear-probe",)),
+    "strategy.lora_rank": ("strategy.name", ("lora",)),
+    "strategy.lora_alpha": ("strategy.name", ("lora",)),
+    "strategy.regularisation_strengths": ("strategy.name", ("linear-probe",)),
     "strategy.phases": ("strategy.name", ("phases",)),
     "training.l2_sp": (
         "strategy.name",
@@ -181,8 +181,8 @@ _ALONE: dict[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "training.plateau_factor": ("training.schedule", ("plateau",)),
     "training.plateau_patience": ("training.schedule", ("plateau",)),
-    "training.restart": ("strategy.name", ("gradual", "probe-then-full", "phases")),
-    "evaluation.target": ("evaluation.threshold", ("sensitivity", "specificity")),
+    "training.restart_schedule": ("strategy.name", ("gradual", "probe-then-full", "phases")),
+    "evaluation.threshold_target": ("evaluation.threshold", ("sensitivity", "specificity")),
 }
 
 
@@ -198,11 +198,13 @@ def _rising(phases: Any) -> bool:
 
 def idle_under(recipe: Recipe, name: str) -> str:
     """Under what a key does nothing in this recipe, as a comment; "" where it has a say."""
-    if recipe.strategy.strengths and name in STEPS:
+    if recipe.strategy.regularisation_strengths and name in STEPS:
         section, _, last = name.rpartition(".")
         table = getattr(recipe, section)
         if getattr(table, last) == type(table).model_fields[last].default:
-            return "only with strategy.strengths = 0 (the head is solved, not trained by steps)"
+            return (
+                "only with strategy.regularisation_strengths = 0 (the head is solved, not trained by steps)"
+            )
     if name not in _ALONE:
         return ""
     ruler, values = _ALONE[name]

@@ -163,9 +163,9 @@ class DecoderSection(Section):
 class VolumeSection(Section):
     """How volumes are learned from and worked through; pictures of two dimensions have no use for it."""
 
-    patch: Sides = Field(
+    patch_size: Sides = Field(
         default=(32, 48, 32),
-        description="Sides of the block that the network sees: left to right, back to front, foot to head.",
+        description="Size of the patches that the network is given: left to right, back to front, foot to head.",
         json_schema_extra={
             "minItems": 3,
             "maxItems": 3,
@@ -173,9 +173,11 @@ class VolumeSection(Section):
             "x-expected": "a list of three multiples of 16 from 16 to 256",
         },
     )
-    patches: int = key("Blocks drawn from each volume in an epoch.", 2, ge=1, le=1000, unit="blocks")
-    overlap: float = key(
-        "Overlap of neighbouring blocks when a whole volume is worked through.",
+    patches_per_volume: int = key(
+        "Patches drawn from each volume in an epoch.", 2, ge=1, le=1000, unit="patches"
+    )
+    patch_overlap: float = key(
+        "Overlap of neighbouring patches when a whole volume is predicted.",
         0.5,
         ge=0,
         le=0.9,
@@ -235,15 +237,18 @@ class TrainingSection(Section):
     batch_size: int = key(
         "Cases in an optimiser step, over all processes.", 32, ge=1, le=1_000_000, unit="cases"
     )
-    accumulate: int = key(
-        "Parts in which the batch is worked through, to save memory; at most as many as the batch has cases.",
+    accumulation_steps: int = key(
+        "Parts of a batch that go through the network one after the other (gradient accumulation), to save memory; "
+        "at most one per case of the batch.",
         1,
         ge=1,
         le=1_000_000,
         unit="parts",
     )
-    rate: float = key("Learning rate at its highest.", 1e-3, gt=0, le=100)
-    backbone_rate: float = key("Factor on the rate for the backbone's stages.", 1.0, gt=0, le=100)
+    learning_rate: float = key("Peak learning rate.", 1e-3, gt=0, le=100)
+    backbone_learning_rate_factor: float = key(
+        "Factor on the learning rate for the stages of the backbone.", 1.0, gt=0, le=100
+    )
     weight_decay: float = key("Decoupled weight decay (AdamW).", 0.01, ge=0, le=100)
     l2_sp: float = key(
         "Decoupled decay of the backbone towards its pretrained weights, in place of weight_decay there (L2-SP).",
@@ -251,20 +256,21 @@ class TrainingSection(Section):
         ge=0,
         le=100,
     )
-    warmup: float = key("Linear rise of the rate from 0.", 0.0, ge=0, le=100_000, unit="epochs")
+    warmup: float = key("Linear warm-up of the learning rate from 0.", 0.0, ge=0, le=100_000, unit="epochs")
     schedule: Literal["cosine", "constant", "plateau"] = key(
-        "Course of the rate after the warm-up: `cosine` falls to 0, `plateau` falls where validation stands still.",
+        "Learning-rate schedule after the warm-up: `cosine` decays to 0; `plateau` lowers the rate when the validation "
+        "metric stops improving.",
         "cosine",
     )
-    plateau_factor: float = key("plateau: what the rate is multiplied by.", 0.1, gt=0, lt=1)
+    plateau_factor: float = key("plateau: factor by which the learning rate is multiplied.", 0.1, gt=0, lt=1)
     plateau_patience: int = key(
-        "plateau: epochs without a better validation metric before the rate falls.",
+        "plateau: epochs without a better validation metric before the learning rate is lowered.",
         2,
         ge=1,
         le=100_000,
         unit="epochs",
     )
-    restart: bool = key("Begin warm-up and schedule anew with each phase of the strategy.", False)
+    restart_schedule: bool = key("Restart warm-up and schedule in each phase of the strategy.", False)
     dropout: float = key("Probability of dropout before the head.", 0.0, ge=0, lt=1)
     label_smoothing: float = key("Label smoothing.", 0.0, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = key(
@@ -296,7 +302,7 @@ class TrainingSection(Section):
         le=100_000,
         unit="epochs",
     )
-    clip: float = key("Largest gradient norm; 0: not clipped.", 0.0, ge=0, le=1e9)
+    gradient_clip_norm: float = key("Largest gradient norm; 0: no clipping.", 0.0, ge=0, le=1e9)
     precision: Literal["float32", "bfloat16", "auto"] = key(
         "Arithmetic of the network; `auto`: bfloat16 where the machine has it in hardware, else float32.",
         "float32",
@@ -311,7 +317,9 @@ class TrainingSection(Section):
     save_steps: int = key(
         "Steps between saved states; 0: at the end of each epoch.", 0, ge=0, le=10**9, unit="steps"
     )
-    tolerance: int = key("Unreadable files borne; one more ends the run.", 0, ge=0, le=10**9, unit="files")
+    max_unreadable_files: int = key(
+        "Unreadable files that a run tolerates; one more ends it.", 0, ge=0, le=10**9, unit="files"
+    )
 
 
 class EvaluationSection(Section):
@@ -328,10 +336,10 @@ class EvaluationSection(Section):
     )
     threshold: Literal["youden", "sensitivity", "specificity"] = key(
         "Rule of the decision threshold, applied to validation: the highest Youden index, or at least "
-        "`target` sensitivity or specificity.",
+        "`threshold_target` sensitivity or specificity.",
         "youden",
     )
-    target: float = key(
+    threshold_target: float = key(
         "Sensitivity or specificity that the threshold must reach on validation; only with these rules.",
         0.95,
         gt=0,

@@ -22,9 +22,9 @@ class PhaseSection(Section):
     stages: Annotated[tuple[str, ...], BeforeValidator(as_tuple), AfterValidator(_some)] = key(
         'Stages that learn: names or patterns ("layer4", "blocks.*"), "head" for what stands on the backbone.'
     )
-    rate: float = key("Factor on the rate of all of them.", 1.0, gt=0, le=100)
-    rates: dict[str, Annotated[float, Field(gt=0, le=100)]] = key(
-        "Further factors of single stages, by name or pattern; of several that fit, the last.", {}
+    learning_rate_factor: float = key("Factor on the learning rate of these stages.", 1.0, gt=0, le=100)
+    learning_rate_factors: dict[str, Annotated[float, Field(gt=0, le=100)]] = key(
+        "Further factors for single stages, by name or pattern; of several that match, the last.", {}
     )
     norm: Literal["", "hold", "adapt", "train"] = key("Norm layers of its stages; empty: strategy.norm.", "")
 
@@ -55,39 +55,41 @@ class StrategySection(Section):
         "follow the data), `train` both; those of frozen stages are held unless `adapt` is said. Absent: `hold` for "
         "linear-probe and lora, `train` for the others.",
     )
-    last: int = key("last-stages: how many stages of the backbone learn.", 1, ge=1, le=1000, unit="stages")
+    last_stages: int = key(
+        "last-stages: number of backbone stages that are trained.", 1, ge=1, le=1000, unit="stages"
+    )
     stages: Names = Field(
         default=(),
         description='surgical: the stages that learn, by name or pattern ("stem", "blocks.*"); '
         "`graftwork show backbone/resnet50` lists those of ResNet-50.",
         json_schema_extra={"x-expected": "a list of names of stages"},
     )
-    every: int = key(
-        "gradual: epochs until the next stage opens; 0: when the validation metric stands still.",
+    unfreeze_every: int = key(
+        "gradual: epochs until the next stage is unfrozen; 0: when the validation metric stops improving.",
         1,
         ge=0,
         le=100_000,
         unit="epochs",
     )
-    plateau: int = key(
-        "gradual with every = 0: epochs without a better validation metric that open the next stage.",
+    unfreeze_patience: int = key(
+        "gradual with unfreeze_every = 0: epochs without a better validation metric before the next stage is unfrozen.",
         2,
         ge=1,
         le=100_000,
         unit="epochs",
     )
-    probe: int = key(
-        "probe-then-full: epochs in which the head alone learns.", 3, ge=1, le=100_000, unit="epochs"
+    probe_epochs: int = key(
+        "probe-then-full: epochs in which only the head is trained.", 3, ge=1, le=100_000, unit="epochs"
     )
-    decay: float = Field(
+    layer_decay: float = Field(
         default_factory=lambda data: 0.75 if data.get("name") == "layer-wise" else 1.0,
         description="Factor on the rate from each stage to the one below it. Absent: 0.75 for layer-wise, else 1.",
         gt=0,
         le=1,
     )
-    rank: int = key("lora: rank of an update.", 8, ge=1, le=1024)
-    alpha: float = key("lora: an update weighs alpha / rank.", 16.0, gt=0, le=10_000)
-    strengths: int = key(
+    lora_rank: int = key("lora: rank of the updates.", 8, ge=1, le=1024)
+    lora_alpha: float = key("lora: the updates are scaled by lora_alpha / lora_rank.", 16.0, gt=0, le=10_000)
+    regularisation_strengths: int = key(
         "linear-probe: solve the head to convergence for this many strengths of a penalty on its weights, from strong "
         "to weak, and keep what is best on validation; 0: train it step by step.",
         0,
@@ -98,8 +100,9 @@ class StrategySection(Section):
     phases: Phases = Field(
         default=(),
         description="phases: one table after the other, with until (its last epoch; 0: to the end), stages (names or "
-        'patterns, "head" too), rate (a factor), rates (factors of single stages) and norm.',
+        'patterns, "head" too), learning_rate_factor, learning_rate_factors (of single stages) and norm.',
         json_schema_extra={
-            "x-expected": 'a list of phases, as in [{ until = 3, stages = ["head"] }, { stages = ["*"], rate = 0.1 }]'
+            "x-expected": 'a list of phases, as in [{ until = 3, stages = ["head"] }, '
+            '{ stages = ["*"], learning_rate_factor = 0.1 }]'
         },
     )

@@ -16,11 +16,11 @@ _IDLE = {
     "pictures that are outlined": (
         "volume.",
         "augmentation.views",
-        "strategy.strengths",
+        "strategy.regularisation_strengths",
         "training.class_weights",
         "training.sampling",
         "evaluation.threshold",
-        "evaluation.target",
+        "evaluation.threshold_target",
     ),
     "volumes": (
         "image.",
@@ -32,21 +32,22 @@ _IDLE = {
         "backbone.padding",
         "backbone.channels",
         "backbone.drop_path",
-        "strategy.strengths",
+        "strategy.regularisation_strengths",
         "training.class_weights",
         "training.sampling",
         "training.cutmix",
         "training.l2_sp",
         "evaluation.threshold",
-        "evaluation.target",
+        "evaluation.threshold_target",
     ),
 }
 # what a head has no use for that is solved and not trained by steps
 STEPS = (
-    "training.epochs", "training.batch_size", "training.accumulate", "training.rate", "training.backbone_rate",
-    "training.weight_decay", "training.l2_sp", "training.warmup", "training.schedule", "training.restart",
+    "training.epochs", "training.batch_size", "training.accumulation_steps", "training.learning_rate",
+    "training.backbone_learning_rate_factor",
+    "training.weight_decay", "training.l2_sp", "training.warmup", "training.schedule", "training.restart_schedule",
     "training.dropout", "training.sampling", "training.mixup", "training.cutmix", "training.ema",
-    "training.patience", "training.clip", "training.save_steps", "backbone.drop_path",
+    "training.patience", "training.gradient_clip_norm", "training.save_steps", "backbone.drop_path",
 )  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def refuse_idle_keys(recipe: Recipe, *, segmentation: bool, volumes: bool, targe
     from graftwork.common.recipe.toml import value_text
 
     found = []
-    solved = bool(recipe.strategy.strengths) and not segmentation
+    solved = bool(recipe.strategy.regularisation_strengths) and not segmentation
     idle = idle_keys(segmentation=segmentation, volumes=volumes, solved=solved)
     for name in sorted(idle, key=list(keys()).index):
         each = keys()[name]
@@ -104,7 +105,7 @@ def refuse_idle_keys(recipe: Recipe, *, segmentation: bool, volumes: bool, targe
         raise UsageError(
             "a head is solved on what is kept, and pictures that are changed anew in every epoch are not",
             where="augmentation.views",
-            remedy="set it to the number of changed views of each picture, or strategy.strengths to 0",
+            remedy="set it to the number of changed views of each picture, or strategy.regularisation_strengths to 0",
         )
     if segmentation and not volumes and recipe.image.fit == "crop":
         raise UsageError(

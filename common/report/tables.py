@@ -118,7 +118,7 @@ def asked_table(facts: Facts) -> Table:
 
 def _training(facts: Facts, step: str) -> str:
     """How the weights are found: by steps over epochs, or a head solved on features."""
-    training, strengths = facts.recipe.training, facts.recipe.strategy.strengths
+    training, strengths = facts.recipe.training, facts.recipe.strategy.regularisation_strengths
     if facts.solved or strengths:
         return (
             f"the head is solved by L-BFGS on all training cases at once, for {count(strengths, 'strength')} of a "
@@ -126,7 +126,7 @@ def _training(facts: Facts, step: str) -> str:
         )
     return (
         f"{count(training.epochs, 'epoch')}, {count(training.batch_size, step)} a step, "
-        f"rate {rate(training.rate)}, {training.schedule} schedule, {training.precision}"
+        f"rate {rate(training.learning_rate)}, {training.schedule} schedule, {training.precision}"
     )
 
 
@@ -154,8 +154,8 @@ def _input(facts: Facts) -> str:
     if _solid(facts):
         volume = recipe.volume
         return (
-            f"blocks of {' × '.join(map(str, volume.patch))} voxels, {number(volume.patches)} of each volume in an "
-            f"epoch; whole volumes are worked through with an overlap of {volume.overlap:g}"
+            f"patches of {' × '.join(map(str, volume.patch_size))} voxels, {number(volume.patches_per_volume)} per "
+            f"volume and epoch; whole volumes are predicted with an overlap of {volume.patch_overlap:g}"
         )
     image = recipe.image
     return f"{image.size} × {image.size} px, {image.fit}, {image.interpolation}"
@@ -197,8 +197,8 @@ def _decision(facts: Facts) -> str:
         "threshold chosen on validation: "
         + {
             "youden": "the highest sum of sensitivity and specificity (Youden)",
-            "sensitivity": f"at least {wish.target:g} sensitivity",
-            "specificity": f"at least {wish.target:g} specificity",
+            "sensitivity": f"at least {wish.threshold_target:g} sensitivity",
+            "specificity": f"at least {wish.threshold_target:g} specificity",
         }[wish.threshold]
     )
 

@@ -93,7 +93,7 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         place = self.folder / "recipe.toml"
-        return load(verified(place, remedy=remedy_of("recipe.toml")), where=str(place))
+        return load(verified(place, remedy=remedy_of("recipe.toml")), where=str(place), of_a_run=True)
 
     @cached_property
     def recipe_name(self) -> str:
@@ -217,7 +217,11 @@ class Run:
         from graftwork.common.evaluation.evaluate_table import judge, keep
 
         wish, further = self.recipe.evaluation, map(protocol, dataset(self.recipe.dataset).further)
-        how = {"threshold": wish.threshold, "target_value": wish.target, "bootstrap": wish.bootstrap}
+        how = {
+            "threshold": wish.threshold,
+            "target_value": wish.threshold_target,
+            "bootstrap": wish.bootstrap,
+        }
         found, others = judge(self.predictions, self.manifest.targets, self.protocol, further, **how)
         if self.manifest.synthetic:
             found, others = (

@@ -112,7 +112,7 @@ class Classifying:
             return said | {"keep": False, "why": "no stage from the input on is frozen"}
         if mixes:
             return said | {"keep": False, "why": "not kept: pictures are mixed anew in every step"}
-        if recipe.strategy.strengths:
+        if recipe.strategy.regularisation_strengths:
             return said | {"keep": True, "why": f"kept behind {said['behind']}: the head is solved on it"}
         last = plan.last_epoch(number, recipe.training.epochs)
         found = self._cut(stages)
@@ -123,7 +123,7 @@ class Classifying:
             found,
             stages,
             size=recipe.image.size,
-            epochs=recipe.strategy.plateau + 1 if last is None else last - first + 1,
+            epochs=recipe.strategy.unfreeze_patience + 1 if last is None else last - first + 1,
             trained=len(self.run.split.rows("train")),
             judged=sum(len(self.run.split.rows(part)) for part in parts_judged(self.run)),
             views=recipe.augmentation.views,
@@ -179,7 +179,7 @@ class Classifying:
                 progress=self._check("reading pictures"),
             )
         if self.accelerator.is_main_process:
-            quarantine(State(), failures, run.recipe.training.tolerance, run)
+            quarantine(State(), failures, run.recipe.training.max_unreadable_files, run)
         told = [self.pictures[0, row][0] for row in run.split.rows("train")[:8].tolist()]
         first = [torch.from_numpy(each) for each in told if not isinstance(each, Failure)]
         if first:
@@ -257,7 +257,7 @@ class Classifying:
             workers=run.recipe.training.workers, progress=self._check("predicting"),
         )  # fmt: skip
         if self.accelerator.is_main_process:
-            quarantine(state, failures, run.recipe.training.tolerance, run)
+            quarantine(state, failures, run.recipe.training.max_unreadable_files, run)
             run.write_progress(state)
             with writing(run.folder / "predictions.parquet") as temporary:
                 prediction_table(run.manifest, rows, run.split.parts.to_numpy()[rows], logits).to_parquet(

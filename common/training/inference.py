@@ -125,7 +125,7 @@ def check_finite(outcome: torch.Tensor) -> None:
         raise RunError(
             "the network's output is not a finite number: its training went astray in this epoch or before",
             where="prediction",
-            remedy="lower training.rate, set training.clip, or use training.precision=float32",
+            remedy="lower training.learning_rate, set training.gradient_clip_norm, or use training.precision=float32",
         )
 
 
@@ -208,7 +208,7 @@ def read_first(run: Run, source: Any, check: Check, size: int = 32) -> None:
         for done, batch in enumerate(reader, 1):
             failures += batch.failures
             check(min(size * done, len(rows)), len(rows))
-    quarantine(State(), failures, run.recipe.training.tolerance, run)
+    quarantine(State(), failures, run.recipe.training.max_unreadable_files, run)
 
 
 def quarantine(state: State, failures: Sequence[Failure], tolerance: int, run: Run) -> None:
@@ -233,7 +233,7 @@ def quarantine(state: State, failures: Sequence[Failure], tolerance: int, run: R
         )
         raise RunError(
             f"{len(state.quarantine)} pictures cannot be read, and the recipe bears {tolerance}"
-            f" (training.tolerance){listed}",
+            f" (training.max_unreadable_files){listed}",
             where=run.folder,
-            remedy="`graftwork check` lists all of them; mend or remove them, or raise training.tolerance",
+            remedy="`graftwork check` lists all of them; mend or remove them, or raise training.max_unreadable_files",
         )

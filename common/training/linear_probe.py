@@ -58,7 +58,7 @@ def solve_probe(
         RunError: more pictures cannot be read than the recipe bears.
     """
     recipe = run.recipe
-    path = strengths(recipe.strategy.strengths)
+    path = strengths(recipe.strategy.regularisation_strengths)
     settings = recipe.training.model_copy(update={"epochs": len(path), "patience": 0, "schedule": "constant"})
     plan = plan_for(recipe, network)
     learner = Learner.of(network, settings)
@@ -88,7 +88,7 @@ def solve_probe(
         state.loss_sum, state.loss_count = found.loss * len(truth), len(truth)
         seconds = max(time.monotonic() - clock, 1e-9)
         judged = validate(lambda *_: signals.check())
-        quarantine(state, judged.failures, recipe.training.tolerance, run)
+        quarantine(state, judged.failures, recipe.training.max_unreadable_files, run)
         line: dict[str, Any] = epoch_line(state, judged, primary) | {
             "strength": strength,
             "iterations": found.iterations,
@@ -117,7 +117,7 @@ def _training_part(run: Run, source: FeatureSource, state: State) -> tuple[Any, 
     quarantine(
         state,
         [source.failures[row] for row in rows.tolist() if row in source.failures],
-        run.recipe.training.tolerance,
+        run.recipe.training.max_unreadable_files,
         run,
     )
     rows = np.array([row for row in rows.tolist() if row not in source.failures], np.int64)

@@ -41,7 +41,9 @@ def strengths(count: int) -> tuple[float, ...]:
         UsageError: fewer than one is asked for.
     """
     if count < 1:
-        raise UsageError(f"a path has at least one strength, not {count}", where="strategy.strengths")
+        raise UsageError(
+            f"a path has at least one strength, not {count}", where="strategy.regularisation_strengths"
+        )
     if count == 1:
         return (float(np.sqrt(STRONGEST * WEAKEST)),)
     return tuple(float(f"{value:.6g}") for value in np.geomspace(STRONGEST, WEAKEST, count))
@@ -286,8 +288,8 @@ class _Problem:
         if not bool(torch.isfinite(loss)):
             raise RunError(
                 f"the loss is {float(loss)} while the head is solved",
-                where="strategy.strengths",
-                remedy="leave out the smallest values of strategy.strengths, or look for values that are not finite",
+                where="strategy.regularisation_strengths",
+                remedy="set a smaller strategy.regularisation_strengths, or look for values that are not finite",
             )
         pull, at = self.decay * slopes, 0
         for part in self.table.parts():

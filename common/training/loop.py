@@ -102,10 +102,10 @@ def train(
 
         judged = loop.judge(validate)
         share_quarantine(state, accelerator)
-        quarantine(state, judged.failures, settings.tolerance, run)
+        quarantine(state, judged.failures, settings.max_unreadable_files, run)
         line = epoch_line(state, judged, primary) | {
             "steps": len(order),
-            "parts": settings.accumulate << state.halvings,
+            "parts": settings.accumulation_steps << state.halvings,
             "rate": schedule.rate(len(order) - 1, len(order)),
             "seconds": round(seconds, 3),
             "data_wait": round(loop.waited / seconds, 4),
@@ -203,7 +203,7 @@ class Loop:
                 asked = time.monotonic()
                 batch = next(reader)
                 self.waited += time.monotonic() - asked
-                quarantine(state, batch.failures, settings.tolerance, self.run)
+                quarantine(state, batch.failures, settings.max_unreadable_files, self.run)
                 loss += self._backward(batch, share, step, part, sync=part == parts - 1)
                 cases += batch.rows.tolist()
         self._clip(cases, step)
@@ -228,7 +228,7 @@ class Loop:
     def _parts(self, batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """A global batch to this process's share of it, in the parts in which gradients are summed: as many as asked
         for, or as the share has cases where these are fewer."""
-        asked, processes = self.settings.accumulate, self.accelerator.num_processes
+        asked, processes = self.settings.accumulation_steps, self.accelerator.num_processes
         if len(batch) < processes:
             raise UsageError(
                 f"a batch of {len(batch)} cases cannot be shared by {processes} processes",
@@ -271,7 +271,9 @@ class Loop:
 
     def _clip(self, cases: Sequence[int], step: int) -> None:
         """Limit the gradient, and see that it is finite before a step is made of it."""
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip or math.inf)
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.settings.gradient_clip_norm or math.inf
+        )
         if not math.isfinite(float(norm)):
             raise self._astray(f"the gradient is {float(norm)}", cases, step)
 
@@ -282,7 +284,7 @@ class Loop:
             f"{what} at epoch {self.state.epoch}, step {step + 1} (cases {', '.join(cases[:20])}{more}); what was "
             "saved before is finite",
             where=self.run.folder,
-            remedy="lower training.rate, set training.clip, or use training.precision=float32",
+            remedy="lower training.learning_rate, set training.gradient_clip_norm, or use training.precision=float32",
         )
 
     @contextlib.contextmanager
@@ -300,7 +302,7 @@ class Loop:
     def _halve(self, batch: NDArray[np.int64], error: _NoMemory) -> None:
         """Work through batches in twice as many parts from here on; the batch of a step stays what it is."""
         state = self.state
-        if self.settings.accumulate << state.halvings >= len(batch):
+        if self.settings.accumulation_steps << state.halvings >= len(batch):
             raise RunError(
                 f"memory does not suffice for one case at a time ({error})",
                 where=self.run.folder,
@@ -309,7 +311,7 @@ class Loop:
         state.halvings += 1
         if self.accelerator.device.type == "cuda":
             torch.cuda.empty_cache()
-        parts = self.settings.accumulate << state.halvings
+        parts = self.settings.accumulation_steps << state.halvings
         log.warning(
             "out of memory at epoch %d, step %d: going on with batches of %d cases in %d parts of %d",
             state.epoch, state.step + 1, len(batch), parts, -(-len(batch) // parts),
@@ -347,8 +349,8 @@ def _naming_lack_of_memory(lone: bool) -> Iterator[None]:
         if not lone:
             raise RunError(
                 f"a process ran out of memory ({text})",
-                where="training.accumulate",
-                remedy="set training.accumulate to 2 or more: the batch of a step stays what it is",
+                where="training.accumulation_steps",
+                remedy="set training.accumulation_steps to 2 or more: the batch of a step stays what it is",
             ) from error
         raise _NoMemory(text) from error
 

@@ -90,11 +90,11 @@ def search(
         RunError: the loss was never finite.
     """
     recipe = run.recipe
-    if recipe.strategy.strengths:
+    if recipe.strategy.regularisation_strengths:
         raise UsageError(
             "the head is solved, and nothing in that has a rate",
-            where="strategy.strengths",
-            remedy="set strategy.strengths to 0 to train the head step by step",
+            where="strategy.regularisation_strengths",
+            remedy="set strategy.regularisation_strengths to 0 to train the head step by step",
         )
     if not 0 < low < high or steps < 2 * EDGE:
         raise UsageError(

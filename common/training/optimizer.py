@@ -30,7 +30,7 @@ def optimizer_of(network: Staged, settings: TrainingSection) -> torch.optim.Adam
                 pulled = bool(settings.l2_sp) and stage != HEAD
                 decay = 0.0 if spared or pulled else settings.weight_decay
                 groups.append({"params": chosen, "stage": stage, "weight_decay": decay})
-    return torch.optim.AdamW(groups, lr=settings.rate, foreach=False)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, foreach=False)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, modes: Mapping[str, StageMode], rate: float) -> None:
@@ -51,13 +51,13 @@ def rate_at(
         reductions: how often a plateau has lowered the rate.
     """
     if at < settings.warmup:
-        return settings.rate * min(1.0, (at + step) / settings.warmup)
+        return settings.learning_rate * min(1.0, (at + step) / settings.warmup)
     if settings.schedule == "constant":
-        return settings.rate
+        return settings.learning_rate
     if settings.schedule == "plateau":
-        return settings.rate * settings.plateau_factor**reductions
+        return settings.learning_rate * settings.plateau_factor**reductions
     left = max((settings.epochs if epochs is None else epochs) - settings.warmup, step)
-    return settings.rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (at - settings.warmup) / left)))
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (at - settings.warmup) / left)))
 
 
 class Pull:

@@ -21,7 +21,7 @@ def plan_for(recipe: Recipe, network: AnyNetwork) -> Plan:
         recipe.strategy,
         network.stages,
         epochs=recipe.training.epochs,
-        backbone_rate=recipe.training.backbone_rate,
+        backbone_rate=recipe.training.backbone_learning_rate_factor,
     )
 
 
@@ -30,8 +30,8 @@ class Schedule:
 
     def __init__(self, settings: TrainingSection, state: State, plan: Plan, phase: int, first: int) -> None:
         self.settings, self.epoch, self.reductions = settings, state.epoch, state.reductions
-        self.first = first if settings.restart else 1
-        last = plan.last_epoch(phase, settings.epochs) if settings.restart else settings.epochs
+        self.first = first if settings.restart_schedule else 1
+        last = plan.last_epoch(phase, settings.epochs) if settings.restart_schedule else settings.epochs
         self.epochs = (last or settings.epochs) - self.first + 1
 
     def rate(self, step: int, steps: int) -> float:
@@ -78,7 +78,7 @@ def advance(
         state.plateaus.append(state.epoch)
     if plan.at(state.epoch + 1, state.plateaus)[0] != phase:  # the next phase is judged by itself
         state.phase_best, state.stale, state.rate_stale = None, 0, 0
-        if settings.restart:
+        if settings.restart_schedule:
             state.reductions = 0
     state.log.append(line)
     state.epoch, state.step, state.loss_sum, state.loss_count = state.epoch + 1, 0, 0.0, 0

@@ -105,7 +105,7 @@ class Segmenting:
         self.source: MaskSource | VolumeSource
         if isinstance(self.preprocessing, VolumePreprocessing):
             self.source = VolumeSource(
-                manifest, self.preprocessing, patches=recipe.volume.patches,
+                manifest, self.preprocessing, patches=recipe.volume.patches_per_volume,
                 augment=volume_augmenter(recipe.augmentation), seed=recipe.seed,
             )  # fmt: skip
         else:
@@ -177,7 +177,7 @@ class Segmenting:
         failures = shared(failures, self.accelerator)
         if main:
             _, _, state = run.saved("last")  # type: ignore[misc]
-            quarantine(state, failures, run.recipe.training.tolerance, run)
+            quarantine(state, failures, run.recipe.training.max_unreadable_files, run)
             run.write_progress(state)
             with writing(run.folder / "predictions.parquet") as temporary:
                 pd.DataFrame([row for _, row in rows]).to_parquet(

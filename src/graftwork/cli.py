@@ -398,7 +398,7 @@ def find_rate(
         ("a tenth of the rate of the lowest loss", f"{found.tenth:.2g}"),
         ("suggested: the lower of the two", f"{found.suggested:.2g}"),
     ]
-    say_table(("by", "training.rate"), rows)
+    say_table(("by", "training.learning_rate"), rows)
     say(f"{len(found.rates)} steps in phase {phase} ({found.phase}); {found.ended}")
     return say(str(found.picture))
 

@@ -110,7 +110,7 @@ def shortened(recipe: str, words: list[str]) -> list[str]:
     most = {"evaluation.bootstrap": 20, "training.workers": 0}
     if asked.backbone.name != "unet3d":
         most["image.size"] = 32
-    if not asked.strategy.strengths:
+    if not asked.strategy.regularisation_strengths:
         most["training.epochs"] = 1
     said = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
     return [f"{key}={value}" for key, value in most.items() if float(said.get(key, "inf")) > value]

@@ -110,7 +110,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     about = SimpleNamespace(protocol="wild/frames", further=("wild/events", "wild/counts"))
     monkeypatch.setattr(domain, "dataset", lambda name: about)
     run = Run(tmp_path)
-    wish = SimpleNamespace(protocol="", threshold="youden", target=0.95, bootstrap=40)
+    wish = SimpleNamespace(protocol="", threshold="youden", threshold_target=0.95, bootstrap=40)
     run.__dict__["recipe"] = SimpleNamespace(dataset="wild/own", evaluation=wish)
     run.__dict__["manifest"] = SimpleNamespace(target=TARGETS[0], targets=TARGETS, synthetic=False)
     return run

@@ -125,7 +125,7 @@ def test_a_plan_names_every_stage_in_order_and_is_a_pure_function() -> None:
 
 
 def test_the_last_stages_and_chosen_ones_learn() -> None:
-    assert learning(laid_out("last-stages", last=2), 1) == ["blocks.1", "top", HEAD]
+    assert learning(laid_out("last-stages", last_stages=2), 1) == ["blocks.1", "top", HEAD]
     assert learning(laid_out("surgical", stages=("stem", "blocks.*")), 1) == [
         "stem",
         "blocks.0",
@@ -133,13 +133,13 @@ def test_the_last_stages_and_chosen_ones_learn() -> None:
         HEAD,
     ]
     with pytest.raises(UsageError, match="4 stages"):
-        laid_out("last-stages", last=5)
+        laid_out("last-stages", last_stages=5)
     with pytest.raises(UsageError, match=r"layer4.*\n?.*stem, blocks.0"):
         laid_out("surgical", stages=("layer4",))
 
 
 def test_gradual_opens_a_stage_at_a_time_from_the_head_downwards() -> None:
-    plan = laid_out("gradual", every=2)
+    plan = laid_out("gradual", unfreeze_every=2)
     assert [learning(plan, epoch) for epoch in (1, 2, 3, 5)] == [
         [HEAD], [HEAD], ["top", HEAD], ["blocks.1", "top", HEAD],
     ]  # fmt: skip
@@ -155,7 +155,7 @@ def test_gradual_opens_a_stage_at_a_time_from_the_head_downwards() -> None:
 
 
 def test_gradual_on_plateau_follows_the_epochs_that_stood_still() -> None:
-    plan = laid_out("gradual", every=0, plateau=2)
+    plan = laid_out("gradual", unfreeze_every=0, unfreeze_patience=2)
     assert plan.patience == 2
     assert plan.at(40) == (0, 1), "no plateau yet"
     assert plan.at(4, [4]) == (0, 1) and plan.at(5, [4]) == (1, 5)
@@ -164,13 +164,13 @@ def test_gradual_on_plateau_follows_the_epochs_that_stood_still() -> None:
 
 
 def test_rates_fall_from_stage_to_stage() -> None:
-    plan = laid_out("layer-wise", decay=0.5, backbone_rate=0.8)
+    plan = laid_out("layer-wise", layer_decay=0.5, backbone_rate=0.8)
     assert rates(plan, 1) == pytest.approx([0.8 / 16, 0.8 / 8, 0.8 / 4, 0.8 / 2, 1.0])
-    assert rates(laid_out("gradual", decay=0.5), 2) == pytest.approx([0, 0, 0, 0.5, 1.0])
+    assert rates(laid_out("gradual", layer_decay=0.5), 2) == pytest.approx([0, 0, 0, 0.5, 1.0])
 
 
 def test_the_probe_comes_first() -> None:
-    plan = laid_out("probe-then-full", probe=3)
+    plan = laid_out("probe-then-full", probe_epochs=3)
     assert learning(plan, 3) == [HEAD] and learning(plan, 4) == [*STAGES, HEAD]
     assert {mode.norm for stage, mode in plan.phases[0].modes.items() if stage != HEAD} == {"hold"}
     assert {mode.norm for mode in plan.phases[1].modes.values()} == {"train"}
@@ -180,9 +180,12 @@ def test_phases_are_data() -> None:
     plan = laid_out(
         "phases",
         phases=(
-            PhaseSection(until=2, stages=("top",), rate=0.5),
+            PhaseSection(until=2, stages=("top",), learning_rate_factor=0.5),
             PhaseSection(
-                until=5, stages=("blocks.*", HEAD), rate=2.0, rates={"blocks.*": 0.5, "blocks.1": 0.25}
+                until=5,
+                stages=("blocks.*", HEAD),
+                learning_rate_factor=2.0,
+                learning_rate_factors={"blocks.*": 0.5, "blocks.1": 0.25},
             ),
             PhaseSection(stages=("*",), norm="adapt"),
         ),
@@ -202,7 +205,7 @@ def test_only_stages_that_never_move_may_be_kept() -> None:
         return frozen_stages(laid_out(name, **options).phases[0].modes)
 
     assert kept("linear-probe") == 4 and kept("linear-probe", norm="adapt") == 0
-    assert kept("last-stages", last=1) == 3 and kept("surgical", stages=("blocks.0",)) == 1
+    assert kept("last-stages", last_stages=1) == 3 and kept("surgical", stages=("blocks.0",)) == 1
     assert kept("full", norm="hold") == kept("lora") == kept("bias-and-norm") == 0
 
 

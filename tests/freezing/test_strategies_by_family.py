@@ -21,14 +21,14 @@ EPOCHS = 4
 # of each strategy what is asked beside its name; stages are filled in for the network at hand
 STRATEGIES: dict[str, dict[str, Any]] = {
     "linear-probe": {},
-    "last-stages": {"norm": "hold", "last": 2},
+    "last-stages": {"norm": "hold", "last_stages": 2},
     "gradual": {"norm": "hold"},
     "full": {},
-    "layer-wise": {"decay": 0.7},
-    "probe-then-full": {"probe": 2},
+    "layer-wise": {"layer_decay": 0.7},
+    "probe-then-full": {"probe_epochs": 2},
     "surgical": {"norm": "hold"},
     "bias-and-norm": {},
-    "lora": {"rank": 2},
+    "lora": {"lora_rank": 2},
     "scratch": {},
     "phases": {},
 }
@@ -42,7 +42,9 @@ def wish(strategy: str, stages: tuple[str, ...]) -> StrategySection:
         options["phases"] = (
             PhaseSection(until=1, stages=(stages[1], HEAD)),
             PhaseSection(until=2, stages=(HEAD,)),
-            PhaseSection(stages=("*",), rate=0.5, rates={stages[0]: 0.1}, norm="hold"),
+            PhaseSection(
+                stages=("*",), learning_rate_factor=0.5, learning_rate_factors={stages[0]: 0.1}, norm="hold"
+            ),
         )
     return StrategySection(name=strategy, **options)
 
@@ -79,7 +81,7 @@ def test_a_family_keeps_the_contract_of_a_strategy(family: str, strategy: str) -
     net, size = small_network(family), FAMILIES[family][2]
     asked = wish(strategy, net.stages)
     if strategy == "lora":
-        lora.insert(net, asked.rank, asked.alpha, seed=0)
+        lora.insert(net, asked.lora_rank, asked.lora_alpha, seed=0)
     plan = plan_of(asked, net.stages, epochs=EPOCHS)
     optimizer = optimizer_of(net, TrainingSection(weight_decay=0.1))
     norms = {

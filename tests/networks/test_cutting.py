@@ -45,7 +45,7 @@ def test_what_learns_behind_the_cut_learns_the_same(family: str) -> None:
     for halves in (False, True):
         net = small_network(family)
         last = len(net.stages) - 1
-        asked = StrategySection(name="last-stages", last=1, norm="train")
+        asked = StrategySection(name="last-stages", last_stages=1, norm="train")
         apply(net, plan_of(asked, net.stages, epochs=1).phases[0].modes)
         inputs = images
         if halves:

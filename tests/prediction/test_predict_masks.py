@@ -43,7 +43,7 @@ name = "scratch"
 [training]
 epochs = 1
 batch_size = 2
-rate = 0.01
+learning_rate = 0.01
 workers = 0
 
 [evaluation]
@@ -61,7 +61,11 @@ def trained(folder: Path, dataset: str, backbone: str, cases: int, own: str) -> 
 def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run on volumes."""
     return trained(
-        tmp_path_factory.mktemp("volumes"), "hippocampus_msd", "unet3d", 10, "[volume]\npatch = [32, 32, 32]"
+        tmp_path_factory.mktemp("volumes"),
+        "hippocampus_msd",
+        "unet3d",
+        10,
+        "[volume]\npatch_size = [32, 32, 32]",
     )
 
 

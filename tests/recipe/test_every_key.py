@@ -32,7 +32,7 @@ name = "scratch"
 [training]
 epochs = 2
 batch_size = 8
-rate = 0.01
+learning_rate = 0.01
 workers = 0
 [evaluation]
 bootstrap = 50
@@ -49,26 +49,31 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "strategy.name=last-stages",
         LITE,
     ),
-    "strategy.last": ("strategy.last=2", "strategy.name=last-stages", LITE),
+    "strategy.last_stages": ("strategy.last_stages=2", "strategy.name=last-stages", LITE),
     "strategy.stages": ('strategy.stages=["stem"]', "strategy.name=surgical", LITE),
-    "strategy.every": ("strategy.every=2", "strategy.name=gradual", LITE),
-    "strategy.plateau": (
-        "strategy.plateau=1",
-        "strategy.every=0",
+    "strategy.unfreeze_every": ("strategy.unfreeze_every=2", "strategy.name=gradual", LITE),
+    "strategy.unfreeze_patience": (
+        "strategy.unfreeze_patience=1",
+        "strategy.unfreeze_every=0",
         "strategy.name=gradual",
         "training.epochs=5",
         LITE,
     ),
-    "strategy.probe": ("strategy.probe=1", "strategy.name=probe-then-full", "training.epochs=4", LITE),
-    "strategy.decay": ("strategy.decay=0.5", "strategy.name=layer-wise", LITE),
-    "strategy.rank": ("strategy.rank=2", "strategy.name=lora", LITE),
-    "strategy.alpha": ("strategy.alpha=2", "strategy.name=lora", LITE),
-    "strategy.strengths": (
-        "strategy.strengths=3",
+    "strategy.probe_epochs": (
+        "strategy.probe_epochs=1",
+        "strategy.name=probe-then-full",
+        "training.epochs=4",
+        LITE,
+    ),
+    "strategy.layer_decay": ("strategy.layer_decay=0.5", "strategy.name=layer-wise", LITE),
+    "strategy.lora_rank": ("strategy.lora_rank=2", "strategy.name=lora", LITE),
+    "strategy.lora_alpha": ("strategy.lora_alpha=2", "strategy.name=lora", LITE),
+    "strategy.regularisation_strengths": (
+        "strategy.regularisation_strengths=3",
         "strategy.name=linear-probe",
         "training.epochs=10",
         "training.batch_size=32",
-        "training.rate=0.001",
+        "training.learning_rate=0.001",
         LITE,
     ),
     "strategy.phases": ('strategy.phases=[{ stages = ["stem"] }]', "strategy.name=phases", LITE),
@@ -84,7 +89,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "training.schedule=plateau",
         "training.epochs=5",
     ),
-    "training.restart": ("training.restart=true", "strategy.name=gradual", LITE),
+    "training.restart_schedule": ("training.restart_schedule=true", "strategy.name=gradual", LITE),
     "training.sampling": ("training.sampling=balanced",),
     "training.mixup": ("training.mixup=0.5",),
     "training.cutmix": ("training.cutmix=0.5",),
@@ -113,9 +118,9 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "strategy.norm": ("strategy.norm=hold", "strategy.name=full", "backbone.name=tf_efficientnet_lite0"),
     "training.epochs": ("training.epochs=3",),
     "training.batch_size": ("training.batch_size=4",),
-    "training.accumulate": ("training.accumulate=2",),
-    "training.rate": ("training.rate=0.02",),
-    "training.backbone_rate": ("training.backbone_rate=0.5",),
+    "training.accumulation_steps": ("training.accumulation_steps=2",),
+    "training.learning_rate": ("training.learning_rate=0.02",),
+    "training.backbone_learning_rate_factor": ("training.backbone_learning_rate_factor=0.5",),
     "training.weight_decay": ("training.weight_decay=0.5",),
     "training.warmup": ("training.warmup=1",),
     "training.schedule": ("training.schedule=constant",),
@@ -123,11 +128,11 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "training.label_smoothing": ("training.label_smoothing=0.1",),
     "training.class_weights": ("training.class_weights=balanced",),
     "training.patience": ("training.patience=1", "training.epochs=9"),
-    "training.clip": ("training.clip=0.001",),
+    "training.gradient_clip_norm": ("training.gradient_clip_norm=0.001",),
     "training.precision": ("training.precision=bfloat16",),
     "evaluation.bootstrap": ("evaluation.bootstrap=60",),
     "evaluation.threshold": ("evaluation.threshold=sensitivity",),
-    "evaluation.target": ("evaluation.threshold=sensitivity", "evaluation.target=0.5"),
+    "evaluation.threshold_target": ("evaluation.threshold=sensitivity", "evaluation.threshold_target=0.5"),
 }
 # what a change is compared with, where that is not the base recipe with the rest of the change
 COMPANY: dict[str, tuple[str, ...]] = {
@@ -139,10 +144,10 @@ COMPANY: dict[str, tuple[str, ...]] = {
 }
 # keys with a test of their own, below or (of networks that outline) in test_segmenting.py
 APART = {
-    "decoder.width", "volume.patch", "volume.patches", "volume.overlap",
+    "decoder.width", "volume.patch_size", "volume.patches_per_volume", "volume.patch_overlap",
     "title", "dataset", "offline", "backbone.weights", "backbone.file", "split.allow_leak", "split.allow",
     "training.workers",
-    "training.save_steps", "training.tolerance", "evaluation.protocol",
+    "training.save_steps", "training.max_unreadable_files", "evaluation.protocol",
 }  # fmt: skip
 
 
@@ -290,7 +295,7 @@ def test_tolerance_bears_unreadable_pictures_and_counts_them(
     with caplog.at_level(logging.ERROR), pytest.raises(RunError, match="tolerance") as caught:
         run(recipe, data, tmp_path, ["training.epochs=1"])
     assert any(victim.name in str(caught.value) for victim in victims)
-    done = run(recipe, data, tmp_path, ["training.epochs=1", "training.tolerance=2"])
+    done = run(recipe, data, tmp_path, ["training.epochs=1", "training.max_unreadable_files=2"])
     listed = open_run(done.folder).quarantine
     assert len(listed) == 2
     assert {row["case"] for row in listed} == {

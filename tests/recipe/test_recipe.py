@@ -18,6 +18,7 @@ from graftwork.common.data.domain import dataset
 from graftwork.common.errors import RecipeError
 from graftwork.common.recipe import Recipe, idle_under, keys, load, schema, to_toml
 from graftwork.common.recipe.keys import found_text, nearest
+from graftwork.common.recipe.renamed_keys import RENAMED
 from graftwork.common.recipe.toml import key_lines, value_text
 from graftwork.common.recipe.unused_keys import idle_keys, refuse_idle_keys
 
@@ -47,8 +48,8 @@ def test_a_recipe_is_complete_with_its_defaults() -> None:
     assert recipe.backbone.weights == ("file", "package"), "the hub only where it is named"
     assert recipe.image.size == 224
     assert recipe.split.by == "group"
-    assert recipe.training.tolerance == 0
-    assert recipe.evaluation.target == 0.95
+    assert recipe.training.max_unreadable_files == 0
+    assert recipe.evaluation.threshold_target == 0.95
     assert not recipe.offline
 
 
@@ -81,9 +82,13 @@ def test_a_recipe_made_in_python_obeys_the_same_rules() -> None:
 
 
 def test_whole_numbers_stand_for_numbers() -> None:
-    recipe = load(SMALL, overrides=["training.rate=1", "training.warmup=2", "augmentation.rotation=5"])
-    assert isinstance(recipe.training.rate, float)
-    same = load(SMALL, overrides=["training.rate=1.0", "training.warmup=2.0", "augmentation.rotation=5.0"])
+    recipe = load(
+        SMALL, overrides=["training.learning_rate=1", "training.warmup=2", "augmentation.rotation=5"]
+    )
+    assert isinstance(recipe.training.learning_rate, float)
+    same = load(
+        SMALL, overrides=["training.learning_rate=1.0", "training.warmup=2.0", "augmentation.rotation=5.0"]
+    )
     assert recipe.digest() == same.digest()
 
 
@@ -108,13 +113,13 @@ ONE_FAULT = [
     (SMALL + "[training]\nepochs = [3]\n", f"training.epochs (line 6): expected {EPOCHS}, found [3]"),
     (SMALL + "[training]\nepochs = { a = 3 }\n", f"training.epochs (line 6): expected {EPOCHS}, found a table"),
     (SMALL + "[training]\nepochs = 2020-02-02\n", f"training.epochs (line 6): expected {EPOCHS}, found 2020-02-02"),
-    (SMALL + "[training]\nrate = nan\n", "training.rate (line 6): expected a number above 0 and at most 100, found nan"),
-    (SMALL + "[training]\nrate = inf\n", "training.rate (line 6): expected a number above 0 and at most 100, found inf"),
-    (SMALL + "[training]\nrate = true\n", "training.rate (line 6): expected a number above 0 and at most 100, found true"),
-    (SMALL + "[training]\nrate = 0\n", "training.rate (line 6): expected a number above 0 and at most 100, found 0"),
+    (SMALL + "[training]\nlearning_rate = nan\n", "training.learning_rate (line 6): expected a number above 0 and at most 100, found nan"),
+    (SMALL + "[training]\nlearning_rate = inf\n", "training.learning_rate (line 6): expected a number above 0 and at most 100, found inf"),
+    (SMALL + "[training]\nlearning_rate = true\n", "training.learning_rate (line 6): expected a number above 0 and at most 100, found true"),
+    (SMALL + "[training]\nlearning_rate = 0\n", "training.learning_rate (line 6): expected a number above 0 and at most 100, found 0"),
     (SMALL + "[training]\ndropout = 1\n", "training.dropout (line 6): expected a number at least 0 and below 1, found 1"),
-    (SMALL + "[volume]\npatch = [32, 40, 32]\n", "volume.patch (line 6): expected a list of three multiples of 16 from 16 to 256, found [32, 40, 32]"),
-    (SMALL + "[volume]\npatch = [32, 32]\n", "volume.patch (line 6): expected a list of three multiples of 16 from 16 to 256, found [32, 32]"),
+    (SMALL + "[volume]\npatch_size = [32, 40, 32]\n", "volume.patch_size (line 6): expected a list of three multiples of 16 from 16 to 256, found [32, 40, 32]"),
+    (SMALL + "[volume]\npatch_size = [32, 32]\n", "volume.patch_size (line 6): expected a list of three multiples of 16 from 16 to 256, found [32, 32]"),
     (SMALL + "[decoder]\nwidth = 2\n", "decoder.width (line 6): expected a whole number from 4 to 256, found 2"),
     (SMALL + '[backbone]\nname = "unet3d"\n', 'strategy.name (line 4): expected "scratch" with backbone.name = "unet3d" (no weights are published for it), found "full"'),
     (SMALL + "\n\n[augmentation]\nzoom = 0.95\n", "augmentation.zoom (line 8): expected a number from 0 to 0.9, found 0.95"),
@@ -139,7 +144,7 @@ ONE_FAULT = [
     # where a key may hide
     (SMALL + "training.epochs = 0\n", "strategy.training (line 5): no such section; did you mean training?"),
     ("training.epochs = 0\n" + SMALL, f"training.epochs (line 1): expected {EPOCHS}, found 0"),
-    ("training = { rate = 1e-3,  epochs = 0 }\n" + SMALL, f"training.epochs (line 1): expected {EPOCHS}, found 0"),
+    ("training = { learning_rate = 1e-3,  epochs = 0 }\n" + SMALL, f"training.epochs (line 1): expected {EPOCHS}, found 0"),
     (SMALL + "[ training ]\n'epochs' = 0\n", f"training.epochs (line 6): expected {EPOCHS}, found 0"),
     ('title = "A # [trial]"\ndataset = "a/b" # x\n' + FULL + "[training] # y\n# epochs = 7\nepochs = 0", f"training.epochs (line 7): expected {EPOCHS}, found 0"),
     # contradictions
@@ -150,12 +155,12 @@ ONE_FAULT = [
     (HEAD + '[strategy]\nnorm = "hold"\nname = "scratch"\n', 'strategy.norm (line 4): expected "adapt" or "train" with strategy.name = "scratch" (fresh weights have no statistics worth holding), found "hold"'),
     (HEAD + '[strategy]\nnorm = "train"\nname = "linear-probe"\n', 'strategy.norm (line 4): expected "hold" or "adapt" with strategy.name = "linear-probe" (the backbone\'s norm layers do not learn), found "train"'),
     (HEAD + '[strategy]\nname = "scratch"\n[backbone]\nfile = "w.safetensors"\n', 'backbone.file (line 6): expected "" with strategy.name = "scratch" (training starts from random weights, so no file is read), found "w.safetensors"'),
-    (SMALL + "[training]\naccumulate = 5\n", "training.accumulate (line 6): expected a divisor of training.batch_size (32), found 5"),
+    (SMALL + "[training]\naccumulation_steps = 5\n", "training.accumulation_steps (line 6): expected a divisor of training.batch_size (32), found 5"),
     (SMALL + "[training]\nwarmup = 2.5\nepochs = 2\n", "training.warmup (line 6): expected at most training.epochs (2), found 2.5"),
     (SMALL + "[backbone]\nmean = [0.5, 0.5, 0.5]\n", "backbone.mean (line 6): expected together with backbone.std, which is empty"),
     (SMALL + "[backbone]\nstd = [0.5, 0.5, 0.5]\n", "backbone.std (line 6): expected together with backbone.mean, which is empty"),
     (SMALL + '[backbone]\nfile = "a.safetensors"\nweights = ["package"]\n', 'backbone.file (line 6): expected "" where backbone.weights does not name "file", found "a.safetensors"'),
-    (SMALL + "[evaluation]\ntarget = 0.9\n", 'evaluation.target (line 6): expected only with evaluation.threshold = "sensitivity" or "specificity" (it does nothing under "youden"), found 0.9'),
+    (SMALL + "[evaluation]\nthreshold_target = 0.9\n", 'evaluation.threshold_target (line 6): expected only with evaluation.threshold = "sensitivity" or "specificity" (it does nothing under "youden"), found 0.9'),
 ]  # fmt: skip
 
 
@@ -176,7 +181,7 @@ test = 0
 validation = true
 [training]
 epochs = nan
-accumulate = 3
+accumulation_steps = 3
 """
     found = faults(text, "seed=x", "training.batch_sise=8", "epochs")
     assert [fault.partition(":")[0] for fault in found] == [
@@ -187,7 +192,7 @@ accumulate = 3
         "split.test (line 7)",
         "split.validation (line 8)",
         "training.epochs (line 10)",
-        "training.accumulate (line 11)",
+        "training.accumulation_steps (line 11)",
         "training.batch_sise (command line)",
         "epochs (command line)",
         "seed (command line)",
@@ -196,7 +201,7 @@ accumulate = 3
 
 def test_what_depends_on_a_faulty_key_is_not_blamed_too() -> None:
     assert len(faults(SMALL + "[split]\nvalidation = 7\ntest = 0.5\n")) == 1
-    assert len(faults(SMALL + '[training]\nbatch_size = "32"\naccumulate = 5\n')) == 1
+    assert len(faults(SMALL + '[training]\nbatch_size = "32"\naccumulation_steps = 5\n')) == 1
 
 
 def test_a_file_of_unknown_keys_is_told_apart_from_a_recipe() -> None:
@@ -227,8 +232,8 @@ def test_overrides_have_the_last_word() -> None:
         ("title=[x]", "[x]"),
         ("title=1\nseed = 3", None),
         ("title=naïve 肺", "naïve 肺"),
-        ("training.rate=1e-4", 1e-4),
-        ("training.rate=1", 1.0),
+        ("training.learning_rate=1e-4", 1e-4),
+        ("training.learning_rate=1", 1.0),
         ("strategy.name=scratch", "scratch"),
         ("backbone.file=", ""),
         ("backbone.file=a b/ü.safetensors", "a b/ü.safetensors"),
@@ -249,8 +254,15 @@ def test_the_value_of_an_override_is_toml_or_else_text(word: str, value: object)
 
 
 def test_a_section_may_be_overridden_as_a_table() -> None:
-    recipe = load(SMALL + "[training]\nrate = 0.5\n", overrides=["training={ epochs = 3, clip = 1.0 }"])
-    assert (recipe.training.epochs, recipe.training.clip, recipe.training.rate) == (3, 1.0, 0.5)
+    recipe = load(
+        SMALL + "[training]\nlearning_rate = 0.5\n",
+        overrides=["training={ epochs = 3, gradient_clip_norm = 1.0 }"],
+    )
+    assert (recipe.training.epochs, recipe.training.gradient_clip_norm, recipe.training.learning_rate) == (
+        3,
+        1.0,
+        0.5,
+    )
     assert faults(SMALL, "training={ epoch = 3 }") == [
         "training.epoch (command line): no such key; did you mean training.epochs?"
     ]
@@ -266,7 +278,7 @@ def test_a_section_may_be_overridden_as_a_table() -> None:
         ("training.epochs=three", f'training.epochs (command line): expected {EPOCHS}, found "three"'),
         ("training.epochs=", f'training.epochs (command line): expected {EPOCHS}, found ""'),
         ("offline=True", 'offline (command line): expected true or false, found "True"'),
-        ("training.rate=nan", "training.rate (command line): expected a number above 0 and at most 100, found nan"),
+        ("training.learning_rate=nan", "training.learning_rate (command line): expected a number above 0 and at most 100, found nan"),
         ("training=3", "training (command line): expected a table of keys, [training], found 3"),
         ("title.x=3", "title.x (command line): no such key; did you mean title?"),
         ("a.b.c=3", "a.b.c (command line): no such key; the sections are backbone, image, decoder, volume, augmentation, split, "
@@ -511,14 +523,14 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
         "training": {
             "epochs": epochs,
             "batch_size": accumulate * draw(st.integers(1, 64)),
-            "accumulate": accumulate,
-            "rate": draw(number(1e-9, 100)),
+            "accumulation_steps": accumulate,
+            "learning_rate": draw(number(1e-9, 100)),
             "warmup": draw(number(0, epochs)),
-            "clip": draw(number(0, 1e9)),
+            "gradient_clip_norm": draw(number(0, 1e9)),
         },
         "evaluation": {
             "threshold": threshold,
-            **({} if threshold == "youden" else {"target": draw(number(0.01, 0.99))}),
+            **({} if threshold == "youden" else {"threshold_target": draw(number(0.01, 0.99))}),
         },
     }
 
@@ -542,7 +554,9 @@ def test_a_written_recipe_says_what_its_sections_are() -> None:
         assert f"\n[{section}]  # " in text
     assert 'norm = "train"' in text, "defaults are written as they were resolved"
     missing = {"split.seed", *(key for key in keys() if idle_under(recipe, key))}
-    assert "evaluation.target" in missing and '# rank: only with strategy.name = "lora"' in text
+    assert (
+        "evaluation.threshold_target" in missing and '# lora_rank: only with strategy.name = "lora"' in text
+    )
     written = {".".join(name) for name in key_lines(text)}
     assert {key for key in keys() if key not in written} == missing
 
@@ -558,29 +572,29 @@ def test_equal_recipes_have_equal_digests_and_every_key_counts() -> None:
         "backbone.std": "[0.1, 0.1, 0.1]", "backbone.padding": "same", "image.fit": "pad",
         "image.interpolation": "area", "split.by": "publisher", "split.seed": 0, "split.allow_leak": "true",
         "split.allow": '["look-alike-groups"]', "strategy.name": "scratch", "strategy.norm": "adapt", "training.batch_size": 64,
-        "training.accumulate": 2, "training.schedule": "constant", "training.class_weights": "balanced",
+        "training.accumulation_steps": 2, "training.schedule": "constant", "training.class_weights": "balanced",
         "training.precision": "bfloat16", "evaluation.protocol": "p", "evaluation.threshold": "sensitivity",
-        "strategy.stages": '["stem"]', "strategy.phases": '[{stages = ["head"]}]', "training.restart": "true",
+        "strategy.stages": '["stem"]', "strategy.phases": '[{stages = ["head"]}]', "training.restart_schedule": "true",
         "training.sampling": "balanced", "backbone.channels": 1,
-        "evaluation.target": 0.5, "evaluation.bootstrap": 100, "image.size": 64, "decoder.width": 8, "volume.patch": "[32, 32, 64]",
+        "evaluation.threshold_target": 0.5, "evaluation.bootstrap": 100, "image.size": 64, "decoder.width": 8, "volume.patch_size": "[32, 32, 64]",
     }  # fmt: skip
     alongside = {
         "backbone.mean": ["backbone.std=[0.5, 0.5, 0.5]"],
         "backbone.std": ["backbone.mean=[0.5, 0.5, 0.5]"],
-        "evaluation.target": ["evaluation.threshold=specificity"],
-        "strategy.last": ["strategy.name=last-stages"],
+        "evaluation.threshold_target": ["evaluation.threshold=specificity"],
+        "strategy.last_stages": ["strategy.name=last-stages"],
         "strategy.stages": ["strategy.name=surgical"],
-        "strategy.every": ["strategy.name=gradual"],
-        "strategy.plateau": ["strategy.name=gradual", "strategy.every=0"],
-        "strategy.probe": ["strategy.name=probe-then-full"],
-        "strategy.decay": ["strategy.name=last-stages"],
-        "strategy.rank": ["strategy.name=lora"],
-        "strategy.alpha": ["strategy.name=lora"],
-        "strategy.strengths": ["strategy.name=linear-probe"],
+        "strategy.unfreeze_every": ["strategy.name=gradual"],
+        "strategy.unfreeze_patience": ["strategy.name=gradual", "strategy.unfreeze_every=0"],
+        "strategy.probe_epochs": ["strategy.name=probe-then-full"],
+        "strategy.layer_decay": ["strategy.name=last-stages"],
+        "strategy.lora_rank": ["strategy.name=lora"],
+        "strategy.lora_alpha": ["strategy.name=lora"],
+        "strategy.regularisation_strengths": ["strategy.name=linear-probe"],
         "strategy.phases": ["strategy.name=phases"],
         "training.plateau_factor": ["training.schedule=plateau"],
         "training.plateau_patience": ["training.schedule=plateau"],
-        "training.restart": ["strategy.name=gradual"],
+        "training.restart_schedule": ["strategy.name=gradual"],
     }
     digests = {base.digest()}
     for name, key in keys().items():
@@ -611,7 +625,7 @@ def test_a_shipped_recipe_is_whole_explicit_and_says_what_to_expect(path: Path) 
     written = {".".join(key) for key in key_lines(text)}
     volumes = recipe.backbone.name == "unet3d"
     segmentation = dataset(recipe.dataset).about.target.kind == "segmentation"
-    solved = bool(recipe.strategy.strengths)
+    solved = bool(recipe.strategy.regularisation_strengths)
     idle = idle_keys(segmentation=segmentation, volumes=volumes, solved=solved)
     idle |= {key for key in keys() if idle_under(recipe, key)}
     left_out = {key for key in keys() if key not in written}
@@ -671,7 +685,7 @@ def test_defaults_in_the_schema_are_those_of_a_recipe() -> None:
 def test_the_nearest_name_is_found() -> None:
     assert nearest("epochs", keys()) == ["training.epochs"]
     assert nearest("Training.Epochs", keys()) == ["training.epochs"]
-    assert nearest("learning_rate", keys()) == ["training.rate"]
+    assert nearest("learning_rate", keys()) == ["training.learning_rate"]
     assert nearest("training.zzz", keys()) == [], "a section in common is no likeness"
     assert nearest("zzz", keys()) == []
     assert nearest("anything", []) == []
@@ -683,3 +697,26 @@ def test_what_stands_there_is_shown_short() -> None:
     assert found_text(1e-05) == "1e-05"
     with pytest.raises(TypeError):
         value_text(None)
+
+
+def test_a_key_of_the_first_version_is_refused_with_its_present_name() -> None:
+    for old, new in RENAMED.items():
+        section, _, name = old.partition(".")
+        head = "" if section == "strategy" else f"[{section}]\n"
+        (fault,) = faults(SMALL + f"{head}{name} = 3\n")
+        assert fault.startswith(f"{old} (line") and fault.endswith(f"this key is now called {new}")
+        assert new in keys() and old not in keys()
+    phases = 'phases = [{ stages = ["*"], rate = 0.1 }]\n'
+    text = SMALL.replace('name = "full"', 'name = "phases"') + phases
+    assert "rate of number 1 is now called learning_rate_factor" in faults(text)[0]
+
+
+def test_the_recipe_of_a_run_of_the_first_version_is_read_and_names_the_same_folder() -> None:
+    old = (
+        SMALL + "[training]\nrate = 0.02\nclip = 1.0\n[evaluation]\nthreshold = 'sensitivity'\ntarget = 0.9\n"
+    )
+    recipe = load(old, of_a_run=True)
+    assert recipe.training.learning_rate == 0.02 and recipe.evaluation.threshold_target == 0.9
+    assert recipe == load(to_toml(recipe)) == load(to_toml(recipe), of_a_run=True)
+    # computed by version 0.1.0, whose digest named the folder of the run
+    assert recipe.digest() == "9a8d77d5d66578ecc4487f65b1ba705e6f274bbcc9c36ea064c00cff5a62e9d3"

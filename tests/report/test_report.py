@@ -520,12 +520,12 @@ def test_the_comparison_says_where_test_cases_or_labels_differ(run: Run, tmp_pat
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     runs = [
         made_run(tmp_path / "a" / "0-x"), made_run(tmp_path / "b" / "0-x"),
-        made_run(tmp_path / "c" / "0-y", changes=("training.rate=0.01",)),
+        made_run(tmp_path / "c" / "0-y", changes=("training.learning_rate=0.01",)),
     ]  # fmt: skip
     rows = words(runs).rows("Runs")
     assert {row[0] for row in rows} >= {
-        "kermany_full (rate=0.001)",
-        "kermany_full (rate=0.01)",
+        "kermany_full (learning_rate=0.001)",
+        "kermany_full (learning_rate=0.01)",
     }
 
 

@@ -32,7 +32,7 @@ every = 1
 [training]
 epochs = 9
 batch_size = 8
-rate = 0.01
+learning_rate = 0.01
 dropout = 0.2
 l2_sp = 0.1
 ema = 0.9
@@ -46,11 +46,16 @@ workers = 0
 [evaluation]
 bootstrap = 50
 """
-ON_PLATEAU = ("strategy.every=0", "strategy.plateau=1", "training.patience=3", "training.epochs=14")
-KEPT = ("augmentation.rotation=0", "training.mixup=0", "strategy.every=2", "training.epochs=10")
+ON_PLATEAU = (
+    "strategy.unfreeze_every=0",
+    "strategy.unfreeze_patience=1",
+    "training.patience=3",
+    "training.epochs=14",
+)
+KEPT = ("augmentation.rotation=0", "training.mixup=0", "strategy.unfreeze_every=2", "training.epochs=10")
 RESTARTED = (
     "training.schedule=cosine", "training.plateau_factor=0.1", "training.plateau_patience=2", "training.warmup=0.5",
-    "training.restart=true",
+    "training.restart_schedule=true",
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def solved(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run on synthetic data whose head was solved."""
     place = tmp_path_factory.mktemp("solved")
     weights = small_weights(place / "weights")
-    section = 'name = "linear-probe"\nstrengths = 2\n[training]\nworkers = 0\n[evaluation]\nbootstrap = 50\n'
+    section = 'name = "linear-probe"\nregularisation_strengths = 2\n[training]\nworkers = 0\n[evaluation]\nbootstrap = 50\n'
     text = RECIPE.partition('name = "scratch"')[0] + section
     backbone = f'[backbone]\nweights = ["file"]\nfile = "{weights}"\n'
     recipe = recipe_file(place / "recipe", text.replace("[backbone]\n", backbone))
@@ -53,7 +53,7 @@ def test_a_head_that_was_solved_is_not_described_as_trained(solved: Path) -> Non
         assert "The epoch was chosen" not in text
         assert "while the epoch runs" not in text
     assert "It chose the strength whose weights were kept" in report
-    assert "# epochs: only with strategy.strengths = 0" in recipe
+    assert "# epochs: only with strategy.regularisation_strengths = 0" in recipe
 
 
 def test_a_run_on_synthetic_data_is_recognised_by_a_field(solved: Path) -> None:
@@ -113,7 +113,7 @@ def test_batches_that_were_halved_are_in_the_report() -> None:
         {"epoch": epoch, "parts": parts, "best": epoch == 2, "validation": {"auroc": 0.5}}
         for epoch, parts in ((1, 1), (2, 2), (3, 4))
     ]
-    training = SimpleNamespace(epochs=5, patience=1, accumulate=1)
+    training = SimpleNamespace(epochs=5, patience=1, accumulation_steps=1)
     facts = SimpleNamespace(
         log=log, best_epoch=2, solved=False, recipe=SimpleNamespace(training=training), environment={},
         primary="auroc",

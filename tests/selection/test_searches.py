@@ -60,7 +60,7 @@ def test_a_loss_that_runs_away_ends_the_search(recipe: Path, data: Path, tmp_pat
 
 def test_the_stages_of_a_phase_are_those_that_learn(recipe: Path, data: Path, tmp_path: Path) -> None:
     words = [
-        "strategy.name=probe-then-full", "strategy.probe=1", f"backbone.file={small_weights(tmp_path / 'w')}",
+        "strategy.name=probe-then-full", "strategy.probe_epochs=1", f"backbone.file={small_weights(tmp_path / 'w')}",
         "augmentation.rotation=0", "augmentation.brightness=0",
     ]  # fmt: skip
     names = [

@@ -25,7 +25,7 @@ name = "scratch"
 [training]
 epochs = 3
 batch_size = 8
-rate = 0.01
+learning_rate = 0.01
 dropout = 0.2
 workers = 0
 

@@ -16,7 +16,7 @@ from graftwork.common.runs.run_folder import open_run
 WISHES = {
     "scratch": ["training.class_weights=balanced"],
     "gradual": [  # what learns changes from epoch to epoch; validation of an odd number of cases ends it early
-        "strategy.name=gradual", "strategy.every=1", "training.sampling=balanced", "training.epochs=9",
+        "strategy.name=gradual", "strategy.unfreeze_every=1", "training.sampling=balanced", "training.epochs=9",
         "training.patience=1", "training.ema=0.9", "training.l2_sp=0.01", "augmentation.rotation=0",
         "augmentation.brightness=0",
     ],
@@ -65,7 +65,7 @@ def test_pictures_that_any_process_could_not_read_are_counted(tmp_path: Path) ->
         victim.write_bytes(b"")
     words = [
         "run", str(recipe_file(tmp_path)), "--data", str(data), "--out", str(tmp_path / "out"),
-        "training.tolerance=5", "training.epochs=1", "image.size=64",
+        "training.max_unreadable_files=5", "training.epochs=1", "image.size=64",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRAFTWORK_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(

@@ -35,22 +35,22 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_rate_rises_linearly_and_falls_as_a_cosine() -> None:
-    settings = TrainingSection(rate=1.0, epochs=4, warmup=1.0)
+    settings = TrainingSection(learning_rate=1.0, epochs=4, warmup=1.0)
     steps = [rate_at(settings, step / 4, 1 / 4) for step in range(16)]
     assert steps[:4] == [0.25, 0.5, 0.75, 1.0]
     assert steps[4] == 1.0
     assert steps[10] == pytest.approx(0.5)
     assert steps == sorted(steps[:4]) + sorted(steps[4:], reverse=True)
     assert 0 < steps[-1] < 0.1
-    constant = TrainingSection(rate=0.3, epochs=4, schedule="constant")
+    constant = TrainingSection(learning_rate=0.3, epochs=4, schedule="constant")
     assert {rate_at(constant, at / 4, 1 / 4) for at in range(16)} == {0.3}
 
 
 def test_accumulated_parts_are_the_same_step(recipe: Path, data: Path, tmp_path: Path) -> None:
     # layer norm and no dropout: what a part of a batch gives does not depend on the rest of it
-    words = ["backbone.name=test_vit", "image.size=160", "training.dropout=0", "training.rate=0.001"]
+    words = ["backbone.name=test_vit", "image.size=160", "training.dropout=0", "training.learning_rate=0.001"]
     whole = open_run(run(recipe, data, tmp_path / "whole", words).folder)
-    parts = open_run(run(recipe, data, tmp_path / "parts", [*words, "training.accumulate=4"]).folder)
+    parts = open_run(run(recipe, data, tmp_path / "parts", [*words, "training.accumulation_steps=4"]).folder)
     for one, two in zip(whole.log, parts.log, strict=True):
         assert one["train_loss"] == pytest.approx(two["train_loss"], abs=1e-5)
         assert one["steps"] == two["steps"]
@@ -78,7 +78,7 @@ def test_each_epoch_says_what_it_waited_for(recipe: Path, data: Path, tmp_path: 
 
 def test_the_logged_loss_is_the_mean_of_a_case(recipe: Path, data: Path, tmp_path: Path) -> None:
     # a new head gives both classes about the same score, and at this rate nothing is learned
-    words = ["training.epochs=1", "training.rate=1e-9", "training.batch_size=7"]
+    words = ["training.epochs=1", "training.learning_rate=1e-9", "training.batch_size=7"]
     (line,) = open_run(run(recipe, data, tmp_path, words).folder).log
     assert line["train_loss"] == pytest.approx(math.log(2), abs=0.03)
     assert line["validation_loss"] == pytest.approx(math.log(2), abs=0.03)
@@ -100,14 +100,14 @@ def test_the_ledger_says_what_learned(recipe: Path, data: Path, tmp_path: Path) 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice(recipe: Path, data: Path, tmp_path: Path) -> None:
     words = [
-        "training.rate=100",
+        "training.learning_rate=100",
         "training.schedule=constant",
         "training.epochs=60",
         "training.weight_decay=90",
     ]
     with pytest.raises(RunError, match="epoch") as caught:
         run(recipe, data, tmp_path, words)
-    assert "training.rate" in str(caught.value)
+    assert "training.learning_rate" in str(caught.value)
 
 
 def test_damaged_test_pictures_are_met_before_training(recipe: Path, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_batch_of_fewer_cases_than_parts_has_as_many_parts_as_cases(
     cases: int, processes: int, parts: int
 ) -> None:
     loop = object.__new__(Loop)
-    loop.settings, loop.state = TrainingSection(batch_size=8, accumulate=4), State()
+    loop.settings, loop.state = TrainingSection(batch_size=8, accumulation_steps=4), State()
     loop.accelerator = SimpleNamespace(num_processes=processes, process_index=0)  # type: ignore[assignment]
     found = loop._parts(np.arange(cases))
     assert len(found) == parts

@@ -268,11 +268,16 @@ def test_a_label_without_negatives_is_learned_all_the_same() -> None:
 
 @pytest.mark.parametrize("key", ["mixup", "cutmix"])
 def test_mixing_with_parts_of_one_case_is_refused(key: str) -> None:
-    words = [f"training.{key}=0.2", "training.batch_size=8", "training.accumulate=8"]
+    words = [f"training.{key}=0.2", "training.batch_size=8", "training.accumulation_steps=8"]
     head = 'title = "t"\ndataset = "a/b"\n[strategy]\nname = "full"\n'
     with pytest.raises(RecipeError, match=f"training.{key} .*: expected 0 with training.batch_size = 8"):
         load(head, overrides=words, where="r")
-    assert load(head, overrides=[*words[:2], "training.accumulate=4"], where="r").training.accumulate == 4
+    assert (
+        load(
+            head, overrides=[*words[:2], "training.accumulation_steps=4"], where="r"
+        ).training.accumulation_steps
+        == 4
+    )
 
 
 def test_class_weights_beside_balanced_sampling_are_refused_where_they_do_nothing() -> None:

@@ -50,7 +50,7 @@ name = "scratch"
 [training]
 epochs = 2
 batch_size = 8
-rate = 0.01
+learning_rate = 0.01
 dropout = 0.1
 workers = 0
 save_steps = 1
@@ -61,7 +61,7 @@ DEEP = (
     FLAT.replace("lgg", "hippocampus_msd")
     .replace("test_efficientnet", "unet3d")
     .replace("[image]\nsize = 32\n", "")
-    .replace("[strategy]", "[volume]\npatch = [16, 32, 16]\npatches = 1\n[strategy]")
+    .replace("[strategy]", "[volume]\npatch_size = [16, 32, 16]\npatches_per_volume = 1\n[strategy]")
 )
 KINDS = {"flat": ("brain_mri/lgg", FLAT), "deep": ("brain_mri/hippocampus_msd", DEEP)}
 RESULTS = (
@@ -181,7 +181,7 @@ def test_a_damaged_picture_is_set_aside_or_ends_the_run_before_it_trains(
     (folder,) = (tmp_path / "none" / "small").iterdir()
     assert not (folder / "last").exists()
     borne = open_run(
-        run(recipe, copy, tmp_path / "borne", ["training.tolerance=1", "training.epochs=1"]).folder
+        run(recipe, copy, tmp_path / "borne", ["training.max_unreadable_files=1", "training.epochs=1"]).folder
     )
     assert [each["case"] for each in borne.quarantine] == [done.manifest.frame["case"].iloc[row]]
     assert borne.predictions["images"].sum() == done.predictions["images"].sum() - 1
@@ -321,12 +321,21 @@ def words(*overrides: str) -> Any:
         (
             False,
             False,
-            ("decoder.width=8", "volume.patches=3", "volume.patch=[32, 32, 32]", "volume.overlap=0.1"),
+            (
+                "decoder.width=8",
+                "volume.patches_per_volume=3",
+                "volume.patch_size=[32, 32, 32]",
+                "volume.patch_overlap=0.1",
+            ),
         ),
         (
             True,
             False,
-            ("volume.patches=3", "training.class_weights=balanced", "evaluation.threshold=sensitivity"),
+            (
+                "volume.patches_per_volume=3",
+                "training.class_weights=balanced",
+                "evaluation.threshold=sensitivity",
+            ),
         ),
         (True, True, ("image.size=64", "image.fit=pad", "backbone.padding=same")),
     ],
@@ -364,7 +373,13 @@ def test_pictures_and_volumes_need_their_own_networks(sets: tuple[Path, Path, Pa
 
 
 @pytest.mark.parametrize(
-    "key", ["decoder.width=8", "volume.patch=[32, 32, 16]", "volume.patches=2", "volume.overlap=0.1"]
+    "key",
+    [
+        "decoder.width=8",
+        "volume.patch_size=[32, 32, 16]",
+        "volume.patches_per_volume=2",
+        "volume.patch_overlap=0.1",
+    ],
 )
 def test_the_keys_of_outlining_change_the_result(
     key: str, sets: tuple[Path, Path, Path], tmp_path: Path

@@ -32,7 +32,7 @@ VIT = [
     "backbone.name=test_vit",
     "image.size=160",
     "training.dropout=0",
-    "training.rate=0.001",
+    "training.learning_rate=0.001",
     "training.epochs=2",
 ]
 
@@ -77,8 +77,10 @@ def test_a_step_that_was_broken_off_leaves_no_trace_in_norm_layers(
     recipe: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second part of a step fails: the first one has moved the statistics, and is done again."""
-    words = ["training.accumulate=2", "training.epochs=1", "training.dropout=0", "image.size=64"]
-    wanted = open_run(run(recipe, data, tmp_path / "four", ["training.accumulate=4", *words[1:]]).folder)
+    words = ["training.accumulation_steps=2", "training.epochs=1", "training.dropout=0", "image.size=64"]
+    wanted = open_run(
+        run(recipe, data, tmp_path / "four", ["training.accumulation_steps=4", *words[1:]]).folder
+    )
     original, calls = Network.forward, [0]
 
     def forward(self: Network, inputs: torch.Tensor) -> torch.Tensor:

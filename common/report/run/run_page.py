@@ -240,7 +240,7 @@ class RunPage:
         n = len(self.facts.quarantine)
         return (
             f"{count(n, 'file')} could not be read and {'was' if n == 1 else 'were'} left out; the recipe bears "
-            f"{number(self.facts.recipe.training.tolerance)}."
+            f"{number(self.facts.recipe.training.max_unreadable_files)}."
         )
 
     @property

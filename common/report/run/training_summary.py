@@ -49,7 +49,7 @@ def training_words(facts: Facts) -> str:
             f"Training ended early, after {count(facts.recipe.training.patience, 'epoch')} without a better value."
         )
     parts = [(int(line["epoch"]), int(line["parts"])) for line in log if line.get("parts")]
-    begun = facts.recipe.training.accumulate
+    begun = facts.recipe.training.accumulation_steps
     halved = [(epoch, number_of) for epoch, number_of in parts if number_of > begun]
     if halved:
         said.append(
