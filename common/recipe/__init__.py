@@ -1,7 +1,6 @@
-"""A recipe: what is asked of a run, from TOML and `key=value` overrides to one frozen typed object.
+"""Recipes: read TOML and `key=value` overrides into one frozen, typed object, and write it back.
 
-What each key means stands in `sections.py`; here is the whole, how it is read (all faults at once), and how
-it is written back.
+`sections.py` defines the keys. `load` reports all errors of a recipe at once.
 """
 
 from __future__ import annotations
@@ -44,18 +43,17 @@ from graftwork.common.recipe.toml import LARGEST, key_lines, parse, value_text
 
 __all__ = ["Recipe", "idle_under", "keys", "load", "schema", "to_toml"]
 
-MANY = 50  # unknown keys that are listed one by one; a file with more of them is not a recipe
+MANY = 50  # unknown keys listed one by one; a file with more is probably not a recipe
 
 
 class Recipe(Section):
-    """What is asked of a run. Paths, devices and code have no place in it.
+    """The settings of a run. It holds no paths, devices or code.
 
-    Frozen and complete: defaults are resolved when it is made. `load` makes one from TOML and reports all
-    faults at once; `to_toml` writes it back.
+    Frozen and complete: defaults are resolved when it is made. `load` reads one from TOML; `to_toml` writes it back.
     """
 
     title: str = key(
-        "What it does, in one line.",
+        "One line that says what the recipe does.",
         min_length=1,
         max_length=200,
         pattern=r"^[^\r\n]*$",
@@ -86,19 +84,19 @@ class Recipe(Section):
 
     @property
     def split_seed(self) -> int:
-        """The seed that the split is drawn with."""
+        """The seed of the split."""
         return self.seed if self.split.seed is None else self.split.seed
 
     @property
-    def changes_pictures(self) -> bool:
-        """Whether training pictures are augmented."""
+    def augments(self) -> bool:
+        """Whether training images are augmented."""
         return any(value for name, value in self.augmentation.model_dump().items() if name != "views")
 
     def digest(self) -> str:
         """SHA-256 of the resolved recipe, 64 hex digits: equal recipes, equal digest, on every machine."""
         whole = self.model_dump(mode="json")
         if not whole["split"]["allow"]:
-            del whole["split"]["allow"]  # a key that older recipes have not: their digests stay
+            del whole["split"]["allow"]  # older recipes lack this key: their digests stay
         return hash_of(with_first_names(whole))  # the names of runs stay when keys are renamed
 
     @model_validator(mode="after")
@@ -120,15 +118,15 @@ def load(
 
     Args:
         text_or_path: the TOML text (a str), or the path of a file (a `Path`).
-        overrides: `key=value` words; the key dotted, the value TOML, and what is not TOML a text. The last of
-            two for one key counts.
+        overrides: `key=value` words with a dotted key and a TOML value; a value that is not TOML is taken as text.
+            The last value of a key counts.
         where: name of the recipe in messages; a path names itself.
         of_a_run: whether the text is the recipe.toml of a run: keys of earlier versions are then read under their
             present names, and refused otherwise.
 
     Raises:
-        RecipeError: `faults` has a line for each fault: key, line number (or "command line"), what was
-            expected, what stands there, and for an unknown key the nearest one.
+        RecipeError: `faults` has a line per error: key, line number (or "command line"), what was expected,
+            what was found, and for an unknown key the most similar one.
     """
     if isinstance(text_or_path, str):
         text, where = text_or_path, where or "recipe"
@@ -148,12 +146,12 @@ def load(
         _explain(data, error, faults)
     if recipe is None or faults.lines:
         count = len(faults.lines)
-        raise RecipeError(f"{count} fault{'s' * (count > 1)}", faults=faults.in_order(), where=where)
+        raise RecipeError(f"{count} error{'s' * (count > 1)}", faults=faults.in_order(), where=where)
     return recipe
 
 
 class _Faults:
-    """Faults as they are found; each key is blamed once."""
+    """The errors found so far, at most one per key."""
 
     def __init__(self, places: dict[str, str]) -> None:
         self.places = places  # dotted key to "line 3" or "command line"
@@ -161,9 +159,9 @@ class _Faults:
         self.blamed: set[str] = set()
 
     def add(self, name: str, text: str, *others: str) -> None:
-        """`others`: keys that share the blame; the first of all that was written shows the place."""
+        """`others`: keys involved in the same error; the first key that the text holds gives the line."""
         place = next((self.places[each] for each in (name, *others) if each in self.places), "")
-        if not place:  # a missing key: where its section begins
+        if not place:  # a missing key: the line of its section
             section = name.rpartition(".")[0]
             place = f"[{section}], {self.places[section]}" if section in self.places else ""
         self.blamed.add(name)
@@ -193,11 +191,11 @@ def _override(data: dict[str, Any], word: str, faults: _Faults) -> None:
         table = {}
     value = table["value"] if set(table) == {"value"} else text
     if name in keys() and keys()[name].kind == "string" and not isinstance(value, str):
-        value = text  # title=2026 is meant as text
+        value = text  # title=2026 is text
     section, _, last = name.rpartition(".")
     target = data.setdefault(section, {}) if section else data
     if not isinstance(target, dict):
-        return  # the section itself is faulty, and will be said to be
+        return  # the section itself is wrong and is reported as such
     if isinstance(value, dict) and name in _sections():
         for each, inner in value.items():
             _override(data, f"{name}.{each}={value_text(inner)}", faults)
@@ -207,14 +205,14 @@ def _override(data: dict[str, Any], word: str, faults: _Faults) -> None:
 
 
 def _explain(data: dict[str, Any], error: ValidationError, faults: _Faults) -> None:
-    """Turn what pydantic found, and what contradicts itself, into faults."""
+    """Turn the errors of pydantic, and contradictions between keys, into messages."""
     unknown = 0
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
         path, inner = _place(fault["loc"])
         name = ".".join(path)
-        if not path or name in faults.blamed:  # not path: contradictions, which follow below
+        if not path or name in faults.blamed:  # not path: a contradiction, added below
             continue
-        if fault["type"] == "default_factory_not_called":  # what it follows from is faulty, and is blamed
+        if fault["type"] == "default_factory_not_called":  # it depends on another key, which is reported
             continue
         value: Any = data
         for part in path:
@@ -226,7 +224,7 @@ def _explain(data: dict[str, Any], error: ValidationError, faults: _Faults) -> N
         elif name in keys():
             found = "nothing" if value is _NOTHING else found_text(value)
             faults.add(name, f"expected {keys()[name].expected}, found {found}{inner}")
-        elif value is _NOTHING:  # a section that must be there
+        elif value is _NOTHING:  # a required section
             needed = [each for each in keys().values() if each.section == name and each.default == "required"]
             for each in needed:
                 faults.add(each.name, f"expected {each.expected}, found nothing")
@@ -239,7 +237,7 @@ def _explain(data: dict[str, Any], error: ValidationError, faults: _Faults) -> N
 
 
 def _place(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
-    """Where pydantic found a fault: the path of the key, and in words where in its list of tables, if it is one."""
+    """The path of the key in which pydantic found an error and, within a list of tables, the place in words."""
     path: list[str] = []
     for at, part in enumerate(loc):
         if isinstance(part, int):
@@ -263,26 +261,26 @@ def _unknown(name: str, *, is_table: bool = False) -> str:
     if is_table:
         close = nearest(name, _sections())
         listing = f"the sections are {', '.join(_sections())}"
-        return f"no such section; did you mean {close[0]}?" if close else f"no such section; {listing}"
+        return f"unknown section; did you mean {close[0]}?" if close else f"unknown section; {listing}"
     close = nearest(name, keys())
     if close:
-        return f"no such key; did you mean {' or '.join(close)}?"
+        return f"unknown key; did you mean {' or '.join(close)}?"
     section = name.rpartition(".")[0]
     siblings = [each.name for each in keys().values() if each.section == section]
     if siblings:
-        return f"no such key; there are {', '.join(siblings)}"
-    return f"no such key; the sections are {', '.join(_sections())}"
+        return f"unknown key; the keys are {', '.join(siblings)}"
+    return f"unknown key; the sections are {', '.join(_sections())}"
 
 
 @cache
 def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a recipe, for editors that check TOML while it is written."""
+    """The JSON Schema (draft 2020-12) of a recipe, for editors that check TOML while you type."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
 
 
 @cache
 def keys() -> dict[str, Key]:
-    """Every key of a recipe by its dotted name: what it expects, its default, its unit, what it does."""
+    """Every key of a recipe by its dotted name: expected value, default, unit, description."""
     return keys_of(schema())
 
 
@@ -322,7 +320,7 @@ def _lines(recipe: Recipe) -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:
-    """A value whose tables are dictionaries: what a phase leaves at its default is left out."""
+    """A value with sections as dictionaries, without the defaults of a phase."""
     if isinstance(value, Section):
         return value.model_dump(exclude_defaults=True)
     return [_plain(each) for each in value] if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""What a run or a split may be allowed by name, where it would else be refused."""
+"""Exceptions that a user can allow by name: without them, the split is refused."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from graftwork.common.errors import UsageError
 
 ALLOWANCES = {
-    "leak": "groups in two parts of the split, for a study of leakage",
+    "leak": "groups that appear in two parts of the split, for a study of leakage",
     "look-alike-groups": "groups whose names differ only in case, leading zeros, `.0` or punctuation",
-    "look-alike-units": "units (events, volumes) of one group whose names differ only so",
-    "look-alike-classes": "classes whose names differ only so",
-    "group-key": "groups that are named like files, paths or addresses",
+    "look-alike-units": "units (events, volumes) of one group whose names differ only in these ways",
+    "look-alike-classes": "classes whose names differ only in these ways",
+    "group-key": "groups whose names are file names, paths or addresses",
 }
 
 
@@ -25,7 +25,7 @@ def known_allowances(allow: Iterable[str]) -> tuple[str, ...]:
     unknown = [name for name in given if name not in ALLOWANCES]
     if unknown:
         raise UsageError(
-            f"unknown: {', '.join(map(repr, unknown))}; expected one of {', '.join(ALLOWANCES)}",
+            f"unknown name: {', '.join(map(repr, unknown))}; expected one of {', '.join(ALLOWANCES)}",
             where="allow",
         )
     return tuple(name for name in ALLOWANCES if name in given)

@@ -1,4 +1,4 @@
-"""Keys of a recipe that must agree, and keys that have a say only beside others."""
+"""Rules between keys of a recipe: values that must agree, and keys that only apply with certain values of another."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def contradictions(
     given: dict[str, Any], faulty: Container[str], defaults: Mapping[str, Any]
 ) -> list[tuple[tuple[str, ...], str]]:
-    """What no single key shows: (the keys concerned, the one to change first; what was expected and found).
+    """Errors that involve several keys: (the keys, the one to change first; what was expected and found).
 
     Args:
-        given: the keys as given, in sections; defaults stand for the others.
-        faulty: keys whose value is not to be used; what depends on them is left out.
-        defaults: of every key that has one.
+        given: the keys as given, in sections; missing ones have their defaults.
+        faulty: keys with an error of their own; rules that involve them are not checked.
+        defaults: the default of every key that has one.
     """
 
     def at(name: str) -> Any:
@@ -49,28 +49,28 @@ def contradictions(
         )
     expect(
         lambda test, validation, by: by != "group" or test + validation < 1,
-        f"expected less than 1 together with split.validation {by_group} (nothing would be left to learn "
-        "from), found {0} and {1}",
+        f"expected less than 1 together with split.validation {by_group} (nothing would be left to train "
+        "on), found {0} and {1}",
         "split.test",
         "split.validation",
         "split.by",
     )
     expect(
         lambda norm, name: (name, norm) != ("scratch", "hold"),
-        'expected "adapt" or "train" with strategy.name = "scratch" (fresh weights have no statistics worth '
-        "holding), found {0}",
+        'expected "adapt" or "train" with strategy.name = "scratch" (random weights have no statistics to '
+        "hold), found {0}",
         "strategy.norm",
         "strategy.name",
     )
     expect(
         lambda norm, name: name not in ("linear-probe", "lora") or norm != "train",
-        'expected "hold" or "adapt" with strategy.name = {1} (the backbone\'s norm layers do not learn), found {0}',
+        'expected "hold" or "adapt" with strategy.name = {1} (the norm layers of the backbone are frozen), found {0}',
         "strategy.norm",
         "strategy.name",
     )
     expect(
         lambda norm, name: name != "bias-and-norm" or norm == "train",
-        'expected "train" with strategy.name = "bias-and-norm" (norm layers are what learns), found {0}',
+        'expected "train" with strategy.name = "bias-and-norm" (the norm layers are trained), found {0}',
         "strategy.norm",
         "strategy.name",
     )
@@ -83,7 +83,7 @@ def contradictions(
         )
     expect(
         lambda phases, name: name != "phases" or _rising(phases),
-        "expected epochs that rise from phase to phase, 0 in the last alone, found {0}",
+        "expected `until` to rise from phase to phase, with 0 only in the last phase, found {0}",
         "strategy.phases",
         "strategy.name",
     )
@@ -96,7 +96,7 @@ def contradictions(
     )
     expect(
         lambda strengths, norm: not strengths or norm in (None, "hold"),
-        "expected 0 with strategy.norm = {1} (only what a held backbone puts out can be kept), found {0}",
+        "expected 0 with strategy.norm = {1} (only features of a frozen backbone can be cached), found {0}",
         "strategy.regularisation_strengths",
         "strategy.norm",
     )
@@ -160,7 +160,7 @@ def contradictions(
     return found
 
 
-# keys that have a say only where another key has one of some values
+# keys that only apply where another key has one of these values
 _ALONE: dict[str, tuple[str, tuple[Any, ...]]] = {
     "strategy.last_stages": ("strategy.name", ("last-stages",)),
     "strategy.stages": ("strategy.name", ("surgical",)),
@@ -187,7 +187,7 @@ _ALONE: dict[str, tuple[str, tuple[Any, ...]]] = {
 
 
 def _rising(phases: Any) -> bool:
-    """Whether phases, as tables or sections, end one after the other, the last one with the training."""
+    """Whether phases, as tables or sections, end in order and the last one ends with the training."""
     ends = [each.get("until", 0) if isinstance(each, dict) else each.until for each in phases]
     return (
         0 not in ends[:-1]
@@ -197,14 +197,12 @@ def _rising(phases: Any) -> bool:
 
 
 def idle_under(recipe: Recipe, name: str) -> str:
-    """Under what a key does nothing in this recipe, as a comment; "" where it has a say."""
+    """Why a key does nothing in this recipe, as a comment; "" where it applies."""
     if recipe.strategy.regularisation_strengths and name in STEPS:
         section, _, last = name.rpartition(".")
         table = getattr(recipe, section)
         if getattr(table, last) == type(table).model_fields[last].default:
-            return (
-                "only with strategy.regularisation_strengths = 0 (the head is solved, not trained by steps)"
-            )
+            return "only with strategy.regularisation_strengths = 0 (the head is solved, not trained step by step)"
     if name not in _ALONE:
         return ""
     ruler, values = _ALONE[name]

@@ -1,4 +1,4 @@
-"""The keys of a typed table: what each expects, in words, and which one was probably meant."""
+"""The keys of a recipe in words: what each expects, and suggestions for misspelt ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from graftwork.common.recipe.toml import value_text
 
-HUGE = 100_000  # a limit from here on guards against slips of the keyboard; it is not worth saying
+HUGE = 100_000  # limits from here on only catch typing errors and are not shown
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Key:
         name: dotted, `training.epochs`.
         section: `training`, or empty at the top.
         kind: the JSON type: `string`, `integer`, `number`, `boolean`, `array`.
-        expected: what may stand there, in words.
-        default: as TOML writes it; `required` or `absent` where there is none.
+        expected: the allowed values, in words.
+        default: in TOML; `required` or `absent` where there is none.
         unit: empty where it has none.
         description: what it does.
         choices: the values of a key that takes one of a few.
@@ -96,7 +96,7 @@ def _range(entry: Mapping[str, Any]) -> str:
 
 
 def found_text(value: object) -> str:
-    """A value as it stands in a message: TOML, shortened."""
+    """A value for a message: TOML, shortened."""
     if isinstance(value, dict):
         return "a table"
     text = printable(value_text(value))
@@ -104,17 +104,17 @@ def found_text(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """Text in which what cannot be seen, or would steer a terminal, is written as an escape."""
+    """Text with invisible and terminal-control characters written as escapes."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
     )
 
 
 def nearest(name: str, candidates: Iterable[str]) -> list[str]:
-    """The candidates that were probably meant by `name`, best first, at most two; none where nothing is near.
+    """The at most two candidates most similar to `name`, best first; none if nothing is similar.
 
     Dotted names are compared as wholes and by their last part, so `epochs` finds `training.epochs`; in one
-    section the last part alone counts.
+    section only the last part counts.
     """
     section, _, last = name.casefold().rpartition(".")
     scored = []

@@ -1,7 +1,6 @@
-"""The sections of a recipe: each key with its type, range, default, unit and meaning.
+"""The sections of a recipe: each key with its type, range, default, unit and description.
 
-This is the reference. From it come the messages about faults, the JSON Schema for editors, the comments of a
-written recipe and the table of keys.
+Error messages, the JSON Schema, the comments of a written recipe and the table of keys all come from here.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from graftwork.common.recipe.allowances import ALLOWANCES
 
 
 def key(description: str, default: Any = ..., *, unit: str = "", expected: str = "", **limits: Any) -> Any:
-    """A key of a section: what it does, its default, its unit, what is expected in words, pydantic's limits."""
+    """A key of a section: description, default, unit, expected value in words, and the limits of pydantic."""
     extra: JsonDict = {"x-unit": unit} if unit else {}
     if expected:
         extra["x-expected"] = expected
@@ -53,7 +52,7 @@ def _three(description: str) -> Any:
 
 
 def _optional_seed(entry: dict[str, Any]) -> None:
-    entry.pop("default", None)  # TOML has no null: absent is absent
+    entry.pop("default", None)  # TOML has no null
     entry["x-expected"] = SEED_EXPECTED
 
 
@@ -69,12 +68,12 @@ Allowances = Annotated[tuple[Allowance, ...], BeforeValidator(as_tuple), AfterVa
 Means = Annotated[tuple[Mean, ...], BeforeValidator(as_tuple), AfterValidator(_three_or_none)]
 Deviations = Annotated[tuple[Deviation, ...], BeforeValidator(as_tuple), AfterValidator(_three_or_none)]
 Sides = Annotated[tuple[int, ...], BeforeValidator(as_tuple), AfterValidator(_three_sides)]
-SEEDS = 2**32 - 1  # what every generator in use takes
+SEEDS = 2**32 - 1  # the largest seed that every generator in use accepts
 SEED_EXPECTED = f"a whole number from 0 to {SEEDS}"
 
 
 class Section(BaseModel):
-    """A frozen table of keys, in which no other key may stand and nothing is converted but whole numbers."""
+    """A frozen table of keys: unknown keys are refused, and only whole numbers are converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -85,7 +84,7 @@ class Section(BaseModel):
 
 
 class BackboneSection(Section):
-    """The trained network that is grafted, and where its weights may come from."""
+    """The pretrained network, and where its weights may come from."""
 
     name: str = key(
         "Network, by its timm name.",
@@ -99,17 +98,20 @@ class BackboneSection(Section):
         ("file", "package"),
         expected='a list of "file", "package" or "hub", each at most once',
     )
-    file: str = key("Local safetensors file with the weights; empty: the folder of weights is searched.", "")
-    mean: Means = _three("Mean of each input channel; empty: what the weights say.")
-    std: Deviations = _three("Standard deviation of each input channel; empty: what the weights say.")
+    file: str = key("Local safetensors file with the weights; empty: the weights folder is searched.", "")
+    mean: Means = _three("Mean of each input channel; empty: as in the card of the weights.")
+    std: Deviations = _three(
+        "Standard deviation of each input channel; empty: as in the card of the weights."
+    )
     padding: Literal["", "same"] = key(
-        "Padding of strided convolutions: `same` as TensorFlow pads; empty: what the weights say.", ""
+        "Padding of strided convolutions: `same` as TensorFlow pads; empty: as in the card of the weights.",
+        "",
     )
     channels: Literal[1, 3, 4] = key(
-        "Channels of the input: 3, or 1 (grey) or 4, to which the first layer's weights are adapted.", 3
+        "Input channels: 3, or 1 (grey) or 4, with the weights of the first layer adapted.", 3
     )
     drop_path: float = key(
-        "Probability with which a residual branch is left out in training (stochastic depth), rising with depth.",
+        "Largest probability of dropping a residual branch in training (stochastic depth); it rises with depth.",
         0.0,
         ge=0,
         lt=1,
@@ -117,11 +119,11 @@ class BackboneSection(Section):
 
 
 class ImageSection(Section):
-    """How a picture becomes the network's input."""
+    """How an image becomes the input of the network."""
 
     size: int = key("Side of the square input.", 224, ge=16, le=4096, unit="px")
     fit: Literal["squash", "pad", "crop"] = key(
-        "How a picture that is not square fits: `squash` both sides, `pad` the shorter with black, `crop` "
+        "How an image that is not square is fitted: `squash` both sides, `pad` the shorter with black, or `crop` "
         "the longer around the centre.",
         "squash",
     )
@@ -129,7 +131,7 @@ class ImageSection(Section):
 
 
 class AugmentationSection(Section):
-    """Random changes of training pictures; 0 switches one off. Never applied to validation or test."""
+    """Random changes of training images; 0 turns one off. Never applied to validation or test images."""
 
     horizontal_flip: Fraction = key("Probability of a left-right flip.", 0.0)
     vertical_flip: Fraction = key("Probability of an upside-down flip.", 0.0)
@@ -139,8 +141,8 @@ class AugmentationSection(Section):
     brightness: Fraction = key("Largest change of brightness.", 0.0, unit="share of the full range")
     contrast: Fraction = key("Largest change of contrast.", 0.0, unit="share of the contrast")
     views: int = key(
-        "Changed views of each picture, met in turn, so that what frozen stages make of them can be kept; 0: changed "
-        "anew in every epoch.",
+        "Fixed number of augmented versions of each image, used in turn, so that the features of frozen stages can be "
+        "cached; 0: new augmentation in every epoch.",
         0,
         ge=0,
         le=1000,
@@ -149,10 +151,10 @@ class AugmentationSection(Section):
 
 
 class DecoderSection(Section):
-    """What stands on the encoder of a network that outlines; pictures are classified without one."""
+    """The decoder of a segmentation network; not used in classification."""
 
     width: int = key(
-        "Channels of the decoder's last stage; each deeper one has twice as many, 256 at most.",
+        "Channels of the last decoder stage; each deeper stage has twice as many, at most 256.",
         16,
         ge=4,
         le=256,
@@ -161,7 +163,7 @@ class DecoderSection(Section):
 
 
 class VolumeSection(Section):
-    """How volumes are learned from and worked through; pictures of two dimensions have no use for it."""
+    """Patches of volumes, in training and in prediction; not used for 2-D images."""
 
     patch_size: Sides = Field(
         default=(32, 48, 32),
@@ -186,14 +188,14 @@ class VolumeSection(Section):
 
 
 class SplitSection(Section):
-    """Which cases are learned from, chosen on and tested on; groups stay whole."""
+    """Training, validation and test parts; each group stays in one part."""
 
     by: Literal["group", "publisher"] = key(
-        "`group`: drawn by group, stratified by target; `publisher`: the test part as the publisher gave it.",
+        "`group`: drawn by group, stratified by target; `publisher`: the published test part.",
         "group",
     )
     validation: float = key(
-        "Validation part; with `publisher`, 0 keeps the published one, more is drawn anew by group.",
+        "Validation part; with `publisher`, 0 keeps the published one and a larger value draws a new one by group.",
         0.15,
         ge=0,
         lt=1,
@@ -201,8 +203,8 @@ class SplitSection(Section):
     )
     test: float = key("Test part; not used with `publisher`.", 0.2, ge=0, lt=1, unit="share of the cases")
     seen: float = key(
-        "Part kept out of the training groups to be tested on beside the test part, for data whose groups are "
-        "met again (a camera's place); frames of one event stay together. 0: none.",
+        "Part of the training groups that is held out and evaluated separately from the test part, for data whose "
+        "groups appear again in use (camera locations); frames of one event stay together. 0: none.",
         0.0,
         ge=0,
         lt=1,
@@ -212,26 +214,26 @@ class SplitSection(Section):
         default=None, description="Seed of the split; absent: `seed`.", json_schema_extra=_optional_seed
     )
     allow_leak: bool = key(
-        "Let groups stand in two parts, for studies of leakage; stamped on every report.", False
+        "Allow groups in two parts, for studies of leakage; every report shows a warning.", False
     )
     allow: Allowances = key(
-        "What is allowed by name where a split is else refused: "
+        "Exceptions, by name, to the checks that refuse a split: "
         + "; ".join(f"`{name}`: {text}" for name, text in ALLOWANCES.items())
-        + ". Stamped on every report.",
+        + ". Every report shows a warning.",
         (),
         expected=f"a list of {', '.join(map(repr, ALLOWANCES))}, each at most once",
     )
 
     @property
     def allowed(self) -> tuple[str, ...]:
-        """All that is allowed by name; "leak" by either key."""
+        """The names of all allowed exceptions; "leak" by either key."""
         return tuple(
             name for name in ALLOWANCES if name in self.allow or (name == "leak" and self.allow_leak)
         )
 
 
 class TrainingSection(Section):
-    """How it learns."""
+    """Optimiser, schedule, loss and data loading."""
 
     epochs: int = key("Passes over the training part.", 10, ge=1, le=100_000, unit="epochs")
     batch_size: int = key(
@@ -274,23 +276,26 @@ class TrainingSection(Section):
     dropout: float = key("Probability of dropout before the head.", 0.0, ge=0, lt=1)
     label_smoothing: float = key("Label smoothing.", 0.0, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = key(
-        "`balanced`: each class weighs the same in the loss, however rare; with balanced sampling, as drawn.",
+        "`balanced`: all classes have equal weight in the loss; with balanced sampling, as drawn.",
         "none",
     )
     sampling: Literal["natural", "balanced"] = key(
-        "`balanced`: each class is met equally often in an epoch, rare cases repeatedly.", "natural"
+        "`balanced`: each class is drawn equally often in an epoch; cases of rare classes repeat.", "natural"
     )
     mixup: float = key(
-        "Mix pairs of pictures and their labels; alpha of the beta distribution, 0: never.", 0.0, ge=0, le=100
+        "Mix pairs of images and their labels (mixup); alpha of the beta distribution, 0: off.",
+        0.0,
+        ge=0,
+        le=100,
     )
     cutmix: float = key(
-        "Paste a piece of one picture into another, labels by area; alpha of the beta distribution, 0: never.",
+        "Paste a patch of one image into another, labels by area (CutMix); alpha of the beta distribution, 0: off.",
         0.0,
         ge=0,
         le=100,
     )
     ema: float = key(
-        "Decay a step of the moving average of the weights, which is what is judged and kept; 0: the weights.",
+        "Decay per step of the EMA of the weights, which is then evaluated and saved; 0: no EMA.",
         0.0,
         ge=0,
         lt=1,
@@ -304,18 +309,18 @@ class TrainingSection(Section):
     )
     gradient_clip_norm: float = key("Largest gradient norm; 0: no clipping.", 0.0, ge=0, le=1e9)
     precision: Literal["float32", "bfloat16", "auto"] = key(
-        "Arithmetic of the network; `auto`: bfloat16 where the machine has it in hardware, else float32.",
+        "Numerical precision; `auto`: bfloat16 where the hardware supports it, else float32.",
         "float32",
     )
     workers: int = key(
-        "Processes that read pictures beside the training one; results do not depend on it.",
+        "Processes that load images in parallel; results do not depend on it.",
         2,
         ge=0,
         le=256,
         unit="processes",
     )
     save_steps: int = key(
-        "Steps between saved states; 0: at the end of each epoch.", 0, ge=0, le=10**9, unit="steps"
+        "Steps between checkpoints; 0: at the end of each epoch.", 0, ge=0, le=10**9, unit="steps"
     )
     max_unreadable_files: int = key(
         "Unreadable files that a run tolerates; one more ends it.", 0, ge=0, le=10**9, unit="files"
@@ -323,24 +328,24 @@ class TrainingSection(Section):
 
 
 class EvaluationSection(Section):
-    """How it is judged."""
+    """Protocol, intervals and decision threshold."""
 
     protocol: str = key(
-        "Protocol by name; empty: the dataset's.",
+        "Name of the evaluation protocol; empty: that of the dataset.",
         "",
         pattern=r"^[A-Za-z0-9_./-]*$",
         expected="the name of a protocol",
     )
     bootstrap: int = key(
-        "Resamples of groups behind each interval.", 2000, ge=10, le=100_000, unit="resamples"
+        "Bootstrap resamples of groups for each interval.", 2000, ge=10, le=100_000, unit="resamples"
     )
     threshold: Literal["youden", "sensitivity", "specificity"] = key(
-        "Rule of the decision threshold, applied to validation: the highest Youden index, or at least "
+        "Rule for the decision threshold, chosen on validation: the highest Youden index, or at least "
         "`threshold_target` sensitivity or specificity.",
         "youden",
     )
     threshold_target: float = key(
-        "Sensitivity or specificity that the threshold must reach on validation; only with these rules.",
+        "Sensitivity or specificity that the threshold must reach on validation; only with these two rules.",
         0.95,
         gt=0,
         lt=1,

@@ -1,4 +1,4 @@
-"""The section of a recipe that says what may learn, and when."""
+"""The strategy section of a recipe: which stages are trained, and when."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def _some(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class PhaseSection(Section):
-    """A phase of the strategy `phases`: until which epoch which stages learn, at which rates."""
+    """A phase of the strategy `phases`: its stages, its last epoch and its learning rates."""
 
     until: int = key("Its last epoch; 0: to the end of the training.", 0, ge=0, le=100_000, unit="epochs")
     stages: Annotated[tuple[str, ...], BeforeValidator(as_tuple), AfterValidator(_some)] = key(
-        'Stages that learn: names or patterns ("layer4", "blocks.*"), "head" for what stands on the backbone.'
+        'Stages that are trained: names or patterns ("layer4", "blocks.*"), "head" for the head.'
     )
     learning_rate_factor: float = key("Factor on the learning rate of these stages.", 1.0, gt=0, le=100)
     learning_rate_factors: dict[str, Annotated[float, Field(gt=0, le=100)]] = key(
@@ -35,24 +35,25 @@ Strategy = Literal[
     "linear-probe", "last-stages", "gradual", "full", "layer-wise", "probe-then-full", "surgical",
     "bias-and-norm", "lora", "scratch", "phases",
 ]  # fmt: skip
-HELD = ("linear-probe", "lora")  # strategies under which norm layers stand still if nothing is said
+HELD = ("linear-probe", "lora")  # strategies with frozen norm layers by default
 
 
 class StrategySection(Section):
-    """What may learn, and when."""
+    """Which parts of the network are trained, and when."""
 
     name: Strategy = key(
-        "`linear-probe`: the head alone, on a frozen backbone; `last-stages`: the head and the last stages; `gradual`: "
-        "from the head downwards, a stage at a time; `full`: everything, from pretrained weights; `layer-wise`: "
-        "everything, at rates that fall with depth; `probe-then-full`: the head first, then everything; `surgical`: "
-        "the head and chosen stages; `bias-and-norm`: the head, biases and norm layers; `lora`: the head and low-rank "
-        "updates of the weights, merged in the end; `scratch`: everything, from random weights, the control; `phases`: "
-        "as strategy.phases says."
+        "`linear-probe`: only the head, on a frozen backbone; `last-stages`: the head and the last stages; `gradual`: "
+        "unfreezing from the head to the input, one stage at a time; `full`: the whole network, from pretrained "
+        "weights; `layer-wise`: the whole network, with a lower learning rate for each earlier stage; "
+        "`probe-then-full`: the head first, then the whole network; `surgical`: the head and chosen stages; "
+        "`bias-and-norm`: the head, biases and norm layers; `lora`: the head and LoRA updates, merged into the "
+        "weights after training; `scratch`: the whole network from random weights, as a baseline; `phases`: as in "
+        "strategy.phases."
     )
     norm: Literal["hold", "adapt", "train"] = Field(
         default_factory=lambda data: "hold" if data.get("name") in HELD else "train",
         description="Norm layers of the backbone: `hold` statistics and affine weights, `adapt` (statistics "
-        "follow the data), `train` both; those of frozen stages are held unless `adapt` is said. Absent: `hold` for "
+        "follow the data), `train` both; those of frozen stages are held unless `adapt` is set. Absent: `hold` for "
         "linear-probe and lora, `train` for the others.",
     )
     last_stages: int = key(
@@ -60,7 +61,7 @@ class StrategySection(Section):
     )
     stages: Names = Field(
         default=(),
-        description='surgical: the stages that learn, by name or pattern ("stem", "blocks.*"); '
+        description='surgical: the trained stages, by name or pattern ("stem", "blocks.*"); '
         "`graftwork show backbone/resnet50` lists those of ResNet-50.",
         json_schema_extra={"x-expected": "a list of names of stages"},
     )
@@ -83,15 +84,16 @@ class StrategySection(Section):
     )
     layer_decay: float = Field(
         default_factory=lambda data: 0.75 if data.get("name") == "layer-wise" else 1.0,
-        description="Factor on the rate from each stage to the one below it. Absent: 0.75 for layer-wise, else 1.",
+        description="Factor on the learning rate from each stage to the previous one. Absent: 0.75 for layer-wise, "
+        "else 1.",
         gt=0,
         le=1,
     )
     lora_rank: int = key("lora: rank of the updates.", 8, ge=1, le=1024)
     lora_alpha: float = key("lora: the updates are scaled by lora_alpha / lora_rank.", 16.0, gt=0, le=10_000)
     regularisation_strengths: int = key(
-        "linear-probe: solve the head to convergence for this many strengths of a penalty on its weights, from strong "
-        "to weak, and keep what is best on validation; 0: train it step by step.",
+        "linear-probe: fit the head to convergence for this many regularisation strengths, from strong to weak, "
+        "and keep the best on validation; 0: train it step by step.",
         0,
         ge=0,
         le=50,
@@ -99,7 +101,7 @@ class StrategySection(Section):
     )
     phases: Phases = Field(
         default=(),
-        description="phases: one table after the other, with until (its last epoch; 0: to the end), stages (names or "
+        description="phases: a list of tables with until (its last epoch; 0: to the end), stages (names or "
         'patterns, "head" too), learning_rate_factor, learning_rate_factors (of single stages) and norm.',
         json_schema_extra={
             "x-expected": 'a list of phases, as in [{ until = 3, stages = ["head"] }, '

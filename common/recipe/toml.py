@@ -1,4 +1,4 @@
-"""TOML with the line on which each key stands, which tomllib does not tell, and values written back."""
+"""TOML with the line number of each key, which tomllib does not report, and values written back."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def parse(text: str, where: str) -> dict[str, Any]:
 
 
 def key_lines(text: str) -> dict[tuple[str, ...], int]:
-    """The line, from 1, on which each key and each table of a valid TOML text first stands.
+    """The line, from 1, on which each key and each table of a valid TOML text first appears.
 
-    Dotted keys, quoted keys, inline tables and tables of tables are followed; what stands in a list is not.
+    Dotted keys, quoted keys, inline tables and tables of tables are followed; values within a list are not.
     """
     return _Lines(text.removeprefix("\ufeff")).found
 
 
 class _Lines:
-    """One walk over a valid text. Every step moves on, so a text that is not valid ends the walk early."""
+    """One pass over a valid text. Each step advances, so an invalid text ends the pass early."""
 
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0
@@ -111,7 +111,7 @@ class _Lines:
         return True
 
     def _value(self, key: tuple[str, ...] | None) -> None:
-        """`key`: where the value stands; None within a list, whose tables have no place of their own."""
+        """`key`: the key of the value; None within a list, whose tables are not recorded."""
         self._gap()
         opening = self.text[self.at : self.at + 1]
         match = _STRING.match(self.text, self.at)
@@ -137,7 +137,7 @@ class _Lines:
 
 
 def value_text(value: object) -> str:
-    """A value as TOML writes it; loading it gives an equal value.
+    """A value in TOML; loading it gives an equal value.
 
     Raises:
         TypeError: TOML has no such value (None, for one).

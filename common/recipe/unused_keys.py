@@ -1,4 +1,4 @@
-"""Which keys of a recipe have no say for a kind of data: to set one of them is an error, never a silence."""
+"""Keys of a recipe that do nothing for a kind of data: setting one of them is an error."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 # A name ending in a dot is a whole section.
 _IDLE = {
-    "pictures that are classified": ("decoder.", "volume."),
-    "pictures that are outlined": (
+    "image classification": ("decoder.", "volume."),
+    "image segmentation": (
         "volume.",
         "augmentation.views",
         "strategy.regularisation_strengths",
@@ -22,7 +22,7 @@ _IDLE = {
         "evaluation.threshold",
         "evaluation.threshold_target",
     ),
-    "volumes": (
+    "volume segmentation": (
         "image.",
         "augmentation.views",
         "backbone.weights",
@@ -41,7 +41,7 @@ _IDLE = {
         "evaluation.threshold_target",
     ),
 }
-# what a head has no use for that is solved and not trained by steps
+# keys that do nothing where the head is solved instead of trained step by step
 STEPS = (
     "training.epochs", "training.batch_size", "training.accumulation_steps", "training.learning_rate",
     "training.backbone_learning_rate_factor",
@@ -52,7 +52,7 @@ STEPS = (
 
 
 def idle_keys(*, segmentation: bool, volumes: bool, solved: bool = False) -> frozenset[str]:
-    """The keys that have no say for these data, or, `solved`, where the head is solved; see `refuse_idle_keys`."""
+    """The keys that do nothing for these data or, with `solved`, where the head is solved; see `refuse_idle_keys`."""
     from graftwork.common.recipe import keys
 
     idle = _IDLE[_kind(segmentation, volumes)] + (STEPS if solved else ())
@@ -60,18 +60,20 @@ def idle_keys(*, segmentation: bool, volumes: bool, solved: bool = False) -> fro
 
 
 def _kind(segmentation: bool, volumes: bool) -> str:
-    return "volumes" if volumes else f"pictures that are {'outlined' if segmentation else 'classified'}"
+    return (
+        "volume segmentation" if volumes else f"image {'segmentation' if segmentation else 'classification'}"
+    )
 
 
 def refuse_idle_keys(recipe: Recipe, *, segmentation: bool, volumes: bool, targets: int = 1) -> None:
-    """See that a recipe sets no key that does nothing for its data.
+    """Refuse a recipe that sets a key that does nothing for its data.
 
     Args:
         segmentation: whether masks are the target. volumes: whether the data are volumes. targets: how many the
             data have.
 
     Raises:
-        UsageError: names all such keys, with the values that they must have.
+        UsageError: lists all such keys, with the values that they must have.
     """
     from graftwork.common.recipe import keys
     from graftwork.common.recipe.toml import value_text
@@ -86,30 +88,30 @@ def refuse_idle_keys(recipe: Recipe, *, segmentation: bool, volumes: bool, targe
         if value_text(list(value) if isinstance(value, tuple) else value) != each.default:
             found.append(f"{name} (leave it at {each.default})")
     if found:
-        what = _kind(segmentation, volumes) + (", with a head that is solved," if solved else "")
+        what = _kind(segmentation, volumes) + (" with a solved head" if solved else "")
         raise UsageError(f"for {what} these keys do nothing: {', '.join(found)}", where=recipe.dataset)
     training = recipe.training
     if targets == 1 and (training.class_weights, training.sampling) == ("balanced", "balanced"):
         raise UsageError(
-            "class weights do nothing beside balanced sampling, which already shows each class equally often",
+            "class weights do nothing with balanced sampling, which already draws each class equally often",
             where="training.class_weights",
             remedy='set training.class_weights to "none", or training.sampling to "natural"',
         )
-    if recipe.augmentation.views and not recipe.changes_pictures:
+    if recipe.augmentation.views and not recipe.augments:
         raise UsageError(
-            "there are no changed views where no other key of augmentation changes a picture",
+            "augmentation.views is set, but no other augmentation key changes an image",
             where="augmentation.views",
-            remedy="set it to 0, or ask for a change",
+            remedy="set it to 0, or set another augmentation key",
         )
-    if solved and not recipe.augmentation.views and recipe.changes_pictures:
+    if solved and not recipe.augmentation.views and recipe.augments:
         raise UsageError(
-            "a head is solved on what is kept, and pictures that are changed anew in every epoch are not",
+            "the head is solved on cached features, and images with a new augmentation in every epoch cannot be cached",
             where="augmentation.views",
-            remedy="set it to the number of changed views of each picture, or strategy.regularisation_strengths to 0",
+            remedy="set it to a number of augmented versions per image, or strategy.regularisation_strengths to 0",
         )
     if segmentation and not volumes and recipe.image.fit == "crop":
         raise UsageError(
-            "what lies outside the crop would never be outlined",
+            "the area outside the crop could never be segmented",
             where="image.fit",
             remedy='set image.fit to "squash" or "pad"',
         )

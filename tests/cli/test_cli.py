@@ -250,7 +250,7 @@ def test_doctor_says_what_is_there_and_what_is_amiss(call: Call, monkeypatch: py
         (["check", "chest_xray/kermany", "--data", "none"], ["none: there is no such folder"]),
         (["check", "chest_xray/kermany", "--data", ".", "--workers", "-1"], ["'--workers'", "equal to 0"]),
         (["run", RECIPE], ["Missing option '--data'", "graftwork run --help"]),
-        (["run", RECIPE, "--data", ".", "epochs=3"], ["1 fault.", "did you mean training.epochs?"]),
+        (["run", RECIPE, "--data", ".", "epochs=3"], ["1 error.", "did you mean training.epochs?"]),
         (["run", "none.toml", "--data", "."], ["none.toml: there is no such file"]),
         (["run", "kermany", "--data", "."], ["there is no recipe of this name"]),
         (["run", RECIPE, "--data", "none"], ["none: there is no such folder"]),
@@ -287,11 +287,11 @@ def test_faults_of_a_recipe_are_a_line_each(call: Call, tmp_path: Path) -> None:
     said = call("run", "bad.toml", "--data", ".", "sed=1")
     assert said.code == 2
     assert said.err == (
-        "error: bad.toml: 3 faults.\n"
+        "error: bad.toml: 3 errors.\n"
         '  strategy.name (line 4): expected "linear-probe", "last-stages", "gradual", "full", "layer-wise", '
         '"probe-then-full", "surgical", "bias-and-norm", "lora", "scratch" or "phases", found "fulll"\n'
         "  training.epochs (line 6): expected a whole number at least 1, found 0\n"
-        "  sed (command line): no such key; did you mean seed?\n"
+        "  sed (command line): unknown key; did you mean seed?\n"
     )
 
 

@@ -34,7 +34,7 @@ def faults(text: str, *overrides: str) -> list[str]:
     error = caught.value
     count = len(error.faults)
     assert str(error) == "\n  ".join(
-        [f"trial.toml: {count} fault{'s' if count > 1 else ''}.", *error.faults]
+        [f"trial.toml: {count} error{'s' if count > 1 else ''}.", *error.faults]
     ), "every fault has one line, below the file"
     return list(error.faults)
 
@@ -132,17 +132,17 @@ ONE_FAULT = [
     ("training = 3\n" + SMALL, "training (line 1): expected a table of keys, [training], found 3"),
     (SMALL + "[[training]]\nepochs = 3\n", "training (line 5): expected a table of keys, [training], found [{ epochs = 3 }]"),
     # unknown keys
-    (SMALL + "[training]\nepoch = 3\n", "training.epoch (line 6): no such key; did you mean training.epochs?"),
-    ("epochs = 3\n" + SMALL, "epochs (line 1): no such key; did you mean training.epochs?"),
-    (SMALL + "[image]\nepochs = 3\n", "image.epochs (line 6): no such key; did you mean training.epochs?"),
-    (SMALL + "[augmentation]\nflip_horizontal = 0.5\n", "augmentation.flip_horizontal (line 6): no such key; did you mean augmentation.horizontal_flip?"),
-    ("name = 3\n" + SMALL, "name (line 1): no such key; did you mean backbone.name or strategy.name?"),
-    (SMALL + "[trainig]\nepochs = 3\n", "trainig (line 5): no such section; did you mean training?"),
-    (SMALL + "[xyz]\nepochs = 3\n", "xyz (line 5): no such section; the sections are backbone, image, decoder, volume, augmentation, split, strategy, training, evaluation"),
-    (SMALL + "[image]\nqqqq = 3\n", "image.qqqq (line 6): no such key; there are image.size, image.fit, image.interpolation"),
-    ('"\\u0007" = 3\n' + SMALL, '"\\u0007" (line 1): no such key; there are title, dataset, seed, offline'),
+    (SMALL + "[training]\nepoch = 3\n", "training.epoch (line 6): unknown key; did you mean training.epochs?"),
+    ("epochs = 3\n" + SMALL, "epochs (line 1): unknown key; did you mean training.epochs?"),
+    (SMALL + "[image]\nepochs = 3\n", "image.epochs (line 6): unknown key; did you mean training.epochs?"),
+    (SMALL + "[augmentation]\nflip_horizontal = 0.5\n", "augmentation.flip_horizontal (line 6): unknown key; did you mean augmentation.horizontal_flip?"),
+    ("name = 3\n" + SMALL, "name (line 1): unknown key; did you mean backbone.name or strategy.name?"),
+    (SMALL + "[trainig]\nepochs = 3\n", "trainig (line 5): unknown section; did you mean training?"),
+    (SMALL + "[xyz]\nepochs = 3\n", "xyz (line 5): unknown section; the sections are backbone, image, decoder, volume, augmentation, split, strategy, training, evaluation"),
+    (SMALL + "[image]\nqqqq = 3\n", "image.qqqq (line 6): unknown key; the keys are image.size, image.fit, image.interpolation"),
+    ('"\\u0007" = 3\n' + SMALL, '"\\u0007" (line 1): unknown key; the keys are title, dataset, seed, offline'),
     # where a key may hide
-    (SMALL + "training.epochs = 0\n", "strategy.training (line 5): no such section; did you mean training?"),
+    (SMALL + "training.epochs = 0\n", "strategy.training (line 5): unknown section; did you mean training?"),
     ("training.epochs = 0\n" + SMALL, f"training.epochs (line 1): expected {EPOCHS}, found 0"),
     ("training = { learning_rate = 1e-3,  epochs = 0 }\n" + SMALL, f"training.epochs (line 1): expected {EPOCHS}, found 0"),
     (SMALL + "[ training ]\n'epochs' = 0\n", f"training.epochs (line 6): expected {EPOCHS}, found 0"),
@@ -150,10 +150,10 @@ ONE_FAULT = [
     # contradictions
     (SMALL + "[split]\ntest = 0\n", 'split.test (line 6): expected more than 0 with split.by = "group" (nothing would be left to test on), found 0'),
     (SMALL + "[split]\nvalidation = 0.0\n", 'split.validation (line 6): expected more than 0 with split.by = "group" (nothing would be left to choose the epoch and the threshold on), found 0.0'),
-    (SMALL + "[split]\nvalidation = 0.5\ntest = 0.5\n", 'split.test (line 7): expected less than 1 together with split.validation with split.by = "group" (nothing would be left to learn from), found 0.5 and 0.5'),
-    (SMALL + "[split]\nvalidation = 0.9\n", 'split.test (line 6): expected less than 1 together with split.validation with split.by = "group" (nothing would be left to learn from), found 0.2 and 0.9'),
-    (HEAD + '[strategy]\nnorm = "hold"\nname = "scratch"\n', 'strategy.norm (line 4): expected "adapt" or "train" with strategy.name = "scratch" (fresh weights have no statistics worth holding), found "hold"'),
-    (HEAD + '[strategy]\nnorm = "train"\nname = "linear-probe"\n', 'strategy.norm (line 4): expected "hold" or "adapt" with strategy.name = "linear-probe" (the backbone\'s norm layers do not learn), found "train"'),
+    (SMALL + "[split]\nvalidation = 0.5\ntest = 0.5\n", 'split.test (line 7): expected less than 1 together with split.validation with split.by = "group" (nothing would be left to train on), found 0.5 and 0.5'),
+    (SMALL + "[split]\nvalidation = 0.9\n", 'split.test (line 6): expected less than 1 together with split.validation with split.by = "group" (nothing would be left to train on), found 0.2 and 0.9'),
+    (HEAD + '[strategy]\nnorm = "hold"\nname = "scratch"\n', 'strategy.norm (line 4): expected "adapt" or "train" with strategy.name = "scratch" (random weights have no statistics to hold), found "hold"'),
+    (HEAD + '[strategy]\nnorm = "train"\nname = "linear-probe"\n', 'strategy.norm (line 4): expected "hold" or "adapt" with strategy.name = "linear-probe" (the norm layers of the backbone are frozen), found "train"'),
     (HEAD + '[strategy]\nname = "scratch"\n[backbone]\nfile = "w.safetensors"\n', 'backbone.file (line 6): expected "" with strategy.name = "scratch" (training starts from random weights, so no file is read), found "w.safetensors"'),
     (SMALL + "[training]\naccumulation_steps = 5\n", "training.accumulation_steps (line 6): expected a divisor of training.batch_size (32), found 5"),
     (SMALL + "[training]\nwarmup = 2.5\nepochs = 2\n", "training.warmup (line 6): expected at most training.epochs (2), found 2.5"),
@@ -264,15 +264,15 @@ def test_a_section_may_be_overridden_as_a_table() -> None:
         0.5,
     )
     assert faults(SMALL, "training={ epoch = 3 }") == [
-        "training.epoch (command line): no such key; did you mean training.epochs?"
+        "training.epoch (command line): unknown key; did you mean training.epochs?"
     ]
 
 
 @pytest.mark.parametrize(
     ("word", "fault"),
     [
-        ("epochs=3", "epochs (command line): no such key; did you mean training.epochs?"),
-        ("trainig.epochs=3", "trainig.epochs (command line): no such key; did you mean training.epochs?"),
+        ("epochs=3", "epochs (command line): unknown key; did you mean training.epochs?"),
+        ("trainig.epochs=3", "trainig.epochs (command line): unknown key; did you mean training.epochs?"),
         ("training.epochs", "training.epochs (command line): expected key=value, as in training.epochs=3"),
         ("=3", "=3 (command line): expected key=value, as in training.epochs=3"),
         ("training.epochs=three", f'training.epochs (command line): expected {EPOCHS}, found "three"'),
@@ -280,8 +280,8 @@ def test_a_section_may_be_overridden_as_a_table() -> None:
         ("offline=True", 'offline (command line): expected true or false, found "True"'),
         ("training.learning_rate=nan", "training.learning_rate (command line): expected a number above 0 and at most 100, found nan"),
         ("training=3", "training (command line): expected a table of keys, [training], found 3"),
-        ("title.x=3", "title.x (command line): no such key; did you mean title?"),
-        ("a.b.c=3", "a.b.c (command line): no such key; the sections are backbone, image, decoder, volume, augmentation, split, "
+        ("title.x=3", "title.x (command line): unknown key; did you mean title?"),
+        ("a.b.c=3", "a.b.c (command line): unknown key; the sections are backbone, image, decoder, volume, augmentation, split, "
          "strategy, training, evaluation"),
         ("seed=" + "9" * 5000, None),
     ],
@@ -344,7 +344,7 @@ def test_files_are_read_and_named_in_messages(tmp_path: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbf" + SMALL.replace("\n", "\r\n").encode())
     assert load(file) == load(SMALL), "a byte order mark and line ends of Windows are borne"
     file.write_text("seed = 1\n")
-    with pytest.raises(RecipeError, match=r"rezept ü\.toml: 3 faults"):
+    with pytest.raises(RecipeError, match=r"rezept ü\.toml: 3 errors"):
         load(file)
 
 

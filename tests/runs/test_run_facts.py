@@ -29,7 +29,10 @@ def solved(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run on synthetic data whose head was solved."""
     place = tmp_path_factory.mktemp("solved")
     weights = small_weights(place / "weights")
-    section = 'name = "linear-probe"\nregularisation_strengths = 2\n[training]\nworkers = 0\n[evaluation]\nbootstrap = 50\n'
+    section = (
+        'name = "linear-probe"\nregularisation_strengths = 2\n[training]\nworkers = 0\n[evaluation]\n'
+        "bootstrap = 50\n"
+    )
     text = RECIPE.partition('name = "scratch"')[0] + section
     backbone = f'[backbone]\nweights = ["file"]\nfile = "{weights}"\n'
     recipe = recipe_file(place / "recipe", text.replace("[backbone]\n", backbone))
