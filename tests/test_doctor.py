@@ -115,11 +115,11 @@ def test_a_torchvision_for_another_torch_is_a_problem(monkeypatch: pytest.Monkey
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: versions.get(name) or real(name))
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: ["numpy", "torch==2.13.0"])
-    assert doctor._pair_fault() == "", "what follows the plus sign is no other version"
+    assert doctor._torchvision_mismatch() == "", "what follows the plus sign is no other version"
     versions["torch"] = "2.12.1"
     found = examine()
     assert (
-        "torchvision 0.28.0 was built for torch 2.13.0, and torch 2.12.1 is installed" in found.advice[0].what
+        "torchvision 0.28.0 was built for torch 2.13.0, but torch 2.12.1 is installed" in found.advice[0].what
     )
     assert not found.ok
 
@@ -148,7 +148,7 @@ def test_a_gpu_that_torch_cannot_use_is_noted(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(doctor, "_torch_cuda", lambda: "")
     found = examine()
-    assert advice(found, "torch was built without CUDA; Tesla T4 lies idle").severity == "note"
+    assert advice(found, "torch was built without CUDA and cannot use Tesla T4").severity == "note"
     assert found.ok
 
 
@@ -166,7 +166,7 @@ def test_a_driver_that_hangs_or_fails_is_borne(
 def test_small_shared_memory_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_shared_memory", lambda: Place("/dev/shm", 0.0625, 0.0625, ""))
     note = advice(examine(), "/dev/shm")
-    assert "64 MiB, which is small" in note.what
+    assert "64 MiB, too small" in note.what
     assert "training.workers=0" in note.remedy
     assert "--shm-size" in note.remedy
     monkeypatch.setattr(doctor, "_shared_memory", lambda: None)
@@ -192,7 +192,7 @@ def test_a_cache_that_cannot_be_written_is_noted(tmp_path: Path, monkeypatch: py
     assert examine().cache.fault == "cannot be written: the file system is read-only"
     monkeypatch.setenv("GRAFTWORK_CACHE", str(tmp_path / "new"))
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert examine().cache.fault == "cannot be made"
+    assert examine().cache.fault == "cannot be created"
 
 
 def test_what_is_kept_and_may_be_kept_is_told(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,8 +231,8 @@ def test_a_stranger_s_broken_package_is_named(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("module", "name", "words"),
     [
-        ("networks.weights", "available", "the weights cannot be listed"),
-        ("data.images", "decoders", "pictures cannot be read"),
+        ("networks.weights", "available", "cannot list the pretrained weights"),
+        ("data.images", "decoders", "cannot read images"),
     ],
 )
 def test_a_broken_installation_is_a_problem_and_no_traceback(
@@ -304,7 +304,7 @@ def test_the_limits_of_a_container_are_seen(
     if cpus is not None:
         assert doctor._processors().usable <= cpus
     if memory is not None:
-        note = advice(examine(), f"{memory:.1f} GiB of memory is little")
+        note = advice(examine(), f"the memory is small ({memory:.1f} GiB)")
         assert "training.batch_size" in note.remedy
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from graftwork.cli.terminal import exit_code
 from graftwork.common.errors import RunError
 from graftwork.common.memory import memory_for, memory_lack
-from graftwork.terminal import exit_code
 
 
 def too_large() -> None:
@@ -37,8 +37,8 @@ def test_outside_of_such_work_it_is_no_fault_of_graftwork(fails, capsys: pytest.
         fails()
     assert exit_code(caught.value) == 2
     said = capsys.readouterr().err
-    assert said.startswith("error: memory ran out (")
-    assert "Fix: lower --workers" in said
+    assert said.startswith("error: out of memory (")
+    assert "Fix: use a lower --workers" in said
     assert "fault of graftwork" not in said
 
 

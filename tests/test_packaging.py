@@ -25,6 +25,7 @@ CHECKOUT = (*LINKED, "src", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG
 def expected_content() -> set[str]:
     """Every file below the five folders of the package, by its name in a wheel."""
     found = {f"graftwork/{path.name}" for path in (ROOT / "src" / "graftwork").iterdir() if path.is_file()}
+    found |= {f"graftwork/cli/{path.name}" for path in (ROOT / "src" / "graftwork" / "cli").glob("*.py")}
     for folder in LINKED:
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
@@ -102,7 +103,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 def test_the_wheel_holds_what_is_not_code(wheel: Path) -> None:
     names = content(wheel)
-    for ending in ("graftwork/py.typed", "graftwork/cli.py", "graftwork/__main__.py"):
+    for ending in ("graftwork/py.typed", "graftwork/cli/__init__.py", "graftwork/__main__.py"):
         assert ending in names
     for folder, suffix in (
         ("graftwork/recipes/", ".toml"),

@@ -99,7 +99,7 @@ def search(
     if not 0 < low < high or steps < 2 * EDGE:
         raise UsageError(
             f"expected rates that rise from above 0, and {2 * EDGE} steps or more, not {low:g} to {high:g} in {steps}",
-            where="find-rate",
+            where="find-lr",
             remedy="change --from, --to or --steps",
         )
     accelerator = accelerator_for(run)
@@ -108,9 +108,7 @@ def search(
         plan = plan_for(recipe, task.network)
         if not 1 <= phase <= len(plan.phases):
             names = ", ".join(f"{number} {each.name}" for number, each in enumerate(plan.phases, 1))
-            raise UsageError(
-                f"there is no phase {phase}", where="find-rate", remedy=f"the phases are {names}"
-            )
+            raise UsageError(f"there is no phase {phase}", where="find-lr", remedy=f"the phases are {names}")
         loop = Loop(run, task.network, task.minimise, accelerator, signals, None)
         modes = plan.phases[phase - 1].modes
         apply(task.network, modes)
@@ -145,7 +143,7 @@ def search(
     if len(losses) < 2 * EDGE:
         raise RunError(
             f"after {len(losses)} steps {ended}: too few to tell a rate by",
-            where="find-rate",
+            where="find-lr",
             remedy="begin at a lower rate, or use training.precision=float32",
         )
     steepest, tenth = _suggestions(np.array(rates), np.array(smoothed))

@@ -18,7 +18,7 @@ from .common.verbs import (
     evaluate_file as evaluate_file,
     evaluate_masks as evaluate_masks,
     evaluate_readers as evaluate_readers,
-    find_rate as find_rate,
+    find_lr as find_lr,
     further_evaluations as further_evaluations,
     ls as ls,
     merge as merge,

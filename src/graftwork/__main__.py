@@ -1,6 +1,6 @@
-"""The program `graftwork`, and `python -m graftwork` where its script is not on the path (under torchrun, for one).
+"""The program `graftwork`, also started by `python -m graftwork`.
 
-Signals are heeded before anything is imported that takes time, so that one that comes early has its exit code too.
+Signal handlers are installed before the slow imports, so that an early signal also has its exit code.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import sys
 
 from graftwork.common.runs.signals import Stopped, heed
-
-__all__ = ["main"]
 
 
 def main() -> None:
@@ -19,9 +17,9 @@ def main() -> None:
         from graftwork.cli import main as command_line
 
         command_line()
-    except KeyboardInterrupt as error:  # while it was imported
-        said = f"by {error}" if isinstance(error, Stopped) else "interrupted"
-        sys.stderr.write(f"stopped: {said}; nothing was begun\n")
+    except KeyboardInterrupt as error:  # during the imports
+        reason = f"by {error}" if isinstance(error, Stopped) else "by Ctrl-C"
+        sys.stderr.write(f"stopped {reason}; nothing was started\n")
         sys.exit(error.exit_code if isinstance(error, Stopped) else 130)
 
 

@@ -1,4 +1,4 @@
-"""Pretrained weights, as `graftwork weights`: which are available here, and how to carry them to another machine."""
+"""The functions of `graftwork weights`: list pretrained weights, and copy them to another machine."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ __all__ = ["ls", "pack", "unpack"]
 
 
 def ls() -> Sequence[verbs.Entry]:
-    """List the pretrained weights that are available without a network."""
+    """List the pretrained weights that are available offline."""
     return verbs.ls("weights")

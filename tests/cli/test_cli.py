@@ -21,8 +21,7 @@ import typer.main
 from jsonschema import Draft202012Validator
 
 import graftwork
-from graftwork import terminal
-from graftwork.cli import app, main
+from graftwork.cli import app, main, terminal
 from graftwork.common import catalogue, verbs
 from graftwork.common.data import domain
 from graftwork.common.data.checks.findings import Finding, Findings
@@ -158,7 +157,7 @@ def test_one_broken_entry_does_not_hide_the_others(call: Call, monkeypatch: pyte
     assert said.code == 0
     assert RECIPE not in said.out
     assert len(said.out.splitlines()) == len(domain.names("recipes"))
-    assert said.err.startswith(f"warning: {RECIPE} is left out: there: not valid TOML")
+    assert said.err.startswith(f"warning: {RECIPE} is skipped: there: not valid TOML")
 
 
 def test_show_shows_texts_as_they_are(call: Call) -> None:
@@ -191,7 +190,7 @@ def test_cp_copies_and_never_overwrites(call: Call, tmp_path: Path) -> None:
     copied.write_text("mine")
     said = call("cp", RECIPE, ".")
     assert said.code == 2
-    assert "kermany_linear-probe.toml: exists, and is not overwritten" in said.err
+    assert "kermany_linear-probe.toml: the file already exists" in said.err
     assert copied.read_text() == "mine"
     assert call("cp", RECIPE, "new/mine ü.toml").out == "new/mine ü.toml\n"
     assert call("cp", RECIPE, "folder").out == "folder/kermany_linear-probe.toml\n"
@@ -208,7 +207,7 @@ def test_a_copied_recipe_is_found_by_its_path(tmp_path: Path, monkeypatch: pytes
     assert (name, recipe.training.epochs) == ("mine", 2)
     assert verbs.find_recipe(path)[1] == verbs.find_recipe(RECIPE)[1] == load(domain.recipe_text(RECIPE)[0])
     assert verbs.find_recipe(RECIPE)[0] == RECIPE
-    with pytest.raises(UsageError, match=f"The registered recipe is called {RECIPE}"):
+    with pytest.raises(UsageError, match=f"Use the name of the recipe: {RECIPE}"):
         verbs.find_recipe(f"{RECIPE}.toml")
     with pytest.raises(GraftworkError, match=r"none\.toml: there is no such file"):
         verbs.find_recipe("none.toml")
@@ -236,14 +235,15 @@ def test_doctor_says_what_is_there_and_what_is_amiss(call: Call, monkeypatch: py
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
+        (["find-rate", "x"], ["find-rate: this command is now `graftwork find-lr`. Run `graftwork find-lr`."]),
         (["rnu"], ["No such command 'rnu'", "'run'", "graftwork --help"]),
-        (["ls", "recipez"], ["ls: nothing of this kind: recipez. Did you mean recipes?"]),
-        (["ls", "x"], ["There are recipes, datasets, protocols, weights, backbones."]),
+        (["ls", "recipez"], ["ls: unknown kind: recipez. Did you mean recipes?"]),
+        (["ls", "x"], ["Use one of recipes, datasets, protocols, weights, backbones."]),
         (["ls", "--jsno"], ["No such option: --jsno", "--json", "graftwork ls --help"]),
         (["show"], ["Missing argument 'NAME'", "graftwork show --help"]),
-        (["show", "chest_xray/kermany_linear_probe"], ["there is no recipe", f"Did you mean {RECIPE}?"]),
-        (["show", "chest_xray/kermany", "--kind", "paper"], ["There are recipe, dataset, protocol."]),
-        (["show", "../../etc/passwd"], ["there is no recipe, dataset or protocol of this name"]),
+        (["show", "chest_xray/kermany_linear_probe"], ["no recipe, dataset or protocol has this name", f"Did you mean {RECIPE}?"]),
+        (["show", "chest_xray/kermany", "--kind", "paper"], ["Use one of recipe, dataset, protocol."]),
+        (["show", "../../etc/passwd"], ["no recipe, dataset or protocol has this name"]),
         (["cp", "kermany_full"], ["there is no recipe of this name", "chest_xray/kermany_full"]),
         (["check", "chest_xray/kermany"], ["Missing option '--data'"]),
         (["check", "chest_xray/kermani", "--data", "."], ["there is no dataset of this name", "chest_xray/kermany"]),
@@ -321,7 +321,7 @@ def test_check_ends_in_one_where_something_was_found(call: Call, monkeypatch: py
     assert "listed and not there" in said.out and "unpack again" in said.out
     assert said.out.splitlines()[-1] == "plants/leaves: 1,200 cases, 300 groups; 1 finding"
     said = call("check", "plants/leaves", "--data", "d")
-    assert (said.code, said.out) == (0, "plants/leaves: 1,200 cases, 300 groups; nothing found amiss\n")
+    assert (said.code, said.out) == (0, "plants/leaves: 1,200 cases, 300 groups; no findings\n")
     assert (
         json.loads(call("check", "plants/leaves", "--data", "d", "--json").out)["findings"][0]["count"] == 3
     )
@@ -331,7 +331,7 @@ def test_check_and_synthesize_work_together(call: Call) -> None:
     assert call("synthesize", "chest_xray/kermany", "toy", "--cases", "24", "--seed", "3") == Said(
         0, "toy\n", ""
     )
-    assert "toy: exists and is not empty" in call("synthesize", "chest_xray/kermany", "toy").err
+    assert "toy: the folder is not empty" in call("synthesize", "chest_xray/kermany", "toy").err
     sorted(Path("toy/train/NORMAL").iterdir())[0].write_bytes(b"")
     said = call("check", "chest_xray/kermany", "--data", "toy", "--workers", "0", "--json")
     assert said.code == 1
@@ -369,7 +369,7 @@ def test_run_prints_numbers_and_last_the_path_of_the_report(
     )
     assert said.code == 0
     assert said.err == "epoch 1 of 1\n"
-    assert "test: 1,234 cases, 300 groups, by protocol plants/leaves\n" in said.out
+    assert "test: 1,234 cases, 300 groups, protocol plants/leaves\n" in said.out
     assert "threshold: 0.432, youden on validation\n" in said.out
     assert "95 % interval" in said.out
     assert ["auroc", "0.988", "0.980", "to", "0.990", "1234", "600"] in [
@@ -378,7 +378,7 @@ def test_run_prints_numbers_and_last_the_path_of_the_report(
     assert "undefined" in said.out and "no positive case" in said.out
     assert said.out.splitlines()[-1] == "r/report.html"
     said = call("run", "a/b", "--data", "d")
-    assert "r is complete; nothing was left to do" in said.err
+    assert "r is already complete; nothing to do" in said.err
     assert said.out.splitlines()[-1] == "r/report.html"
     assert seen[1][0] == ("a/b", Path("d"), Path("runs"), ())
     found = json.loads(call("run", "a/b", "--data", "d", "--json").out)
@@ -431,7 +431,7 @@ def test_a_fault_of_ours_is_one_line_and_the_traceback_is_kept(
     said = call("run", "a/b", "--data", "d")
     assert said.code == 70
     start, _, file = said.err.strip().rpartition(" ")
-    assert start == "error: ZeroDivisionError: division by zero. This is a fault of graftwork. Where:"
+    assert start == "error: ZeroDivisionError: division by zero. This is a bug in graftwork. Traceback:"
     assert "ZeroDivisionError: division by zero\nand more" in Path(file).read_text()
     assert "in run" in Path(file).read_text()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
@@ -512,8 +512,8 @@ def test_a_full_disk_behind_standard_output_is_said(words: list[str]) -> None:
         )
     assert done.returncode == 2
     assert done.stderr == (
-        b"error: standard output: cannot be written: No space left on device. Free space, or send the output "
-        b"elsewhere.\n"
+        b"error: standard output: cannot write: No space left on device. Free disk space, or write the output to "
+        b"another disk.\n"
     )
 
 
@@ -578,7 +578,7 @@ def at_terminal(code: str, columns: int = 80) -> str:
 def test_a_bar_shows_on_a_terminal_with_the_log_above_it() -> None:
     code = """
 import logging, time
-from graftwork import terminal
+from graftwork.cli import terminal
 with terminal.logs(), terminal.bars() as move:
     for step in range(4 if move else 0):
         move("epoch [1] of 2", step + 1, 4)
@@ -637,7 +637,7 @@ def test_the_shell_completes_names_keys_and_values() -> None:
 
 
 def test_the_shell_completes_files_of_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from graftwork.completion import recipes_or_files
+    from graftwork.cli.completion import recipes_or_files
 
     monkeypatch.chdir(tmp_path)
     for name in ("mine.toml", "mine.txt", "more/other.toml", ".hidden.toml"):

@@ -21,8 +21,7 @@ from PIL import Image
 from small_predictions import pictures
 from small_runs import RECIPE, recipe_file, small_weights, synthetic_data
 
-from graftwork import terminal
-from graftwork.cli import app, main, weights
+from graftwork.cli import app, main, terminal, weights
 from graftwork.common import verbs
 from graftwork.common.errors import as_user_error
 
@@ -33,7 +32,7 @@ CALLS = {
     "run": ["run", "{recipe}", "--data", "{data}", "--out", "{runs}"],
     "run weights": ["run", "{probe}", "--data", "{data}", "--out", "{runs}", "backbone.file={file}"],
     "resume": ["resume", "{run}"],
-    "find-rate": ["find-rate", "{recipe}", "--data", "{data}", "--out", "{folder}", "--steps", "20"],
+    "find-lr": ["find-lr", "{recipe}", "--data", "{data}", "--out", "{folder}", "--steps", "20"],
     "select": ["select", "{recipe}", "--data", "{data}", "--out", "{out}", "--among", "test_efficientnet@{file}"],
     "evaluate": [
         "evaluate", "{what}", "--protocol", "kermany", "--truth", "{truth}", "--calibration", "{calibration}",

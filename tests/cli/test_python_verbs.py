@@ -26,7 +26,7 @@ ONLY_THERE = {"as_json": "a function returns its result", "context": "of the lib
 ONLY_HERE = {"progress": "the command line draws a bar"}
 # Where the two names differ, each with its reason.
 REFUSED = {("calibrate", "ranks"): "ranks cannot be scaled to probabilities"}
-OTHER_NAMES = {("find-rate", "--from"): "low", ("find-rate", "--to"): "high"}  # `from` is a word of Python
+OTHER_NAMES = {("find-lr", "--from"): "low", ("find-lr", "--to"): "high"}  # `from` is a word of Python
 
 
 def commands() -> Iterator[tuple[str, Any, Callable[..., Any]]]:
@@ -77,8 +77,10 @@ def test_a_function_has_the_arguments_of_its_command() -> None:
 def test_all_public_names_are_there() -> None:
     for name in graftwork.__all__:
         assert getattr(graftwork, name) is not None
-    asked = {"evaluate", "calibrate", "compare", "select", "find_rate", "regrid", "schema", "weights"}
+    asked = {"evaluate", "calibrate", "compare", "select", "find_lr", "regrid", "schema", "weights"}
     assert asked <= set(dir(graftwork))
+    with pytest.raises(AttributeError, match=r"graftwork\.find_rate is now graftwork\.find_lr"):
+        graftwork.find_rate  # noqa: B018
     assert graftwork.schema()["type"] == "object"
     assert [each.name for each in graftwork.weights.ls()] == [each.name for each in graftwork.ls("weights")]
     with pytest.raises(AttributeError, match="attribute nothing"):

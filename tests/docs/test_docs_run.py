@@ -164,7 +164,7 @@ class Page:
             if not Path(words[place]).exists():
                 words[place] = str(self.made.get(dataset) or self.sets(dataset))
         words = self._prepared(words)
-        if words[0] in ("run", "find-rate", "select") and recipe:
+        if words[0] in ("run", "find-lr", "select") and recipe:
             short = shortened(recipe, words)
             keys = {word.partition("=")[0] for word in short}
             words = [word for word in words if word.partition("=")[0] not in keys] + short

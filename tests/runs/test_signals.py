@@ -100,7 +100,7 @@ def test_a_signal_that_comes_while_a_library_is_imported(
         [sys.executable, "-c", HOOKED.format(module=module, number=number, words=words)],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr.count("stopped: by " + number)) == (code, 1), done.stderr
+    assert (done.returncode, done.stderr.count("stopped by " + number)) == (code, 1), done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -12,7 +12,7 @@ from small_runs import digests, recipe_file, small_weights, synthetic_data
 
 from graftwork.common.errors import UsageError
 from graftwork.common.runs.run_folder import open_run
-from graftwork.common.verbs import find_rate, run, select
+from graftwork.common.verbs import find_lr, run, select
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_a_rate_is_found_and_the_run_that_follows_is_the_same_to_the_byte(
 ) -> None:
     before = digests(run(recipe, data, tmp_path / "before").folder)
     state = torch.get_rng_state()
-    found = find_rate(recipe, data, tmp_path / "rates", steps=60)
+    found = find_lr(recipe, data, tmp_path / "rates", steps=60)
     assert found.table == tmp_path / "rates" / "rates.csv" and found.picture is not None
     assert sorted(each.name for each in (tmp_path / "rates").iterdir()) == ["rates.csv", "rates.svg"]
     assert digests(run(recipe, data, tmp_path / "after").folder) == before
@@ -48,13 +48,13 @@ def test_a_rate_is_found_and_the_run_that_follows_is_the_same_to_the_byte(
 def test_the_first_losses_are_those_of_a_network_that_has_not_learned(
     recipe: Path, data: Path, tmp_path: Path
 ) -> None:
-    found = find_rate(recipe, data, tmp_path, ["training.dropout=0"], high=1e-6, steps=20)
+    found = find_lr(recipe, data, tmp_path, ["training.dropout=0"], high=1e-6, steps=20)
     assert found.ended == "the highest rate was reached"
     assert all(loss == pytest.approx(math.log(2), abs=0.15) for loss in found.losses)
 
 
 def test_a_loss_that_runs_away_ends_the_search(recipe: Path, data: Path, tmp_path: Path) -> None:
-    found = find_rate(recipe, data, tmp_path, low=1e-4, high=1e4, steps=80)
+    found = find_lr(recipe, data, tmp_path, low=1e-4, high=1e4, steps=80)
     assert len(found.rates) < 80 and ("4 times" in found.ended or "not finite" in found.ended)
 
 
@@ -64,20 +64,20 @@ def test_the_stages_of_a_phase_are_those_that_learn(recipe: Path, data: Path, tm
         "augmentation.rotation=0", "augmentation.brightness=0",
     ]  # fmt: skip
     names = [
-        find_rate(recipe, data, tmp_path / str(each), words, phase=each, steps=20).phase for each in (1, 2)
+        find_lr(recipe, data, tmp_path / str(each), words, phase=each, steps=20).phase for each in (1, 2)
     ]
     assert names == ["probe", "full"]
     with pytest.raises(UsageError, match=r"no phase 3.*\n?.*1 probe, 2 full"):
-        find_rate(recipe, data, tmp_path, words, phase=3)
+        find_lr(recipe, data, tmp_path, words, phase=3)
 
 
 def test_what_has_no_rate_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"strategy\.strengths"):
-        find_rate("chest_xray/kermany_linear-probe", data, tmp_path, ["image.size=32"])
+        find_lr("chest_xray/kermany_linear-probe", data, tmp_path, ["image.size=32"])
     recipe = recipe_file(tmp_path)
     for wrong in ({"low": 0.0}, {"low": 1.0, "high": 0.1}, {"steps": 5}):
         with pytest.raises(UsageError, match="rates that rise"):
-            find_rate(recipe, data, tmp_path, **wrong)  # type: ignore[arg-type]
+            find_lr(recipe, data, tmp_path, **wrong)  # type: ignore[arg-type]
 
 
 def test_backbones_are_ranked_on_the_training_part_alone(

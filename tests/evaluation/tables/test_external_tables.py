@@ -253,7 +253,7 @@ def test_the_command_line_says_it_in_words_in_json_and_as_a_page(
     page.parent.mkdir()
     assert call(*words, "--group", "patient_id", "--by", "sex", "--report", str(page)) == 0
     said = capsys.readouterr().out
-    assert "90 cases, 30 groups, by protocol isic2020" in said and "furthest apart" in said
+    assert "90 cases, 30 groups, protocol isic2020" in said and "largest difference" in said
     text = page.read_text("utf-8")
     for section in (
         "Methods",

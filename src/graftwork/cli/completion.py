@@ -1,4 +1,4 @@
-"""What a shell offers when a word is begun: names, files, keys of a recipe and their values."""
+"""Shell completion of names, files, recipe keys and their values."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from pathlib import Path
 
 from graftwork.common import verbs
 
-__all__ = ["backbones", "formats", "names", "overrides_of_a_recipe", "recipes_or_files", "words"]
-
 
 def _starting(words: Sequence[str], incomplete: str) -> list[str]:
     return [word for word in words if word.startswith(incomplete)]
 
 
 def names(*kinds: str) -> Callable[[str], list[str]]:
-    """What completes a name of "recipes", "datasets", "protocols"."""
+    """A function that completes names of these kinds: "recipes", "datasets", "protocols"."""
 
     def complete(incomplete: str) -> list[str]:
         from graftwork.common.data import domain
 
         try:
             known = [name for kind in kinds for name in domain.names(kind)]  # type: ignore[arg-type]
-        except Exception:  # a shell that completes is no place for an error
+        except Exception:  # completion must not print an error
             return []
         return _starting(list(dict.fromkeys(known)), incomplete)
 
@@ -35,25 +33,25 @@ def backbones() -> list[str]:
 
 
 def formats(incomplete: str) -> list[str]:
-    """The formats of predictions: ours, then those of the domains."""
+    """The formats of predictions: csv and parquet, then those of the domains."""
     from graftwork.common.data import domain
 
     found = ["csv", "parquet"]
     for name in domain.domains():
         try:
             found += domain.domain(name).formats
-        except Exception:  # a broken package is named by the verbs
+        except Exception:  # the commands report a broken package
             continue
     return _starting(list(dict.fromkeys(found)), incomplete)
 
 
 def recipes_or_files(incomplete: str) -> list[str]:
-    """Recipes, then .toml files and the folders on the way to them."""
-    folder, _, begun = incomplete.rpartition("/")
+    """Recipes, then .toml files and folders."""
+    folder, _, start = incomplete.rpartition("/")
     files = []
     try:
         for file in sorted(Path(folder or ("/" if incomplete.startswith("/") else ".")).iterdir()):
-            if file.name.startswith(begun) and (begun or not file.name.startswith(".")):
+            if file.name.startswith(start) and (start or not file.name.startswith(".")):
                 word = f"{folder}/{file.name}" if "/" in incomplete else file.name
                 files += [f"{word}/"] if file.is_dir() else [word] if file.suffix == ".toml" else []
     except OSError:
@@ -62,7 +60,7 @@ def recipes_or_files(incomplete: str) -> list[str]:
 
 
 def overrides_of_a_recipe(incomplete: str) -> list[str]:
-    """Keys of a recipe, then their values where there are few."""
+    """Recipe keys, and their values if there are only a few."""
     keys = {key.name: key for key in verbs.recipe_keys()}
     name, equals, _ = incomplete.partition("=")
     if equals and name in keys:
@@ -72,5 +70,5 @@ def overrides_of_a_recipe(incomplete: str) -> list[str]:
 
 
 def words(*choices: str) -> Callable[[str], list[str]]:
-    """What completes one of a few words."""
+    """A function that completes one of these words."""
     return lambda incomplete: _starting(choices, incomplete)

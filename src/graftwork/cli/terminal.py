@@ -1,7 +1,7 @@
-"""What a person at a terminal, or a program at the other end of a pipe, sees: tables, bars, logs, errors.
+"""Print tables, progress bars, logs and errors.
 
-Results go to standard output. Bars, logs and errors go to standard error; bars on a terminal only. Of the
-processes of one run (torchrun), the first one speaks.
+Results go to standard output. Bars, logs and errors go to standard error; bars only on a terminal. With torchrun,
+only the first process prints.
 """
 
 from __future__ import annotations
@@ -28,79 +28,68 @@ from graftwork.common.runs.signals import Stopped
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = [
-    "FOUND",
-    "bars",
-    "complain",
-    "guarded",
-    "logs",
-    "say",
-    "say_json",
-    "say_table",
-    "sentence",
-    "settings",
-]
-
-FOUND, OURS, STOPPED, INTERRUPTED = 1, 70, 75, 130  # exit codes; those of errors stand in errors.py
+FOUND, BUG, STOPPED, INTERRUPTED = 1, 70, 75, 130  # exit codes; errors.py has those of errors
 
 
 class _Settings:
-    traceback = False  # show them in full, for people who mend graftwork
+    traceback = False  # show full tracebacks, for developers of graftwork
 
 
 settings = _Settings()
 
 
-class _ReaderGone(Exception):
-    """Whoever read our standard output has seen enough, as `head` does."""
+class _PipeClosed(Exception):
+    """The program that reads our standard output has ended, as `head` does."""
 
 
-def _speaks() -> bool:
+def _first_process() -> bool:
     return os.environ.get("RANK", "0") in ("", "0")
 
 
 def plain(text: object) -> str:
-    """Text as it may be shown: what steers a terminal (in a file's name, for one) is written as an escape."""
+    """The text with control characters (of a file name, for example) written as escapes."""
     return "\n".join(printable(line) for line in str(text).split("\n"))
 
 
 def sentence(text: str) -> str:
-    """Text with the one mark that ends it."""
+    """The text, ending with exactly one full stop (or ? or !)."""
     return text if text.endswith(("?", "!")) else f"{text.rstrip('.')}."
 
 
-def say(text: str) -> None:
-    """Write a text, as it is, and the end of its line to standard output."""
-    if not _speaks():
+def print_text(text: str) -> None:
+    """Write a line of text to standard output."""
+    if not _first_process():
         return
     try:
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
         sys.stdout.flush()
     except BrokenPipeError as error:
-        raise _ReaderGone from error
+        raise _PipeClosed from error
     except OSError as error:
         raise GraftworkError(
-            f"cannot be written: {error.strerror}",
+            f"cannot write: {error.strerror}",
             where="standard output",
-            remedy="free space, or send the output elsewhere",
+            remedy="free disk space, or write the output to another disk",
         ) from error
 
 
-def say_json(content: object) -> None:
+def print_json(content: object) -> None:
     """Write a JSON value to standard output."""
-    say(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+    print_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def say_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, whole: int = 1) -> None:
-    """Write a table: as wide as the terminal on one, with the first `whole` columns not broken; one line a row in
-    a pipe."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, whole: int = 1) -> None:
+    """Write a table to standard output: fitted to the width of a terminal, or one line per row in a pipe.
+
+    The first `whole` columns are never wrapped.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     at_terminal = sys.stdout.isatty()
-    page = io.StringIO()  # written out by say, which knows what to do when nobody reads
+    page = io.StringIO()  # written out by print_text, which handles a closed pipe
     width = None if at_terminal else 100_000
     console = Console(file=page, force_terminal=at_terminal, width=width, highlight=False)
     table = Table(box=box.SIMPLE_HEAD if at_terminal else None, pad_edge=False)
@@ -109,18 +98,18 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, whole
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
     console.print(table, crop=False)
-    say("\n".join(line.rstrip() for line in page.getvalue().split("\n")).rstrip("\n"))
+    print_text("\n".join(line.rstrip() for line in page.getvalue().split("\n")).rstrip("\n"))
 
 
-def complain(text: str) -> None:
-    """Write a text and the end of its line to standard error."""
-    with contextlib.suppress(OSError, ValueError):  # closed, or its reader gone: nobody is there to be told
+def print_note(text: str) -> None:
+    """Write a line of text to standard error."""
+    with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads it
         sys.stderr.write(f"{plain(text)}\n")
         sys.stderr.flush()
 
 
 def guarded(verb: Callable[..., int | None]) -> Callable[..., None]:
-    """A verb that ends in an exit code and, where something is wrong, in a line or two on standard error."""
+    """Turn the result of a command into an exit code, and an error into one or two lines on standard error."""
 
     @functools.wraps(verb)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -137,39 +126,41 @@ def guarded(verb: Callable[..., int | None]) -> Callable[..., None]:
 
 
 def exit_code(error: BaseException) -> int:
-    """Say what went wrong on standard error, in a line or two, and with which code the program ends.
+    """Print an error in one or two lines on standard error, and return the exit code.
 
     Raises:
-        the error itself, where the user asked for tracebacks.
+        the error itself, with --traceback.
     """
-    if isinstance(error, _ReaderGone):
-        with contextlib.suppress(OSError, ValueError):  # or the interpreter complains when it flushes
+    if isinstance(error, _PipeClosed):
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # otherwise the interpreter reports an error when it flushes
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if settings.traceback:
         raise error
     if isinstance(error, Stopped):
-        complain(f"stopped: by {error}; what was done is kept. The same command goes on.")
+        print_note(f"stopped by {error}; finished work is saved. Run the same command again to resume.")
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        complain("stopped: interrupted")
+        print_note("stopped: interrupted")
         return INTERRUPTED
     error = as_user_error(error) or error
     if isinstance(error, GraftworkError):
         stopped = error.exit_code in (STOPPED, INTERRUPTED)
-        complain(f"{'stopped' if stopped else 'error'}: {error}")
+        print_note(f"{'stopped' if stopped else 'error'}: {error}")
         return error.exit_code
     if lack := memory_lack(error):
-        complain(
-            f"error: memory ran out ({sentence(lack)[:-1]}). Fix: lower --workers or training.workers, "
-            "training.batch_size or image.size, work on fewer files at a time, or use a machine with more memory."
+        print_note(
+            f"error: out of memory ({sentence(lack)[:-1]}). Fix: use a lower --workers, training.workers, "
+            "training.batch_size or image.size, process fewer files at a time, or use a machine with more memory."
         )
         return GraftworkError.exit_code
-    kept = _kept(error)
-    complain(
-        f"error: {type(error).__name__}: {sentence(_first_line(error))} This is a fault of graftwork.{kept}"
+    place = _save_traceback(error)
+    print_note(
+        f"error: {type(error).__name__}: {sentence(_first_line(error))} This is a bug in graftwork.{place}"
     )
-    return OURS
+    return BUG
 
 
 def _first_line(error: BaseException) -> str:
@@ -177,19 +168,19 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else "no message"
 
 
-def _kept(error: BaseException) -> str:
-    """Write the traceback to a file, and say where; say how else to see it where that fails."""
+def _save_traceback(error: BaseException) -> str:
+    """Write the traceback to a file and name the file, or name the option that prints the traceback."""
     try:
         handle, name = tempfile.mkstemp(prefix="graftwork-", suffix=".traceback.txt")
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write("".join(traceback.format_exception(error)))
     except OSError:
-        return " Run again with --traceback to see where."
-    return f" Where: {name}"
+        return " Run again with --traceback to see the traceback."
+    return f" Traceback: {name}"
 
 
 class _LogHandler(logging.Handler):
-    """Logs as lines on standard error, above a bar where there is one."""
+    """Print log records as lines on standard error, above a progress bar if there is one."""
 
     console: Console | None = None
 
@@ -198,10 +189,10 @@ class _LogHandler(logging.Handler):
             level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
             text = f"{level}{record.getMessage()}"
             if self.console is None:
-                complain(text)
+                print_note(text)
             else:
                 self.console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
-        except Exception:  # a log line must not end the work it tells of
+        except Exception:  # a log line must never end the work
             self.handleError(record)
 
 
@@ -213,7 +204,7 @@ def logs() -> Iterator[None]:
     """Show the logs of graftwork on standard error."""
     logger = logging.getLogger("graftwork")
     before = logger.level, logger.propagate
-    logger.setLevel(logging.INFO if _speaks() else logging.ERROR)
+    logger.setLevel(logging.INFO if _first_process() else logging.ERROR)
     logger.propagate = False
     logger.addHandler(_handler)
     try:
@@ -225,8 +216,8 @@ def logs() -> Iterator[None]:
 
 @contextlib.contextmanager
 def bars() -> Iterator[Callable[[str, int, int], None] | None]:
-    """A callback (what, done, in all) that moves a bar on standard error; None where nobody would see it."""
-    if not (_speaks() and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"):
+    """A callback (what, done, total) that moves a bar on standard error; None if standard error is no terminal."""
+    if not (_first_process() and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"):
         yield None
         return
     from rich.console import Console
@@ -238,7 +229,7 @@ def bars() -> Iterator[Callable[[str, int, int], None] | None]:
         tasks: dict[str, TaskID] = {}
 
         def move(what: str, done: int, total: int) -> None:
-            if what not in tasks:  # a new bar, so that the time left is that of the work at hand
+            if what not in tasks:  # a new bar, so that the remaining time is that of the current step
                 for task in tasks.values():
                     progress.remove_task(task)
                 tasks.clear()
