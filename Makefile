@@ -13,14 +13,14 @@ CASES ?= 400
 
 help:
 	@echo 'make env          .venv with everything for development (PYTHON=$(PYTHON))'
-	@echo 'make demo         a complete run on synthetic radiographs, with pretrained weights; made anew in $(DEMO)'
-	@echo 'make test         the default suite'
-	@echo 'make test-real    tests on real data: GRAFTWORK_DATA, or ../shared/data; a missing set is a visible skip'
+	@echo 'make demo         a complete run on synthetic radiographs with pretrained weights, in $(DEMO)'
+	@echo 'make test         run the default tests'
+	@echo 'make test-real    tests on real data in GRAFTWORK_DATA or ../shared/data; a missing dataset is a visible skip'
 	@echo 'make lint         ruff and mypy --strict'
-	@echo 'make format       ruff format, and what ruff can mend'
-	@echo 'make docs         write docs/reference anew from the code, then check all of docs'
-	@echo 'make bench NAME=  one of benchmarks/; without NAME: their names'
-	@echo 'make clean        remove caches, built files and $(DEMO); .venv and other runs stay'
+	@echo 'make format       format and fix the code with ruff'
+	@echo 'make docs         write docs/reference from the code, then check all docs'
+	@echo 'make bench NAME=  run one of benchmarks/; without NAME: list them'
+	@echo 'make clean        remove caches, built files and $(DEMO); keep .venv and other runs'
 
 $(VENV)/.made:
 	@command -v $(PYTHON) >/dev/null || { \

@@ -1,6 +1,6 @@
 """The public names of graftwork, each imported from its module when it is first used."""
 
-from . import weights as weights
+from . import evaluation as evaluation, weights as weights
 from .common.data.images import read_image as read_image
 from .common.data.manifest import Manifest as Manifest
 from .common.data.splits import Split as Split, split as split

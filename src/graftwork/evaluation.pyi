@@ -1,0 +1,1 @@
+from .common.evaluation import *  # noqa: F403
