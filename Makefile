@@ -35,11 +35,11 @@ $(VENV)/.made:
 
 # What a user needs. `make demo` asks for this, the other targets for all extras.
 $(VENV)/.user: pyproject.toml | $(VENV)/.made
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[train]'
 	@touch $@
 
 $(VENV)/.developer: pyproject.toml | $(VENV)/.made
-	$(BIN)/python -m pip install --quiet --editable '.[test,lite]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,test,lite]'
 	@touch $(VENV)/.user $@
 
 env: $(VENV)/.developer

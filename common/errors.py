@@ -7,6 +7,7 @@ two and exits with its code; nothing else is ever shown to a user as a traceback
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
 from collections.abc import Sequence
 
@@ -96,6 +97,49 @@ class RunError(GraftworkError):
     """The folder of a run is in use, incomplete, damaged, or does not fit what is asked of it."""
 
 
+class MissingLibraryError(GraftworkError, ImportError):
+    """A library that an extra of graftwork installs is missing; one line gives the command that installs it.
+
+    Args:
+        library: its import name: "torch".
+        where: what needs it: "graftwork run".
+    """
+
+    def __init__(self, library: str, *, where: object) -> None:
+        remedy = f'pip install "graftwork[{_EXTRA_OF.get(library, "train")}]"'
+        super().__init__(f"needs {library}, which is not installed", where=where, remedy=remedy)
+        self.library = library
+        self.msg = f"{where} needs {library}. Fix: {remedy}"  # what ImportError shows
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_missing_library, (self.library, self.where))
+
+
+def _missing_library(library: str, where: object) -> MissingLibraryError:
+    return MissingLibraryError(library, where=where)
+
+
+_TRAINING = ("torch", "torchvision", "timm", "accelerate", "safetensors")  # what every run needs
+_EXTRA_OF = {
+    **dict.fromkeys((*_TRAINING, "monai", "albumentations", "cv2", "huggingface_hub"), "train"),
+    "pycocotools": "boxes",
+}
+
+
+def require_training(where: str) -> None:
+    """Refuse to start what the light install cannot do.
+
+    Args:
+        where: what needs the libraries: "graftwork run".
+
+    Raises:
+        MissingLibraryError: the extra `train` is not installed.
+    """
+    for library in _TRAINING:
+        if importlib.util.find_spec(library) is None:
+            raise MissingLibraryError(library, where=where)
+
+
 class Interrupted(GraftworkError):
     """Work was stopped by a signal after its state was written; the same command goes on from there.
 
@@ -132,12 +176,14 @@ def shown_path(path: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}... (cut, {len(text):,} letters)"
 
 
-def as_user_error(error: BaseException) -> GraftworkError | None:
+def as_user_error(error: BaseException, *, where: str = "graftwork") -> GraftworkError | None:
     """Turn an error of a library or the system into one with a remedy; None if a user cannot fix it.
 
     For the last moment before an error would be taken for a fault of graftwork: a disk that is full, a path that is
     too long. Of memory that is used up `memory.memory_lack` says.
     """
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _EXTRA_OF:
+        return MissingLibraryError((error.name or "").partition(".")[0], where=where)
     if isinstance(error, OSError) and error.errno in _SYSTEM:
         what, remedy = _SYSTEM[error.errno]
         named = [

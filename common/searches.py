@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graftwork.common.catalogue import find_recipe
+from graftwork.common.errors import require_training
 from graftwork.common.report.commands import listed
 from graftwork.common.runs.preparation import prepared
 
@@ -48,6 +49,7 @@ def find_lr(
         UsageError: the strategy solves the head without a learning rate, or has no such phase.
         RecipeError, DatasetError, WeightsError, RunError: as for `run`.
     """
+    require_training("graftwork find-lr")
     import tempfile
 
     from graftwork.common.files import check_writable
@@ -91,6 +93,7 @@ def select(
         UsageError: no candidate, an unknown criterion, a target without exclusive classes.
         RecipeError, DatasetError: as for `run`.
     """
+    require_training("graftwork select")
     from graftwork.common.files import check_target
     from graftwork.common.selection.backbone_ranking import select_among, write_selection
 

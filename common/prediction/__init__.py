@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from graftwork.common.errors import require_training
+
 __all__ = ["Outcome", "merge", "predict"]
 
 Words = str | os.PathLike[str]
@@ -122,6 +124,7 @@ def predict(
         RunError: the run is not complete, the output cannot be written, or it was made by something else.
         Interrupted: by a signal; the same call goes on.
     """
+    require_training("graftwork predict")
     from graftwork.common.prediction import folder_prediction
 
     return folder_prediction.predict(

@@ -25,4 +25,9 @@ _import_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 def __getattr__(name: str) -> Any:
     if name in _RENAMED:
         raise AttributeError(f"graftwork.{name} is now graftwork.{_RENAMED[name]}")
-    return _import_name(name)
+    try:
+        return _import_name(name)
+    except ModuleNotFoundError as error:  # a library of an extra, such as torch for `torch_dataset`
+        from graftwork.common.errors import as_user_error
+
+        raise as_user_error(error, where=f"graftwork.{name}") or error from error

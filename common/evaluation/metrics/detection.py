@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from graftwork.common.errors import TableError, UsageError
+from graftwork.common.errors import MissingLibraryError, TableError
 from graftwork.common.evaluation.arrays import BoolArray, Estimator, FloatArray, IntArray, by_unit, divide
 from graftwork.common.evaluation.intervals.bootstrap import group_codes
 from graftwork.common.evaluation.results import Cell, Resampling, Result, results_of
@@ -62,16 +62,12 @@ def matcher() -> tuple[Any, Any]:
     """Its classes COCO and COCOeval.
 
     Raises:
-        UsageError: it is not installed.
+        MissingLibraryError: it is not installed.
     """
     try:
         return import_module("pycocotools.coco").COCO, import_module("pycocotools.cocoeval").COCOeval
     except ImportError as error:
-        raise UsageError(
-            f"boxes are matched by pycocotools, which cannot be imported ({error})",
-            where="boxes",
-            remedy="install it with `pip install 'graftwork[boxes]'`",
-        ) from error
+        raise MissingLibraryError("pycocotools", where="graftwork evaluate-boxes") from error
 
 
 def matches_of(truth: Truth, found: Detections) -> Iterator[Matches]:
@@ -82,7 +78,7 @@ def matches_of(truth: Truth, found: Detections) -> Iterator[Matches]:
     1, as pycocotools takes a match with the annotation 0 for none.
 
     Raises:
-        UsageError: pycocotools is not installed.
+        MissingLibraryError: pycocotools is not installed.
     """
     coco, judge = matcher()
     for label in range(len(truth.classes)):
@@ -281,7 +277,7 @@ def detection_table(
         metrics: of boxes. units: [images], the group, of `count`, of an image.
 
     Raises:
-        UsageError: pycocotools is not installed.
+        MissingLibraryError: pycocotools is not installed.
     """
     table: dict[str, tuple[int, list[Cell]]] = {metric: (len(truth), []) for metric in metrics}
     items = len(truth)
@@ -333,7 +329,7 @@ def coco_scores(
         areas of all sizes), coco_ap_50, coco_ap_75, coco_ar_100. NaN with a `reason` for a class without a box.
 
     Raises:
-        TableError: everything that is wrong with the lists, at once. UsageError: pycocotools is not installed.
+        TableError: everything that is wrong with the lists, at once. MissingLibraryError: pycocotools is not installed.
 
     Source: `COCOeval` of pycocotools 2.0, to which the values are equal.
     """

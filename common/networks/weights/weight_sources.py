@@ -177,8 +177,10 @@ def timm_key(key: str, package: Package, expanding: frozenset[str]) -> str:
 
 def hub_cached(repository: str, filename: str = "model.safetensors") -> Path | None:
     """The file of a repository, as `owner/name` or `owner/name@revision`, in the hub's cache; None where it is not."""
-    import huggingface_hub
-
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError:  # the light install
+        return None
     name, _, revision = repository.partition("@")
     found = huggingface_hub.try_to_load_from_cache(name, filename, revision=revision or None)
     return Path(found) if isinstance(found, str) else None

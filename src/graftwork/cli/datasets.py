@@ -55,6 +55,10 @@ def _checkup_rows(found: Checkup) -> list[tuple[str, str]]:
             f"uses {found.kept_gib:g} GiB, limit {found.budget_gib:g} GiB",
         ),
     ]
+    rows += [
+        ("extra", f"{name}: {'installed' if there else 'not installed'}")
+        for name, there in found.extras.items()
+    ]
     rows += [("weights", f"{backbone} ({origin})") for backbone, origin in found.weights]
     rows += [
         ("domain", f"{each.name} ({each.package}): {each.fault or ', '.join(each.datasets)}")
