@@ -15,7 +15,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from graftwork.common.errors import TableError, UsageError
+from graftwork.common.errors import MissingLibraryError, TableError
 from graftwork.common.evaluation.metrics.detection import BoxRanking, coco_scores, matches_of
 from graftwork.common.evaluation.tables.coco_boxes import read_detections, read_truth
 
@@ -270,7 +270,7 @@ def test_intervals_are_over_groups(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_without_pycocotools_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
-    with pytest.raises(UsageError, match=r"pip install 'graftwork\[boxes\]'"):
+    with pytest.raises(MissingLibraryError, match=r'pip install "graftwork\[boxes\]"'):
         coco_scores({}, [])
 
 
