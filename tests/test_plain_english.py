@@ -56,6 +56,7 @@ PATTERN = re.compile("|".join(rf"(?P<w{n}>\b(?:{word})\b)" for n, word in enumer
 # Files, or text in which a word is right, each with the reason.
 RIGHT_HERE: dict[str, str] = {
     "Moore-Penrose": "a name",
+    'pictures = "."': "a key of columns.toml",
 }
 
 
