@@ -2,8 +2,8 @@
 
     python benchmarks/camtrap_dp_reading.py
 
-Each size is read by a process of its own. Reading grows with the number of media: 100,000 take at most 20 times as long
-as 5,000, what is imported for reading included.
+Each size is read in a separate process. The time grows in proportion to the number of media: 100,000 media take at
+most 20 times as long as 5,000, including imports.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def package(folder: Path, media: int) -> None:
 
 
 def main() -> None:
-    """Print the seconds for each size, and how many times as long the largest takes."""
+    """Print the seconds for each size, and the ratio of the largest to the smallest."""
     seconds = []
     for media in (5_000, 10_000, 100_000):
         with tempfile.TemporaryDirectory() as folder:
@@ -58,10 +58,10 @@ def main() -> None:
 
 
 def read(folder: str) -> None:
-    """Print how many seconds reading a package takes, and its events."""
-    begun = time.perf_counter()
+    """Print the seconds for reading a package, and its number of events."""
+    start = time.perf_counter()
     manifest = own.read(folder)
-    print(time.perf_counter() - begun, manifest.frame["event"].nunique())
+    print(time.perf_counter() - start, manifest.frame["event"].nunique())
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""How often the 95 % intervals hold the truth, on simulated cases whose truth is known.
+"""Coverage of the 95 % intervals on simulated cases with a known true value.
 
     python benchmarks/coverage.py --draws 2000 --replicates 1000
 
-Groups (patients) are of unequal size, 1 to 12 cases, and cases of a group are alike: each has an effect of its own
-on the share of positives and on the scores. The truth of a metric is its value in a population of 400,000 groups. Per
-cell: the share of draws whose interval holds it, that of draws in which it lies above the interval and below it, and
-the mean width. Draws in which the metric has no interval are counted apart. The simulation's own standard error at
-2,000 draws is 0.5 percentage points.
+Each group (patient) has 1 to 12 similar cases: a random effect of the group changes its share of positives and its
+scores. The true value of a metric is its value in a population of 400,000 groups. Each cell has the share of draws
+whose interval contains the true value, the shares with the true value above and below the interval, and the mean
+width. Draws without an interval are counted separately. The standard error of the simulation with 2,000 draws is 0.5
+percentage points.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SIZES = np.array([1, 1, 1, 2, 2, 3, 4, 6, 12])
 
 
 def draw(groups: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Cases of so many groups: unit, truth, score, and two volumes in common and in sum for the Dice coefficient."""
+    """Simulated cases of `groups` groups: group, label, score, and the intersection and sum of volumes for Dice."""
     sizes = rng.choice(SIZES, groups)
     units = np.repeat(np.arange(groups), sizes)
     ill, bias = rng.normal(0, 1, groups)[units], rng.normal(0, 0.5, groups)[units]
@@ -42,7 +42,7 @@ def draw(groups: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
 
 
 def estimators(cases: tuple[np.ndarray, ...], groups: int) -> dict[str, Estimator]:
-    """Of each metric, over the groups."""
+    """The estimator of each metric."""
     units, truth, score, overlap = cases
     ranking = Ranking(truth, score, units, groups)
     decided = score >= 0.8
@@ -55,7 +55,7 @@ def estimators(cases: tuple[np.ndarray, ...], groups: int) -> dict[str, Estimato
 
 
 def truths() -> dict[str, float]:
-    """The value of each metric in a large population, in parts of 40,000 groups."""
+    """The value of each metric in a large population, computed in blocks of 40,000 groups."""
     rng = np.random.default_rng(99)
     parts = []
     for _ in range(10):

@@ -1,9 +1,9 @@
-"""The statistics beside the tools people use for them: one process, one thread, the same numbers, as ratios.
+"""Speed of the evaluation compared with scikit-learn and MONAI: one process, one thread, the same numbers.
 
     OMP_NUM_THREADS=1 python benchmarks/evaluation.py
 
-Synthetic data throughout. scikit-learn's loop is timed over some of the resamples, and its time for all of them stated
-as such; the AUROCs of these resamples are compared. MONAI is used as its documentation says, on tensors of float32.
+All data are synthetic. The loop over scikit-learn is timed on some of the resamples, and its total time is
+extrapolated; the AUROCs of these resamples are compared. MONAI is used as in its documentation, with float32 tensors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from graftwork.common.evaluation.metrics.surface_distances import Surfaces
 
 
 def timed(work: Callable[[], object]) -> tuple[float, object]:
-    """The least of three runs, in seconds, and what came out."""
+    """The fastest of three runs in seconds, and the result."""
     best, found = np.inf, None
     for _ in range(3):
         start = time.perf_counter()
@@ -36,7 +36,7 @@ def timed(work: Callable[[], object]) -> tuple[float, object]:
 
 
 def bootstrap(replicates: int, sample: int) -> None:
-    """14 AUROCs of 25,000 pictures of 6,000 patients."""
+    """14 AUROCs of 25,000 images of 6,000 patients."""
     rng = np.random.default_rng(0)
     n, groups = 25_000, 6_000
     units = np.sort(rng.integers(0, groups, n))
@@ -60,7 +60,7 @@ def bootstrap(replicates: int, sample: int) -> None:
         for k in range(14):
             worst = max(worst, abs(roc_auc_score(truth[index, k], scores[index, k]) - values[k][place]))
     theirs = (time.perf_counter() - start) / sample * replicates
-    print(f"bootstrap of 14 AUROCs, {n:,} pictures of {groups:,} patients, {replicates:,} resamples: graftwork "
+    print(f"bootstrap of 14 AUROCs, {n:,} images of {groups:,} patients, {replicates:,} resamples: graftwork "
           f"{own:.1f} s, scikit-learn's loop {theirs:.0f} s (from {sample} resamples), ratio {theirs / own:.0f}; "
           f"largest difference {worst:.1e}")  # fmt: skip
 

@@ -1,25 +1,22 @@
-"""A frozen backbone and ten epochs of its head, side by side: graftwork, a plain loop, timm's settings, fastai.
+"""Training with a frozen backbone for ten epochs: graftwork, a plain PyTorch loop, timm and fastai.
 
     make bench NAME=frozen_backbone ARGS='--data DIR --cases 600'
     python benchmarks/frozen_backbone.py --data DIR --cases 600 --fastai-python ENV/bin/python
 
-All learn on the same pictures of the same patients (graftwork's split), of the same backbone (EfficientNet-Lite0 with
-the weights of its package), at 224 px, for the same number of epochs, each in a process of its own on as many
-threads:
+All use the same images and split, the same backbone (EfficientNet-Lite0 with the weights of its package) at 224 px, the
+same number of epochs and the same number of threads, each in a separate process:
 
-- graftwork: `graftwork run chest_xray/kermany_linear-probe`, its store of features empty; instead of epochs it solves
-  the head for as many strengths of the penalty.
-- forward: every picture read and sent through the network once, at the best speed known here (norms folded, channels
-  last, bfloat16 where the processor has it).
-- plain: the loop of PyTorch's tutorial on transfer learning (a frozen network as a feature extractor), SGD with
-  momentum.
-- timm: `timm.utils.freeze` over all but the classifier, its loader's transform, AdamW and cosine schedule of its
-  factories, channels last.
-- fastai: `vision_learner`, `freeze`, `fit`, as its documentation has it; in the environment that --fastai-python names
-  (any with `pip install fastai timm`), left out where none is named.
+- graftwork: `graftwork run chest_xray/kermany_linear-probe` with an empty feature cache. Instead of epochs, it solves
+  the head for the same number of regularisation strengths.
+- forward: read every image and pass it through the network once, at the best speed we know (folded norms, channels
+  last, bfloat16 if the processor supports it).
+- plain: the loop of PyTorch's transfer-learning tutorial (frozen network as feature extractor), SGD with momentum.
+- timm: `timm.utils.freeze` on all but the classifier, with timm's transform, AdamW and cosine schedule, channels last.
+- fastai: `vision_learner`, `freeze` and `fit` as in its documentation, in the environment given by --fastai-python
+  (any with `pip install fastai timm`). It is skipped without this option.
 
-Printed are, for each, the seconds of the whole process and of learning with prediction alone, the test AUROC with its
-95 % interval (2,000 resamples of patients), and the ratio of its seconds to graftwork's.
+For each, the output has the seconds of the whole process, the seconds of training and prediction, the test AUROC with
+its 95 % interval (2,000 resamples of patients), and the ratio of the seconds to those of graftwork.
 """
 
 from __future__ import annotations
@@ -48,7 +45,7 @@ def main() -> None:
     asked = words.parse_args()
     if asked.job:
         job = json.loads(Path(asked.job).read_text())
-        print(json.dumps(CONTENDERS[job["contender"]](job)))
+        print(json.dumps(TOOLS[job["tool"]](job)))
         return
     with tempfile.TemporaryDirectory() as scratch:
         compare(asked, Path(scratch))
@@ -85,21 +82,21 @@ def compare(asked: argparse.Namespace, scratch: Path) -> None:
     test = table[table["part"] == "test"]
     scores = dict(zip(test["path"], test[run.manifest.target.scores[1]], strict=True))
     mine = [scores[str(Path(path).relative_to(run.manifest.root))] for path, _, _ in listed["test"]]
-    learned = sum(line["seconds"] for line in run.log)
-    found = {"graftwork": {"whole": whole, "learning": learned, "scores": mine}}
-    for contender in ("forward", "plain", "timm", "fastai"):
-        python = asked.fastai_python if contender == "fastai" else sys.executable
+    trained = sum(line["seconds"] for line in run.log)
+    found = {"graftwork": {"whole": whole, "training": trained, "scores": mine}}
+    for tool in ("forward", "plain", "timm", "fastai"):
+        python = asked.fastai_python if tool == "fastai" else sys.executable
         if not python:
             print("fastai is left out: --fastai-python names no environment")
             continue
-        job = scratch / f"{contender}.json"
-        job.write_text(json.dumps({"contender": contender, "parts": listed, "epochs": asked.epochs}))
+        job = scratch / f"{tool}.json"
+        job.write_text(json.dumps({"tool": tool, "parts": listed, "epochs": asked.epochs}))
         words = [python, __file__, "--data", "-", "--job", str(job)]
         whole, done = timed(words, scratch, asked.threads)
         if done.returncode:
-            print(f"{contender} failed:\n{done.stderr[-2000:]}")
+            print(f"{tool} failed:\n{done.stderr[-2000:]}")
             continue
-        found[contender] = {"whole": whole, **json.loads(done.stdout.strip().splitlines()[-1])}
+        found[tool] = {"whole": whole, **json.loads(done.stdout.strip().splitlines()[-1])}
     say(found, listed)
     print(pd.Series({part: len(rows) for part, rows in listed.items()}).to_dict(), f"threads {asked.threads}")
 
@@ -109,13 +106,13 @@ def timed(words: list[str], scratch: Path, threads: int) -> tuple[float, subproc
         **os.environ, "OMP_NUM_THREADS": str(threads), "GRAFTWORK_CACHE": str(scratch / "cache"),
         "HF_HUB_OFFLINE": "1",
     }  # fmt: skip
-    begun = time.monotonic()
+    start = time.monotonic()
     done = subprocess.run(words, capture_output=True, text=True, env=environment)
-    return time.monotonic() - begun, done
+    return time.monotonic() - start, done
 
 
 def subset(data: Path, cases: int, folder: Path) -> Path:
-    """Links to about as many pictures, of whole patients in the order of a hash of their names."""
+    """Links to about `cases` images of complete patients, in the order of a hash of their names."""
     from graftwork.common.data.domain import dataset
     from graftwork.common.seeds import seed_of
 
@@ -151,7 +148,7 @@ def say(found: dict[str, dict[str, Any]], listed: dict[str, Any]) -> None:
         for _ in range(2000)
     ]
     base = found["graftwork"]["whole"]
-    print(f"{'contender':10} {'whole, s':>9} {'ratio':>6} {'learning, s':>12}  test AUROC (95 % interval)")
+    print(f"{'tool':10} {'whole, s':>9} {'ratio':>6} {'training, s':>12}  test AUROC (95 % interval)")
     for name, each in found.items():
         result = "-"
         if each.get("scores"):
@@ -160,14 +157,14 @@ def say(found: dict[str, dict[str, Any]], listed: dict[str, Any]) -> None:
             low, high = np.nanpercentile(values, [2.5, 97.5])
             result = f"{auroc(labels, scores):.3f} ({low:.3f} to {high:.3f})"
         print(
-            f"{name:10} {each['whole']:9.1f} {each['whole'] / base:6.1f} {each['learning']:12.1f}  {result}"
+            f"{name:10} {each['whole']:9.1f} {each['whole'] / base:6.1f} {each['training']:12.1f}  {result}"
         )
 
 
-# --- the contenders, each in a process of its own
+# --- the tools, each in a process of its own
 
 
-def pictures(rows: list[Any], transform: Any) -> Any:
+def image_dataset(rows: list[Any], transform: Any) -> Any:
     from PIL import Image
     from torch.utils.data import Dataset
 
@@ -210,23 +207,25 @@ def forward(job: dict[str, Any]) -> dict[str, Any]:
     assert isinstance(whole, Cut)
     rows = [row for part in job["parts"].values() for row in part]
     low = best_precision(torch.device("cpu")) == "bfloat16"
-    begun = time.monotonic()
+    start = time.monotonic()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=low):
-        for images, _ in DataLoader(pictures(rows, squashed()), batch_size=BATCH, num_workers=2):
+        for images, _ in DataLoader(image_dataset(rows, squashed()), batch_size=BATCH, num_workers=2):
             whole.prefix(images.to(memory_format=torch.channels_last))
-    return {"learning": time.monotonic() - begun}
+    return {"training": time.monotonic() - start}
 
 
 def loop(job: dict[str, Any], model: Any, optimizer: Any, scheduler: Any, layout: Any) -> dict[str, Any]:
-    """Epochs of training and validation, then the test part, as a plain program has them."""
+    """Epochs of training and validation, then the test subset, as in a plain program."""
     import torch
     from torch.utils.data import DataLoader
 
     loaders = {
-        part: DataLoader(pictures(rows, squashed()), batch_size=BATCH, shuffle=part == "train", num_workers=2)
+        part: DataLoader(
+            image_dataset(rows, squashed()), batch_size=BATCH, shuffle=part == "train", num_workers=2
+        )
         for part, rows in job["parts"].items()
     }
-    begun = time.monotonic()
+    start = time.monotonic()
     for epoch in range(job["epochs"]):
         model.train()
         for images, labels in loaders["train"]:
@@ -236,7 +235,7 @@ def loop(job: dict[str, Any], model: Any, optimizer: Any, scheduler: Any, layout
             optimizer.step()
         scheduler.step(epoch + 1) if scheduler is not None else None
         scored(model, loaders["validation"], layout)
-    return {"scores": scored(model, loaders["test"], layout), "learning": time.monotonic() - begun}
+    return {"scores": scored(model, loaders["test"], layout), "training": time.monotonic() - start}
 
 
 def scored(model: Any, loader: Any, layout: Any) -> list[float]:
@@ -312,16 +311,16 @@ def with_fastai(job: dict[str, Any]) -> dict[str, Any]:
     learner = vision_learner(loaders, BACKBONE, pretrained=False, normalize=False)
     body = learner.model[0].model
     body.load_state_dict(pretrained(), strict=False)
-    begun = time.monotonic()
+    start = time.monotonic()
     learner.freeze()
     with learner.no_bar(), learner.no_logging():
         learner.fit(job["epochs"])
         rows = pd.DataFrame([row[0] for row in job["parts"]["test"]], columns=["path"])
         scores, _ = learner.get_preds(dl=loaders.test_dl(rows))
-    return {"scores": scores[:, 1].tolist(), "learning": time.monotonic() - begun}
+    return {"scores": scores[:, 1].tolist(), "training": time.monotonic() - start}
 
 
-CONTENDERS = {"forward": forward, "plain": plain, "timm": with_timm, "fastai": with_fastai}
+TOOLS = {"forward": forward, "plain": plain, "timm": with_timm, "fastai": with_fastai}
 
 if __name__ == "__main__":
     main()

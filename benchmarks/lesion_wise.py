@@ -1,17 +1,17 @@
-"""Scores of masks beside the programs that define them: one core, the same files and arrays, as ratios.
+"""Speed of mask metrics compared with the reference programs: one core, the same files and arrays.
 
     OMP_NUM_THREADS=1 python benchmarks/lesion_wise.py --organisers DIR --python DIR/venv/bin/python
 
-The organisers' programs for lesion-wise scores need a Python, NumPy and pandas of their time. In a folder DIR:
+The organisers' programs for lesion-wise scores need older versions of Python, NumPy and pandas. In a folder DIR:
 
     git clone https://github.com/rachitsaluja/BraTS-2023-Metrics && git -C BraTS-2023-Metrics checkout 43c9052
     git clone https://github.com/rachitsaluja/BraTS-2024-Metrics && git -C BraTS-2024-Metrics checkout f1131e3
     python3.10 -m venv venv
     venv/bin/pip install -r BraTS-2023-Metrics/requirements.txt MedPy==0.5.2
 
-They run in a process of that Python, which times their function alone, from the names of two files to a table of
-scores; once, as it takes minutes. graftwork is timed over the same, from the same files to the same scores, the least
-of three runs. Without these options surface-distance alone is timed, which the extra `test` brings. Synthetic data.
+They run in a process of that Python, which times only their function, from two file names to a table of scores. They
+run once, because they take minutes. graftwork is timed from the same files to the same scores, as the fastest of three
+runs. Without these options, only surface-distance is timed, which is in the extra `test`. All data are synthetic.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ print("SCORES " + json.dumps({"seconds": seconds, "rows": rows}))
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """The least of three runs, in seconds, and what came out."""
+    """The fastest of three runs in seconds, and the result."""
     best, found = np.inf, None
     for _ in range(3):
         start = time.perf_counter()
@@ -96,7 +96,7 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def tumours() -> tuple[np.ndarray, np.ndarray]:
-    """A glioma of three layers and two satellites, and a prediction: shifted, one satellite lost, one invented."""
+    """A glioma with three layers and two satellites, and a prediction that is shifted, misses one and adds one."""
     place = np.indices(SHAPE, dtype=np.float32)
 
     def drawn(balls: list[tuple[tuple[int, int, int], int, int]]) -> np.ndarray:

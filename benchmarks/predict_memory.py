@@ -1,8 +1,8 @@
-"""Whether the memory of a prediction grows with the folder: its peak over few pictures and over many.
+"""Peak memory of `graftwork predict` on few and on many images.
 
-A small network is trained for an epoch, then small synthetic pictures are predicted, each number of them in a process
-of its own. Printed are the peak of its resident memory (ru_maxrss of getrusage, that of its loading processes
-beside it), how much was resident after the fifth batch and after the last, files a second, and the ratio of the peaks.
+A small network is trained for one epoch and predicts on small synthetic images, each number of images in a separate
+process. The output has the peak resident memory (ru_maxrss of getrusage, also of the worker processes), the resident
+memory after the fifth and after the last batch, files per second, and the ratio of the peaks.
 
     make bench NAME=predict_memory
     make bench NAME=predict_memory ARGS='--few 500 --many 20000 --size 64'
@@ -52,17 +52,17 @@ resident = []
 def note(*_):  # MiB after each batch: what the peak of the start would hide
     with open("/proc/self/statm") as file:
         resident.append(int(file.read().split()[1]) * resource.getpagesize() / 2**20)
-begun = time.perf_counter()
+start = time.perf_counter()
 done = predict(run, folder, out, workers=int(workers), progress=note)
-seconds = time.perf_counter() - begun
+seconds = time.perf_counter() - start
 peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 found = {"files": done.files, "seconds": seconds, "own": peaks[0], "loading": peaks[1]}
 print(json.dumps({**found, "first": resident[4], "last": resident[-1]}))
 """
 
 
-def write_pictures(folder: Path, count: int, size: int) -> Path:
-    """Grey pictures of noise, a hundred in each folder."""
+def write_images(folder: Path, count: int, size: int) -> Path:
+    """Grey images of noise, a hundred in each folder."""
     rng = np.random.default_rng(0)
     for number in range(count):
         place = folder / f"{number // 100:04}" / f"{number % 100:04}.png"
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=1000)
     parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument(
-        "--size", type=int, default=32, help="side of the pictures and of the network's input, px"
+        "--size", type=int, default=32, help="side of the images and of the network input, px"
     )
     parser.add_argument("--workers", type=int, default=2)
     wish = parser.parse_args()
@@ -90,7 +90,7 @@ def main() -> None:
         trained = run(recipe, data, place / "runs").folder
         peaks = []
         for count in (wish.few, wish.many):
-            folder = write_pictures(place / f"pictures-{count}", count, wish.size)
+            folder = write_images(place / f"images-{count}", count, wish.size)
             words = [str(trained), str(folder), str(place / f"{count}.csv"), str(wish.workers)]
             done = subprocess.run(
                 [sys.executable, "-c", CHILD, *words], check=True, stdout=subprocess.PIPE, text=True

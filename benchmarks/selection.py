@@ -1,16 +1,16 @@
-"""Kendall's tau of each score of transferability against true fine-tuning.
+"""Kendall's tau between each transferability score and the result of fine-tuning.
 
-Fine-tune every candidate once, at equal budget, into one folder of runs, and name what each run was made of:
+Fine-tune every candidate once with an equal budget, into one folder of runs:
 
     graftwork run chest_xray/kermany_full --data DIR --out runs image.size=64 training.epochs=1 \\
         training.backbone_learning_rate_factor=1.0 training.learning_rate=0.0005 backbone.name=tf_efficientnet_lite0
     ...
     python benchmarks/selection.py RECIPE --data DIR runs/*/*
 
-The candidates are the backbones and weights of the runs; their scores are computed anew on the training part, at the
-size of the pictures of the runs. Printed are, for each candidate, its scores beside the primary metric on the test
-part of its fine-tuning, and for each score tau-b (Kendall 1945) with its exact two-sided p. With five or six candidates
-a tau below about 0.7 cannot be told from chance; the p says so.
+The candidates are the backbones and weights of the runs. Their scores are computed on the training subset, at the image
+size of the runs. For each candidate, the output has its scores and the primary metric of its fine-tuning on the test
+subset. For each score, it has tau-b (Kendall 1945) with its exact two-sided p value. With five or six candidates, a tau
+below about 0.7 is not significant.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from graftwork.common.verbs import select
 
 
 def named(run: Run) -> str:
-    """The candidate that a run was made of, as `select` takes it."""
+    """The candidate of a run, as `select` takes it."""
     asked = run.recipe.backbone
     return f"{asked.name}@{asked.file}" if asked.file else asked.name
 
 
 def truth_of(run: Run) -> tuple[float, float, float]:
-    """The primary metric on the test part with its interval."""
+    """The primary metric on the test subset with its interval."""
     primary = run.protocol.primary
     found = next(each for each in run.evaluation.results if each.metric == primary and not each.label)
     return found.value, found.low, found.high

@@ -1,4 +1,4 @@
-"""Write common/networks/families.csv, what `graftwork ls backbones` shows of backbones: `python docs/backbones.py`."""
+"""Write common/networks/families.csv, the table of `graftwork ls backbones`: `python docs/backbones.py`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from graftwork.common.networks.costs import multiply_adds, parameters
 
 
 def measured(name: str, family: str) -> Figures:
-    """The row of one network, which is built for it."""
-    backbone, said = create_backbone(name, weights=None, seed=0), describe(name)
+    """Build one network and measure its row of the table."""
+    backbone, record = create_backbone(name, weights=None, seed=0), describe(name)
     size = backbone.input_size
     return Figures(
         name, family, sum(parameters(backbone).values()), sum(multiply_adds(backbone, size).values()), size,
-        backbone.width, len(backbone.stages), said.licence if said else "", said.repository if said else "",
+        backbone.width, len(backbone.stages), record.licence if record else "", record.repository if record else "",
     )  # fmt: skip
 
 

@@ -1,10 +1,10 @@
-"""What is gained by sending each picture through a frozen backbone once: a pass from the cache against a pass without.
+"""Speed of the feature cache: an epoch with cached features compared with an epoch through the frozen backbone.
 
-Both passes read the same synthetic radiographs and end with the same features, on the same machine, one after the
-other and in turn. Printed is the ratio of their times, a pair of passes a line, and its median.
+Both use the same synthetic radiographs and give the same features. They alternate on the same machine. One line per
+pair prints the ratio of their times; the last line prints the median.
 
-    make bench NAME=kept_features
-    make bench NAME=kept_features ARGS='--cases 400 --pairs 5'
+    make bench NAME=feature_cache
+    make bench NAME=feature_cache ARGS='--cases 400 --pairs 5'
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
 
         def once(cache: str) -> tuple[float, np.ndarray]:
             os.environ["GRAFTWORK_CACHE"] = str(folder / cache)
-            begun = time.perf_counter()
+            start = time.perf_counter()
             kept = compute_features(
                 backbone,
                 source,
@@ -62,7 +62,7 @@ def main() -> None:
                 device=torch.device("cpu"),
             )
             found = kept.gather(np.arange(len(manifest)))
-            return time.perf_counter() - begun, found
+            return time.perf_counter() - start, found
 
         once("warm")
         ratios = []
@@ -72,7 +72,7 @@ def main() -> None:
             assert np.array_equal(one, two)
             ratios.append(without / kept)
             print(
-                f"{len(manifest)} pictures: {without:.2f} s without, {kept:.4f} s kept, ratio {ratios[-1]:.0f}"
+                f"{len(manifest)} images: {without:.2f} s without, {kept:.4f} s cached, ratio {ratios[-1]:.0f}"
             )
         threads = torch.get_num_threads()
         print(f"median ratio {statistics.median(ratios):.0f} ({wish.pairs} pairs, {threads} threads)")
