@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["recipes", "datasets", "protocols", "weights", "backbones"]
-Words = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 RECIPE_KEYS = "recipe-keys"  # the name of the table of keys in `show`
 
 
@@ -328,7 +328,7 @@ def _key_table() -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-def cp(recipe: str, to: Words = ".") -> Path:
+def cp(recipe: str, to: StrPath = ".") -> Path:
     """Copy a recipe, so that you can edit it. No file is overwritten.
 
     Args:
@@ -355,7 +355,7 @@ def cp(recipe: str, to: Words = ".") -> Path:
     return target
 
 
-def find_recipe(recipe: Words, overrides: str | Sequence[str] = ()) -> tuple[str, Recipe]:
+def find_recipe(recipe: StrPath, overrides: str | Sequence[str] = ()) -> tuple[str, Recipe]:
     """Load a recipe by name or from a .toml file, with `key=value` overrides.
 
     Returns:

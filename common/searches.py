@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["find_lr", "select"]
 
-Words = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 
 
 def find_lr(
-    recipe: Words,
-    data: Words,
-    out: Words = "rates",
+    recipe: StrPath,
+    data: StrPath,
+    out: StrPath = "rates",
     overrides: str | Sequence[str] = (),
     *,
     low: float = 1e-7,
@@ -67,13 +67,13 @@ def find_lr(
 
 
 def select(
-    recipe: Words,
-    data: Words,
+    recipe: StrPath,
+    data: StrPath,
     among: str | Sequence[str],
     overrides: str | Sequence[str] = (),
     *,
     by: str = "log_me",
-    out: Words | None = None,
+    out: StrPath | None = None,
     escape_formulas: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Selection:

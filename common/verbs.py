@@ -80,7 +80,7 @@ __all__ = [
     "unpack_weights",
 ]
 
-Words = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def doctor() -> Checkup:
 
 def check(
     dataset: str,
-    data: Words,
+    data: StrPath,
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -147,9 +147,9 @@ def check(
 
 
 def run(
-    recipe: Words,
-    data: Words,
-    out: Words = "runs",
+    recipe: StrPath,
+    data: StrPath,
+    out: StrPath = "runs",
     overrides: str | Sequence[str] = (),
     *,
     allow_leak: bool = False,
@@ -194,7 +194,7 @@ def run(
     return _carry_out(begun, progress)
 
 
-def resume(run: Words, *, progress: Callable[[str, int, int], None] | None = None) -> RunResult:
+def resume(run: StrPath, *, progress: Callable[[str, int, int], None] | None = None) -> RunResult:
     """Resume an interrupted run. The result is identical to that of a run without interruption.
 
     Args:
@@ -238,7 +238,7 @@ def _carry_out(run: Run, progress: Callable[[str, int, int], None] | None) -> Ru
     return RunResult(run.folder, page, run.evaluation, already, further)
 
 
-def further_evaluations(run: Words) -> tuple[Evaluation, ...]:
+def further_evaluations(run: StrPath) -> tuple[Evaluation, ...]:
     """The evaluations of other subsets, protocols and targets, saved beside the first evaluation.
 
     Args:
@@ -249,7 +249,7 @@ def further_evaluations(run: Words) -> tuple[Evaluation, ...]:
     return kept_further(run)
 
 
-def report(runs: Words | Sequence[Words], out: Words | None = None) -> Path:
+def report(runs: StrPath | Sequence[StrPath], out: StrPath | None = None) -> Path:
     """Write the report of a run again, or one report that compares several runs.
 
     It needs no images and no internet.
@@ -280,7 +280,7 @@ def report(runs: Words | Sequence[Words], out: Words | None = None) -> Path:
     return write([open_run(each) for each in different.values()], None if out is None else Path(out))
 
 
-def synthesize(dataset: str, folder: Words, *, cases: int = 60, seed: int = 0) -> Path:
+def synthesize(dataset: str, folder: StrPath, *, cases: int = 60, seed: int = 0) -> Path:
     """Write a small synthetic dataset in the published layout, for trying things out.
 
     Args:
@@ -310,7 +310,7 @@ def synthesize(dataset: str, folder: Words, *, cases: int = 60, seed: int = 0) -
     return target
 
 
-def regrid(mask: Words, like: Words, out: Words) -> Regridded:
+def regrid(mask: StrPath, like: StrPath, out: StrPath) -> Regridded:
     """Resample a mask to the grid of its image (nearest neighbour).
 
     Use it for a mask whose shape, voxel size or affine differs from its image. First look at both, and check that
@@ -338,7 +338,7 @@ def schema() -> dict[str, Any]:
     return recipe_schema()
 
 
-def pack_weights(file: Words, backbones: str | Sequence[str] = ()) -> Sequence[WeightsRecord]:
+def pack_weights(file: StrPath, backbones: str | Sequence[str] = ()) -> Sequence[WeightsRecord]:
     """Pack pretrained weights into one file, for a machine without internet.
 
     Args:
@@ -353,7 +353,7 @@ def pack_weights(file: Words, backbones: str | Sequence[str] = ()) -> Sequence[W
     return pack(Path(file), listed(backbones), sources=sources)
 
 
-def unpack_weights(file: Words) -> Sequence[WeightsRecord]:
+def unpack_weights(file: StrPath) -> Sequence[WeightsRecord]:
     """Unpack a file written by `weights pack` into the weights folder.
 
     Args:

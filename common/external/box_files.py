@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.protocols import Protocol
 
 
-Words = str | os.PathLike[str]
-Reader = Callable[[Words], "pd.DataFrame"]
+StrPath = str | os.PathLike[str]
+Reader = Callable[[StrPath], "pd.DataFrame"]
 _LISTED = 20
 _SHARES = 1.001  # of the picture: 1, and what rounding adds
 
 
 def evaluate_boxes(
-    truth: Words,
-    predicted: Words,
+    truth: StrPath,
+    predicted: StrPath,
     protocol: Protocol,
     *,
     groups: Mapping[str, str] | None = None,

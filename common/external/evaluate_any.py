@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.tables.reading_options import ReadingOptions
 
 
-Words = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 
 _READING = ("case", "score", "truth_column", "part_column", "model", "model_column", "positive", "ranks",
             "ignore_labels", "nothing", "allow")  # fmt: skip
@@ -52,11 +52,11 @@ _NEEDED = {
 
 
 def evaluate(
-    what: Words,
-    table: Words | None = None,
+    what: StrPath,
+    table: StrPath | None = None,
     *,
     protocol: str = "",
-    truth: Words | None = None,
+    truth: StrPath | None = None,
     group: str = "",
     by: str | Sequence[str] = (),
     part: str = "test",
@@ -68,12 +68,12 @@ def evaluate(
     blank: str = "",
     also: str | Sequence[str] = (),
     aim: float = 0.95,
-    calibration: Words | None = None,
-    features: Words | None = None,
-    report: Words | None = None,
-    predicted: Words | None = None,
-    groups: Words | None = None,
-    out: Words | None = None,
+    calibration: StrPath | None = None,
+    features: StrPath | None = None,
+    report: StrPath | None = None,
+    predicted: StrPath | None = None,
+    groups: StrPath | None = None,
+    out: StrPath | None = None,
     escape_formulas: bool = False,
     readers: str | Sequence[str] = (),
     metric: str = "f1",
@@ -168,7 +168,7 @@ def refuse_idle(kind: str, idle: Sequence[str]) -> None:
         )
 
 
-def _of_run(run: Words) -> Evaluation:
+def _of_run(run: StrPath) -> Evaluation:
     from graftwork.common.runs.run_folder import open_run
 
     opened = open_run(run)
@@ -177,14 +177,14 @@ def _of_run(run: Words) -> Evaluation:
 
 
 def evaluate_readers(
-    readings: Words,
+    readings: StrPath,
     model: str,
     readers: str | Sequence[str],
     *,
     metric: str = "f1",
     reference: str = "majority-of-others",
     reference_readers: str | Sequence[str] = (),
-    truth: Words | None = None,
+    truth: StrPath | None = None,
     truth_column: str = "",
     positive: str = "",
     group: str = "",

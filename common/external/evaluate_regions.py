@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.results import Evaluation
 
 
-Words = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 _LISTED = 20
 
 
 def evaluate_masks(
-    truth: Words,
-    predicted: Words,
+    truth: StrPath,
+    predicted: StrPath,
     protocol: str,
     *,
-    groups: Words | None = None,
-    out: Words | None = None,
+    groups: StrPath | None = None,
+    out: StrPath | None = None,
     escape_formulas: bool = False,
     bootstrap: int = 2000,
     seed: int = 0,
-    report: Words | None = None,
+    report: StrPath | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
     """Evaluate a folder of predicted masks against one of true masks by a protocol.
@@ -82,11 +82,11 @@ def evaluate_masks(
 
 
 def evaluate_boxes(
-    truth: Words,
-    predicted: Words,
+    truth: StrPath,
+    predicted: StrPath,
     protocol: str,
     *,
-    groups: Words | None = None,
+    groups: StrPath | None = None,
     bootstrap: int = 2000,
     seed: int = 0,
 ) -> Evaluation:
@@ -123,14 +123,14 @@ def _with_notes(found: Evaluation, groups: _Groups | None) -> Evaluation:
     return found if groups is None else replace(found, notes=(*found.notes, *groups.notes))
 
 
-def _reader(file: str) -> Callable[[Words], Any] | None:
+def _reader(file: str) -> Callable[[StrPath], Any] | None:
     from graftwork.common.data import domain
 
     for name in domain.domains():
         for ending, path in domain.domain(name).box_readers.items():
             if file.lower().endswith(ending):
                 module, _, function = path.partition(":")
-                found: Callable[[Words], Any] = getattr(import_module(module), function)
+                found: Callable[[StrPath], Any] = getattr(import_module(module), function)
                 return found
     return None
 
@@ -143,7 +143,7 @@ class _Groups:
     notes: tuple[str, ...] = ()
 
 
-def _groups_of(table: Words | None) -> _Groups | None:
+def _groups_of(table: StrPath | None) -> _Groups | None:
     """Case to group, of a table that says so.
 
     Raises:
@@ -194,7 +194,7 @@ def _groups_of(table: Words | None) -> _Groups | None:
     return _Groups(of, tuple(notes))
 
 
-def _of_cases(groups: _Groups, cases: list[str], table: Words) -> _Groups:
+def _of_cases(groups: _Groups, cases: list[str], table: StrPath) -> _Groups:
     """The groups by the cases of folders of masks, which the table may name by their files."""
     from graftwork.common.external.mask_pairs import case_of
 

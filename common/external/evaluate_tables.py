@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from graftwork.common.external.feature_probe import FeatureProbe
 
 
-Words = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class Judged:
 
 
 def evaluate_file(
-    predictions: Words,
+    predictions: StrPath,
     protocol: str,
     *,
-    truth: Words | None = None,
+    truth: StrPath | None = None,
     group: str = "",
     by: str | Sequence[str] = (),
     part: str = "test",
@@ -75,13 +75,13 @@ def evaluate_file(
     only_predicted: bool = False,
     uncertain: str = "",
     blank: str = "",
-    calibration: Words | None = None,
+    calibration: StrPath | None = None,
     bootstrap: int = 2000,
     seed: int = 0,
     also: str | Sequence[str] = (),
     aim: float = 0.95,
-    features: Words | None = None,
-    report: Words | None = None,
+    features: StrPath | None = None,
+    report: StrPath | None = None,
     **reading: Unpack[ReadingOptions],
 ) -> Judged:
     """Judge predictions of any program by a protocol.
@@ -173,7 +173,7 @@ def evaluate_file(
     return Judged(evaluation, several, page, probed, probes, found.findings)
 
 
-def page_file(report: Words | None) -> Path | None:
+def page_file(report: StrPath | None) -> Path | None:
     """Where a report is to be written, looked at before anything is computed.
 
     Raises:
@@ -190,11 +190,11 @@ def page_file(report: Words | None) -> Path | None:
 
 
 def calibrate(
-    predictions: Words,
+    predictions: StrPath,
     protocol: str,
-    out: Words,
+    out: StrPath,
     *,
-    truth: Words | None = None,
+    truth: StrPath | None = None,
     group: str = "",
     method: Literal["temperature", "isotonic"] = "temperature",
     rule: str | None = None,
@@ -284,11 +284,11 @@ def _part_to_fit(found: Submission, part: str) -> str | None:
 
 
 def compare(
-    first: Words,
-    second: Words,
+    first: StrPath,
+    second: StrPath,
     protocol: str,
     *,
-    truth: Words | None = None,
+    truth: StrPath | None = None,
     group: str = "",
     part: str = "test",
     threshold: float | None = None,
@@ -298,7 +298,7 @@ def compare(
     also: str | Sequence[str] = (),
     bootstrap: int = 2000,
     seed: int = 0,
-    report: Words | None = None,
+    report: StrPath | None = None,
     **reading: Unpack[ReadingOptions],
 ) -> Comparison:
     """Compare the predictions of two models on the same cases, by a protocol.

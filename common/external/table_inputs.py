@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("graftwork")
 
-Words = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 
 
 def read_tables(
-    predictions: Words,
+    predictions: StrPath,
     convention: Protocol,
-    truth: Words | None,
+    truth: StrPath | None,
     group: str,
     only_predicted: bool,
     uncertain: str,
@@ -70,7 +70,7 @@ def read_tables(
     return replace(found, notes=(*changed, *found.notes))
 
 
-def _changed_since(predictions: Words) -> tuple[str, ...]:
+def _changed_since(predictions: StrPath) -> tuple[str, ...]:
     """A note where FILE.about.json, which `predict` writes beside its table, states another content or is damaged."""
     file = Path(predictions)
     about = file.with_name(f"{file.name}.about.json")
@@ -92,7 +92,7 @@ def _changed_since(predictions: Words) -> tuple[str, ...]:
     )
 
 
-def _scores(predictions: Words) -> Any:
+def _scores(predictions: StrPath) -> Any:
     """The table that a domain's reader makes of a file of its people; a path of any other file as it is."""
     from graftwork.common.data import domain
 
@@ -105,7 +105,7 @@ def _scores(predictions: Words) -> Any:
     return predictions
 
 
-def _truth_of(folder: Words, convention: Protocol) -> pd.DataFrame:
+def _truth_of(folder: StrPath, convention: Protocol) -> pd.DataFrame:
     """The truth of a dataset that has this protocol, read from its folder as a run reads it.
 
     Raises:

@@ -15,7 +15,7 @@ from graftwork.common.errors import require_training
 
 __all__ = ["Outcome", "merge", "predict"]
 
-Words = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ _REASONS = {
 
 
 def predict(
-    run: Words,
-    folder: Words,
-    out: Words,
+    run: StrPath,
+    folder: StrPath,
+    out: StrPath,
     *,
     format: str = "",
     shard: str = "",
     exclude: str | Sequence[str] = (),
-    root: Words | None = None,
+    root: StrPath | None = None,
     workers: int = 2,
     escape_formulas: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
@@ -135,7 +135,7 @@ def predict(
     )  # fmt: skip
 
 
-def merge(file: Words, *, format: str = "", escape_formulas: bool = False) -> Outcome:
+def merge(file: StrPath, *, format: str = "", escape_formulas: bool = False) -> Outcome:
     """Put the shards of `predict --shard` together into one file, or one index of a folder of masks.
 
     All of them must be there, of one run and one folder. The shards stay, so that they can be gone on with when new

@@ -35,21 +35,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-Words = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 _TRUTH = ("target", "truth", "true", "label", "y")
 _WORDS = {**dict.fromkeys(YES, 1.0), **dict.fromkeys(NO, 0.0)}
 _COPY = 20  # cases from which two columns that agree in all of them are called copies
 
 
 def judge_readings(
-    readings: Words,
+    readings: StrPath,
     model: str,
     readers: Sequence[str],
     *,
     metric: str = "f1",
     reference: str = "majority-of-others",
     reference_readers: Sequence[str] = (),
-    truth: Words | None = None,
+    truth: StrPath | None = None,
     truth_column: str = "",
     positive: str = "",
     group: str = "",
@@ -130,7 +130,7 @@ def judge_readings(
     return replace(found, reference=by, notes=tuple(notes), names=(model, *readers))
 
 
-def _one_reference(reference: str, others: Sequence[str], truth: Words | None, truth_column: str) -> None:
+def _one_reference(reference: str, others: Sequence[str], truth: StrPath | None, truth_column: str) -> None:
     own = bool(truth is not None or truth_column)
     if own and others:
         raise UsageError(
@@ -348,7 +348,7 @@ def _scores(
 
 def _truth(
     readings: str,
-    file: Words,
+    file: StrPath,
     column: str,
     positive: str,
     case: Array | None,
@@ -392,7 +392,7 @@ def _truth(
 
 
 def _copies(
-    model: str, own: FloatArray, others: dict[str, FloatArray], where: Words, notes: list[str]
+    model: str, own: FloatArray, others: dict[str, FloatArray], where: StrPath, notes: list[str]
 ) -> None:
     """Refuse a model whose decisions are those of a reader in every case; say it of two readers."""
     seen = {model: own, **others}
