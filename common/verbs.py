@@ -273,7 +273,7 @@ def report(runs: StrPath | Sequence[StrPath], out: StrPath | None = None) -> Pat
         raise UsageError("no run is given", where="report", remedy="give the folder of at least one run")
     if out is not None:
         check_target(Path(out))
-    different: dict[Path, Words] = {}
+    different: dict[Path, StrPath] = {}
     # two patterns of a shell can match one run, which must not count as two seeds
     for each in [runs] if isinstance(runs, str | os.PathLike) else runs:
         different.setdefault(Path(each).resolve(), each)

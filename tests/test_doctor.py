@@ -1,4 +1,4 @@
-"""The doctor tells what is there, says what to do about what is not, and needs neither network nor torch."""
+"""`graftwork doctor` reports the machine and remedies for its problems, without internet and without torch."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_cache_that_cannot_be_written_is_noted(tmp_path: Path, monkeypatch: py
     assert examine().cache.fault == "cannot be created"
 
 
-def test_what_is_kept_and_may_be_kept_is_told(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_and_limit_of_the_cache_are_reported(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert examine().kept_gib == 0
     assert Kept("features", {}).put(["a"], np.zeros((1, 30 * 2**20), np.uint8))
     found = examine()
@@ -249,7 +249,7 @@ def test_a_broken_installation_is_a_problem_and_no_traceback(
     assert "ImportError: libjpeg.so.8" in advice(found, words).what
 
 
-def test_a_machine_without_weights_or_decoders_is_told_what_to_install(
+def test_missing_weights_and_decoders_have_a_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from graftwork.common.data import images
@@ -326,7 +326,7 @@ def test_a_domain_is_listed_with_its_package() -> None:
     assert packages["chest_xray"] == "graftwork"
 
 
-def test_offline_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAFTWORK_OFFLINE", "1")
     assert examine().offline
     monkeypatch.setenv("GRAFTWORK_OFFLINE", "0")

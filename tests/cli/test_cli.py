@@ -1,4 +1,4 @@
-"""The command line: what goes to which stream, with which exit code, how fast, and what is offered for a slip."""
+"""The command line: standard output and error, exit codes, start-up time, and suggestions for typing errors."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ RECIPE = "chest_xray/kermany_linear-probe"
 
 
 @dataclasses.dataclass
-class Said:
+class Output:
     code: int
     out: str
     err: str
 
 
-Call = Callable[..., Said]
+Call = Callable[..., Output]
 
 
 @pytest.fixture
@@ -63,14 +63,14 @@ def call(
     monkeypatch.setenv("GRAFTWORK_CACHE", str(tmp_path / ".cache"))
     monkeypatch.setattr(terminal.settings, "traceback", False)
 
-    def carry_out(*words: str) -> Said:
+    def run_command(*words: str) -> Output:
         with pytest.raises(SystemExit) as ended:
             main(words)
-        said = capsys.readouterr()
+        output = capsys.readouterr()
         assert isinstance(ended.value.code, int)
-        return Said(ended.value.code, said.out, said.err)
+        return Output(ended.value.code, output.out, output.err)
 
-    yield carry_out
+    yield run_command
 
 
 def process(*words: str, code: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
@@ -80,29 +80,29 @@ def process(*words: str, code: str = "", **options: Any) -> subprocess.Completed
     )
 
 
-# Looking around
+# List and show
 
 
-def test_the_version_is_said(call: Call) -> None:
-    assert call("--version") == Said(0, f"graftwork {graftwork.__version__}\n", "")
+def test_version_is_printed(call: Call) -> None:
+    assert call("--version") == Output(0, f"graftwork {graftwork.__version__}\n", "")
 
 
-def test_help_teaches_with_examples_that_are_right(call: Call) -> None:
-    said = call("--help")
-    assert said.code == 0
-    assert said.err == ""
-    assert said.out == call().out, "without a word, the same"
+def test_help_has_valid_examples(call: Call) -> None:
+    output = call("--help")
+    assert output.code == 0
+    assert output.err == ""
+    assert output.out == call().out, "without a word, the same"
     command: Any = typer.main.get_command(app)
     visited = 0
     for path, verb in [*command.commands.items(), *command.commands["weights"].commands.items()]:
         if path == "weights":
             continue
         group = ["weights"] if verb in command.commands["weights"].commands.values() else []
-        said = call(*group, path, "--help")
-        assert said.code == 0
-        assert "Examples:\n    graftwork " in said.out, path
-        assert max(map(len, said.out.splitlines())) <= 100
-        examples = [line.split()[1:] for line in said.out.splitlines() if line.startswith("    graftwork ")]
+        output = call(*group, path, "--help")
+        assert output.code == 0
+        assert "Examples:\n    graftwork " in output.out, path
+        assert max(map(len, output.out.splitlines())) <= 100
+        examples = [line.split()[1:] for line in output.out.splitlines() if line.startswith("    graftwork ")]
         assert examples and all(words[: len(group) + 1] == [*group, path] for words in examples)
         for words in examples:
             if ">" in words:
@@ -115,17 +115,17 @@ def test_help_teaches_with_examples_that_are_right(call: Call) -> None:
 @pytest.mark.parametrize(
     "verb", ["ls", "show", "cp", "doctor", "check", "run", "resume", "evaluate", "report"]
 )
-def test_every_verb_is_a_function_of_the_same_name(verb: str) -> None:
+def test_every_command_is_a_function_of_the_same_name(verb: str) -> None:
     command: Any = typer.main.get_command(app)
     words = (getattr(verbs, verb).__doc__ or "").partition("\n")[0]
     assert words
     assert command.commands[verb].help.startswith(words)
 
 
-def test_ls_lists_what_there_is(call: Call) -> None:
-    said = call("ls", "recipes")
-    assert said.code == 0
-    lines = said.out.splitlines()
+def test_ls_lists_all_names(call: Call) -> None:
+    output = call("ls", "recipes")
+    assert output.code == 0
+    lines = output.out.splitlines()
     assert lines[0].split() == ["recipes", "title", "expect"]
     assert [line.split()[0] for line in lines[1:]] == domain.names("recipes")
     everything = call("ls").out
@@ -138,7 +138,7 @@ def test_ls_lists_what_there_is(call: Call) -> None:
     assert json.loads(call("weights", "ls", "--json").out) == json.loads(call("ls", "weights", "--json").out)
 
 
-def test_the_claim_of_a_recipe_is_read_from_its_head() -> None:
+def test_expected_result_is_read_from_the_head_of_a_recipe() -> None:
     head = "# A trial.\n#\n# run:    graftwork run a/b\n# expect: AUROC 0.99\n#         (0.98 to 0.995)\n"
     head += "\n# expect: no\n"
     assert catalogue._head(head) == {"run": "graftwork run a/b", "expect": "AUROC 0.99 (0.98 to 0.995)"}
@@ -146,21 +146,21 @@ def test_the_claim_of_a_recipe_is_read_from_its_head() -> None:
         assert entry.about
 
 
-def test_one_broken_entry_does_not_hide_the_others(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_recipe_is_skipped_with_a_warning(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     real = domain.recipe_text
 
     def broken(name: str) -> tuple[str, str]:
         return ("title = ", "there") if name == RECIPE else real(name)
 
     monkeypatch.setattr(domain, "recipe_text", broken)
-    said = call("ls", "recipes")
-    assert said.code == 0
-    assert RECIPE not in said.out
-    assert len(said.out.splitlines()) == len(domain.names("recipes"))
-    assert said.err.startswith(f"warning: {RECIPE} is skipped: there: not valid TOML")
+    output = call("ls", "recipes")
+    assert output.code == 0
+    assert RECIPE not in output.out
+    assert len(output.out.splitlines()) == len(domain.names("recipes"))
+    assert output.err.startswith(f"warning: {RECIPE} is skipped: there: not valid TOML")
 
 
-def test_show_shows_texts_as_they_are(call: Call) -> None:
+def test_show_prints_texts_unchanged(call: Call) -> None:
     assert call("show", RECIPE).out == domain.recipe_text(RECIPE)[0]
     assert call("show", "chest_xray/kermany").out.strip() == domain.card("chest_xray/kermany").strip()
     methods = call("show", "chest_xray/kermany", "--kind", "protocol").out
@@ -169,28 +169,28 @@ def test_show_shows_texts_as_they_are(call: Call) -> None:
     assert (found["kind"], found["name"], found["text"]) == ("recipe", RECIPE, domain.recipe_text(RECIPE)[0])
 
 
-def test_the_keys_of_a_recipe_can_be_looked_up(call: Call) -> None:
+def test_show_lists_recipe_keys(call: Call) -> None:
     text = call("show", "recipe-keys").out
     assert all(f"| `{name}` |" in text for name in keys())
     found = json.loads(call("show", "recipe-keys", "--json").out)
     assert [key["name"] for key in found["keys"]] == list(keys())
 
 
-def test_the_schema_is_written_for_editors(call: Call) -> None:
+def test_schema_is_valid(call: Call) -> None:
     found = json.loads(call("schema").out)
     Draft202012Validator.check_schema(found)
     Draft202012Validator(found).validate(tomllib.loads(domain.recipe_text(RECIPE)[0]))
 
 
 def test_cp_copies_and_never_overwrites(call: Call, tmp_path: Path) -> None:
-    said = call("cp", RECIPE)
-    assert (said.code, said.out) == (0, "kermany_linear-probe.toml\n")
+    output = call("cp", RECIPE)
+    assert (output.code, output.out) == (0, "kermany_linear-probe.toml\n")
     copied = tmp_path / "kermany_linear-probe.toml"
     assert copied.read_text() == domain.recipe_text(RECIPE)[0]
     copied.write_text("mine")
-    said = call("cp", RECIPE, ".")
-    assert said.code == 2
-    assert "kermany_linear-probe.toml: the file already exists" in said.err
+    output = call("cp", RECIPE, ".")
+    assert output.code == 2
+    assert "kermany_linear-probe.toml: the file already exists" in output.err
     assert copied.read_text() == "mine"
     assert call("cp", RECIPE, "new/mine ü.toml").out == "new/mine ü.toml\n"
     assert call("cp", RECIPE, "folder").out == "folder/kermany_linear-probe.toml\n"
@@ -215,21 +215,21 @@ def test_a_copied_recipe_is_found_by_its_path(tmp_path: Path, monkeypatch: pytes
         verbs.find_recipe("kermany_linear-probe")
 
 
-def test_doctor_says_what_is_there_and_what_is_amiss(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_the_machine_and_its_problems(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     from graftwork.common import doctor
 
-    said = call("doctor")
-    assert said.code == 0
+    output = call("doctor")
+    assert output.code == 0
     for word in ("Python", "device", "CPUs", "memory", "/dev/shm", "cache", "weights", "DICOM", "torch "):
-        assert word in said.out
+        assert word in output.out
     assert json.loads(call("doctor", "--json").out)["ok"]
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "scipy" else "1")
-    said = call("doctor")
-    assert said.code == 1, "something was found"
-    assert "problem: not installed: scipy; pip install scipy" in said.out
+    output = call("doctor")
+    assert output.code == 1, "something was found"
+    assert "problem: not installed: scipy; pip install scipy" in output.out
 
 
-# Slips
+# Typing errors
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_doctor_says_what_is_there_and_what_is_amiss(call: Call, monkeypatch: py
         (["ls", "x"], ["Use one of recipes, datasets, protocols, weights, backbones."]),
         (["ls", "--jsno"], ["No such option: --jsno", "--json", "graftwork ls --help"]),
         (["show"], ["Missing argument 'NAME'", "graftwork show --help"]),
-        (["show", "chest_xray/kermany_linear_probe"], ["no recipe, dataset or protocol has this name", f"Did you mean {RECIPE}?"]),
+        (["show", "chest_xray/kermany_linear_probe"], ["no recipe, dataset or protocol", f"Did you mean {RECIPE}?"]),
         (["show", "chest_xray/kermany", "--kind", "paper"], ["Use one of recipe, dataset, protocol."]),
         (["show", "../../etc/passwd"], ["no recipe, dataset or protocol has this name"]),
         (["cp", "kermany_full"], ["there is no recipe of this name", "chest_xray/kermany_full"]),
@@ -266,27 +266,27 @@ def test_doctor_says_what_is_there_and_what_is_amiss(call: Call, monkeypatch: py
         (["weights", "unpack", "none.tar"], ["none.tar: there is no such archive"]),
     ],
 )  # fmt: skip
-def test_a_slip_is_answered_in_a_line_or_two_on_standard_error(
+def test_a_typing_error_gives_one_or_two_lines_on_standard_error(
     call: Call, words: list[str], parts: list[str]
 ) -> None:
-    said = call(*words)
-    assert said.code == 2
-    assert said.out == ""
-    assert len(said.err.splitlines()) <= 2
-    assert said.err.startswith("error: ")
-    assert "?." not in said.err and ".." not in said.err.replace("../..", "")
+    output = call(*words)
+    assert output.code == 2
+    assert output.out == ""
+    assert len(output.err.splitlines()) <= 2
+    assert output.err.startswith("error: ")
+    assert "?." not in output.err and ".." not in output.err.replace("../..", "")
     for part in parts:
-        assert part in said.err
+        assert part in output.err
 
 
-def test_faults_of_a_recipe_are_a_line_each(call: Call, tmp_path: Path) -> None:
+def test_each_error_of_a_recipe_has_its_own_line(call: Call, tmp_path: Path) -> None:
     file = tmp_path / "bad.toml"
     file.write_text(
         'title = "x"\ndataset = "chest_xray/kermany"\n[strategy]\nname = "fulll"\n[training]\nepochs = 0\n'
     )
-    said = call("run", "bad.toml", "--data", ".", "sed=1")
-    assert said.code == 2
-    assert said.err == (
+    output = call("run", "bad.toml", "--data", ".", "sed=1")
+    assert output.code == 2
+    assert output.err == (
         "error: bad.toml: 3 errors.\n"
         '  strategy.name (line 4): expected "linear-probe", "last-stages", "gradual", "full", "layer-wise", '
         '"probe-then-full", "surgical", "bias-and-norm", "lora", "scratch" or "phases", found "fulll"\n'
@@ -295,16 +295,16 @@ def test_faults_of_a_recipe_are_a_line_each(call: Call, tmp_path: Path) -> None:
     )
 
 
-def test_what_steers_a_terminal_is_shown_and_not_done(call: Call) -> None:
-    said = call("run", "\x1b[31mred\a.toml", "--data", ".")
-    assert "\x1b" not in said.err
-    assert r"\x1b[31mred\x07.toml" in said.err
+def test_control_characters_are_escaped(call: Call) -> None:
+    output = call("run", "\x1b[31mred\a.toml", "--data", ".")
+    assert "\x1b" not in output.err
+    assert r"\x1b[31mred\x07.toml" in output.err
 
 
-# Findings, runs and their ends
+# Findings, runs and exit codes
 
 
-def test_check_ends_in_one_where_something_was_found(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_exits_with_1_for_findings(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = Finding("missing", "error", "a\nb.png", "listed and not there", "unpack again", 3, ("b.png",))
     results = [Findings("plants/leaves", 1200, 300, (odd,)), Findings("plants/leaves", 1200, 300, ())]
     seen: list[Any] = []
@@ -314,29 +314,29 @@ def test_check_ends_in_one_where_something_was_found(call: Call, monkeypatch: py
         return results[len(seen) % 2 - 1]
 
     monkeypatch.setattr(verbs, "check", check)
-    said = call("check", "plants/leaves", "--data", "d", "--workers", "0")
+    output = call("check", "plants/leaves", "--data", "d", "--workers", "0")
     assert seen[0] == (("plants/leaves", Path("d")), {"workers": 0, "progress": None})
-    assert said.code == 1
-    assert said.err == ""
-    assert "listed and not there" in said.out and "unpack again" in said.out
-    assert said.out.splitlines()[-1] == "plants/leaves: 1,200 cases, 300 groups; 1 finding"
-    said = call("check", "plants/leaves", "--data", "d")
-    assert (said.code, said.out) == (0, "plants/leaves: 1,200 cases, 300 groups; no findings\n")
+    assert output.code == 1
+    assert output.err == ""
+    assert "listed and not there" in output.out and "unpack again" in output.out
+    assert output.out.splitlines()[-1] == "plants/leaves: 1,200 cases, 300 groups; 1 finding"
+    output = call("check", "plants/leaves", "--data", "d")
+    assert (output.code, output.out) == (0, "plants/leaves: 1,200 cases, 300 groups; no findings\n")
     assert (
         json.loads(call("check", "plants/leaves", "--data", "d", "--json").out)["findings"][0]["count"] == 3
     )
 
 
 def test_check_and_synthesize_work_together(call: Call) -> None:
-    assert call("synthesize", "chest_xray/kermany", "toy", "--cases", "24", "--seed", "3") == Said(
+    assert call("synthesize", "chest_xray/kermany", "toy", "--cases", "24", "--seed", "3") == Output(
         0, "toy\n", ""
     )
     assert "toy: the folder is not empty" in call("synthesize", "chest_xray/kermany", "toy").err
     sorted(Path("toy/train/NORMAL").iterdir())[0].write_bytes(b"")
-    said = call("check", "chest_xray/kermany", "--data", "toy", "--workers", "0", "--json")
-    assert said.code == 1
-    assert "unreadable" in {finding["kind"] for finding in json.loads(said.out)["findings"]}
-    assert said.err == "", "no bar in a pipe"
+    output = call("check", "chest_xray/kermany", "--data", "toy", "--workers", "0", "--json")
+    assert output.code == 1
+    assert "unreadable" in {finding["kind"] for finding in json.loads(output.out)["findings"]}
+    assert output.err == "", "no bar in a pipe"
 
 
 def evaluation() -> Evaluation:
@@ -351,7 +351,7 @@ def evaluation() -> Evaluation:
     )  # fmt: skip
 
 
-def test_run_prints_numbers_and_last_the_path_of_the_report(
+def test_run_prints_metrics_and_then_the_path_of_the_report(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
@@ -362,33 +362,31 @@ def test_run_prints_numbers_and_last_the_path_of_the_report(
         return verbs.RunResult(Path("r"), Path("r/report.html"), evaluation(), already=len(seen) > 1)
 
     monkeypatch.setattr(verbs, "run", run)
-    said = call("run", "a/b", "--data", "d", "seed=1", "--allow-leak", "title=x y", "--out", "o")
+    output = call("run", "a/b", "--data", "d", "seed=1", "--allow-leak", "title=x y", "--out", "o")
     assert seen[0] == (
         ("a/b", Path("d"), Path("o"), ["seed=1", "title=x y"]),
         {"allow_leak": True, "allow": (), "progress": None},
     )
-    assert said.code == 0
-    assert said.err == "epoch 1 of 1\n"
-    assert "test: 1,234 cases, 300 groups, protocol plants/leaves\n" in said.out
-    assert "threshold: 0.432, youden on validation\n" in said.out
-    assert "95 % interval" in said.out
+    assert output.code == 0
+    assert output.err == "epoch 1 of 1\n"
+    assert "test: 1,234 cases, 300 groups, protocol plants/leaves\n" in output.out
+    assert "threshold: 0.432, youden on validation\n" in output.out
+    assert "95 % interval" in output.out
     assert ["auroc", "0.988", "0.980", "to", "0.990", "1234", "600"] in [
-        line.split() for line in said.out.splitlines()
+        line.split() for line in output.out.splitlines()
     ]
-    assert "undefined" in said.out and "no positive case" in said.out
-    assert said.out.splitlines()[-1] == "r/report.html"
-    said = call("run", "a/b", "--data", "d")
-    assert "r is already complete; nothing to do" in said.err
-    assert said.out.splitlines()[-1] == "r/report.html"
+    assert "undefined" in output.out and "no positive case" in output.out
+    assert output.out.splitlines()[-1] == "r/report.html"
+    output = call("run", "a/b", "--data", "d")
+    assert "r is already complete; nothing to do" in output.err
+    assert output.out.splitlines()[-1] == "r/report.html"
     assert seen[1][0] == ("a/b", Path("d"), Path("runs"), ())
     found = json.loads(call("run", "a/b", "--data", "d", "--json").out)
     assert (found["report"], found["already"]) == ("r/report.html", True)
     assert found["evaluation"]["n"] == 1234
 
 
-def test_resume_evaluate_and_report_pass_on_what_they_are_told(
-    call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resume_evaluate_and_report_pass_their_arguments(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     result = verbs.RunResult(Path("r"), Path("r/report.html"), evaluation())
     monkeypatch.setattr(verbs, "resume", lambda *words, **_: seen.append(words) or result)
@@ -397,7 +395,7 @@ def test_resume_evaluate_and_report_pass_on_what_they_are_told(
     assert call("resume", "r").out.splitlines()[-1] == "r/report.html"
     assert "0.988" in call("evaluate", "r").out
     assert json.loads(call("evaluate", "r", "--json").out)["n"] == 1234
-    assert call("report", "a", "b", "--out", "c.html") == Said(0, "page.html\n", "")
+    assert call("report", "a", "b", "--out", "c.html") == Output(0, "page.html\n", "")
     assert seen == [(Path("r"),), ("r",), ("r",), ([Path("a"), Path("b")], Path("c.html"))]
 
 
@@ -410,17 +408,17 @@ def test_resume_evaluate_and_report_pass_on_what_they_are_told(
         (KeyboardInterrupt(), 130, "stopped: interrupted"),
     ],
 )  # fmt: skip
-def test_each_end_has_its_exit_code(
+def test_each_error_has_its_exit_code(
     call: Call, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, line: str
 ) -> None:
     def run(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(verbs, "run", run)
-    assert call("run", "a/b", "--data", "d") == Said(code, "", f"{line}\n")
+    assert call("run", "a/b", "--data", "d") == Output(code, "", f"{line}\n")
 
 
-def test_a_fault_of_ours_is_one_line_and_the_traceback_is_kept(
+def test_a_bug_is_one_line_and_the_traceback_is_saved(
     call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def run(*_: object, **__: object) -> None:
@@ -428,9 +426,9 @@ def test_a_fault_of_ours_is_one_line_and_the_traceback_is_kept(
 
     monkeypatch.setattr(verbs, "run", run)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    said = call("run", "a/b", "--data", "d")
-    assert said.code == 70
-    start, _, file = said.err.strip().rpartition(" ")
+    output = call("run", "a/b", "--data", "d")
+    assert output.code == 70
+    start, _, file = output.err.strip().rpartition(" ")
     assert start == "error: ZeroDivisionError: division by zero. This is a bug in graftwork. Traceback:"
     assert "ZeroDivisionError: division by zero\nand more" in Path(file).read_text()
     assert "in run" in Path(file).read_text()
@@ -440,19 +438,19 @@ def test_a_fault_of_ours_is_one_line_and_the_traceback_is_kept(
         main(["run", "a/b", "--data", "d", "--traceback"])
 
 
-def test_the_first_process_of_a_run_speaks_for_all(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_process_of_a_run_prints(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_: object, **__: object) -> verbs.RunResult:
         logging.getLogger("graftwork").info("epoch 1 of 1")
         return verbs.RunResult(Path("r"), Path("r/report.html"), evaluation())
 
     monkeypatch.setattr(verbs, "run", run)
     monkeypatch.setenv("RANK", "1")
-    assert call("run", "a/b", "--data", "d") == Said(0, "", "")
+    assert call("run", "a/b", "--data", "d") == Output(0, "", "")
     monkeypatch.setenv("RANK", "0")
     assert "r/report.html" in call("run", "a/b", "--data", "d").out
 
 
-def test_logs_are_not_left_switched_on(call: Call) -> None:
+def test_log_handlers_are_removed(call: Call) -> None:
     logger = logging.getLogger("graftwork")
     before = (logger.level, logger.propagate, list(logger.handlers))
     call("ls")
@@ -468,7 +466,7 @@ def test_logs_are_not_left_switched_on(call: Call) -> None:
      ["rnu"], ["run", RECIPE, "--data", "d", "epochs=3"], ["show", "none"], ["run", "--help"]],
     ids=" ".join,
 )  # fmt: skip
-def test_what_only_looks_imports_nothing_heavy(words: list[str]) -> None:
+def test_light_commands_import_nothing_heavy(words: list[str]) -> None:
     code = f"""
 import sys
 from graftwork.cli import main
@@ -493,7 +491,7 @@ def test_results_and_errors_go_to_their_streams_with_an_exit_code() -> None:
 
 
 @pytest.mark.parametrize("words", [["schema"], ["ls"], ["--help"], ["--version"]], ids=" ".join)
-def test_a_reader_who_leaves_is_no_error(words: list[str]) -> None:
+def test_a_closed_pipe_is_no_error(words: list[str]) -> None:
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "wb") as gone:
@@ -505,7 +503,7 @@ def test_a_reader_who_leaves_is_no_error(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("words", [["schema"], ["ls"], ["--version"]], ids=" ".join)
-def test_a_full_disk_behind_standard_output_is_said(words: list[str]) -> None:
+def test_a_full_disk_on_standard_output_is_an_error(words: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "graftwork", *words], stdout=full, stderr=subprocess.PIPE, check=False
@@ -520,11 +518,11 @@ def test_a_full_disk_behind_standard_output_is_said(words: list[str]) -> None:
 def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
     code = """
 import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell begins without one
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell starts without one
 from graftwork.common import verbs
 from graftwork.cli import main
 def slow(*words, **options):
-    print("begun", flush=True)
+    print("started", flush=True)
     time.sleep(60)
 verbs.check = slow
 main(["check", "a/b", "--data", "d"])
@@ -533,13 +531,13 @@ main(["check", "a/b", "--data", "d"])
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
         assert running.stdout is not None and running.stderr is not None
-        assert running.stdout.readline() == "begun\n"
+        assert running.stdout.readline() == "started\n"
         running.send_signal(signal.SIGINT)
         assert running.wait(20) == 130
         assert running.stderr.read() == "stopped: interrupted\n"
 
 
-def test_names_that_a_stream_cannot_show_are_escaped(tmp_path: Path) -> None:
+def test_characters_that_a_stream_cannot_encode_are_escaped(tmp_path: Path) -> None:
     surroundings = {**os.environ, "PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0"}
     done = process("cp", RECIPE, "/proc/ü/肺.toml", env=surroundings)
     assert done.returncode == 2
@@ -554,7 +552,7 @@ def test_names_that_a_stream_cannot_show_are_escaped(tmp_path: Path) -> None:
 
 
 def at_terminal(code: str, columns: int = 80) -> str:
-    """What a process shows that has a terminal on both its streams."""
+    """The output of a process with a terminal on both streams."""
     main_end, other_end = pty.openpty()
     surroundings = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color"}
     with subprocess.Popen(
@@ -600,7 +598,7 @@ print("the end")
     assert quiet.stderr == "epoch [1] is done\n"
 
 
-def test_tables_fit_a_terminal_and_are_whole_lines_in_a_pipe() -> None:
+def test_tables_fit_a_terminal_and_have_one_line_per_row_in_a_pipe() -> None:
     code = "from graftwork.cli import main; main(['ls', 'recipes'])"
     shown = at_terminal(code, columns=70)
     assert RECIPE in shown, "a name stays whole, so that it can be copied"
@@ -636,7 +634,7 @@ def test_the_shell_completes_names_keys_and_values() -> None:
     assert len(offered) == 11
 
 
-def test_the_shell_completes_files_of_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shell_completes_recipe_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from graftwork.cli.completion import recipes_or_files
 
     monkeypatch.chdir(tmp_path)

@@ -286,8 +286,8 @@ def of_weights(folder: Path) -> dict[str, Kind]:
     weights = small_weights(place)
     card = weights.with_suffix(".json").name
 
-    def load(here: Path, said: bool = True) -> Any:
-        chosen: dict[str, Any] = {} if said else {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    def load(here: Path, given: bool = True) -> Any:
+        chosen: dict[str, Any] = {} if given else {"mean": (0.5,) * 3, "std": (0.5,) * 3}
         found = load_weights("test_efficientnet", sources=("file",), file=str(here / weights.name), **chosen)
         create_backbone("test_efficientnet", weights=found, seed=0)
         return [float(each.double().sum()) for each in found.tensors.values()]

@@ -1,6 +1,6 @@
-"""Every path that a verb takes may be a pipe, a device, a socket, a folder, a file, too long or hold a NUL byte.
+"""Every path argument accepts or refuses a pipe, device, socket, folder, file, too long name or NUL byte.
 
-The options are those that the command line has, so a new one without a row here fails.
+The options come from the command line, so a new option without a row here fails.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from graftwork.cli import app, main, terminal, weights
 from graftwork.common import verbs
 from graftwork.common.errors import as_user_error
 
-# A whole call of each verb, each path under the name of its parameter in braces
+# A complete call of each command, with each path as the name of its parameter in braces
 CALLS = {
     "cp": ["cp", "chest_xray/kermany_scratch", "{to}"],
     "check": ["check", "chest_xray/kermany", "--data", "{data}", "--workers", "0"],
@@ -193,21 +193,21 @@ def test_a_strange_path_is_refused_and_never_blocks(
         with pytest.raises(SystemExit) as ended:
             main(words)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        said = capsys.readouterr()
-        where = f"{' '.join(CALLS[call])} with {kind} as {name}: {ended.value.code} {said.err[-300:]}"
-        assert "it hangs" not in said.err, where
+        output = capsys.readouterr()
+        where = f"{' '.join(CALLS[call])} with {kind} as {name}: {ended.value.code} {output.err[-300:]}"
+        assert "it hangs" not in output.err, where
         if kind == "file" and name in ("pictures", "list"):  # a file that cannot be read is counted
             assert ended.value.code == 1, where
             continue
         assert ended.value.code == 2, where
-        assert "error: " in said.err, where
+        assert "error: " in output.err, where
         named = (
             ("(cut, ", "too long", "null byte", "NUL byte", "\\x00")
             if kind in ("long", "long name", "NUL")
             else (value,)
         )
-        assert any(word in said.err for word in named), f"{where}: does not say which path"
-        assert len(said.err) < 4000, where
+        assert any(word in output.err for word in named), f"{where}: does not say which path"
+        assert len(output.err) < 4000, where
         if kind == "pipe":
             assert stat.S_ISFIFO(Path(value).stat().st_mode), f"{where}: the pipe was replaced"
         if kind == "device":

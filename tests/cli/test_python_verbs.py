@@ -1,4 +1,4 @@
-"""Every verb of the command line is a function of `graftwork` with the same arguments, and says its command."""
+"""Every command is a function of `graftwork` with the same arguments, and its result has the command."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from graftwork.common.errors import GraftworkError, UsageError
 from graftwork.common.evaluation.tables.reading_options import ReadingOptions
 from graftwork.common.report.commands import command_of, listed
 
-# What the command line has and a function has not, and the other way round, each with its reason.
-ONLY_THERE = {"as_json": "a function returns its result", "context": "of the library of the command line"}
-ONLY_HERE = {"progress": "the command line draws a bar"}
+# Arguments of only the command line or only the function, each with its reason.
+ONLY_COMMAND = {"as_json": "a function returns its result", "context": "belongs to Typer"}
+ONLY_FUNCTION = {"progress": "the command line draws a bar"}
 # Where the two names differ, each with its reason.
 REFUSED = {("calibrate", "ranks"): "ranks cannot be scaled to probabilities"}
 OTHER_NAMES = {("find-lr", "--from"): "low", ("find-lr", "--to"): "high"}  # `from` is a word of Python
@@ -53,11 +53,11 @@ def test_a_function_has_the_arguments_of_its_command() -> None:
         for each in command.params:
             if each.param_type_name == "argument":
                 theirs[each.name] = each
-            elif each.name not in ("help", *ONLY_THERE):
+            elif each.name not in ("help", *ONLY_COMMAND):
                 option = max(each.opts, key=len)
                 theirs[OTHER_NAMES.get((name, option), option.removeprefix("--").replace("-", "_"))] = each
         refused = {each for verb, each in REFUSED if verb == name}
-        assert set(theirs) == set(parameters) - set(ONLY_HERE) - refused, name
+        assert set(theirs) == set(parameters) - set(ONLY_FUNCTION) - refused, name
         for own, each in theirs.items():
             default = parameters[own].default
             if (
@@ -103,7 +103,7 @@ def scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     return frame
 
 
-def test_evaluate_takes_what_the_command_line_takes(
+def test_evaluate_takes_the_same_options_as_the_command(
     scores: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = {"protocol": "isic2020", "group": "Patient ID", "threshold": 0.5, "bootstrap": 20}
@@ -122,7 +122,7 @@ def test_evaluate_takes_what_the_command_line_takes(
 
 
 @pytest.mark.parametrize(
-    ("what", "options", "said"),
+    ("what", "options", "message"),
     [
         ("my preds.csv", {}, "evaluated by a protocol, and none is named"),
         (
@@ -140,27 +140,27 @@ def test_evaluate_takes_what_the_command_line_takes(
         ("readers", {"model": "m"}, "a table, a model and readers are needed"),
     ],
 )
-def test_evaluate_refuses_what_would_do_nothing_or_is_missing(
-    scores: pd.DataFrame, what: str, options: dict[str, Any], said: str
+def test_evaluate_refuses_idle_and_missing_options(
+    scores: pd.DataFrame, what: str, options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         graftwork.evaluate(what, **options)
 
 
 def run_again(command: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """What a command says as JSON."""
+    """The JSON output of a command."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         main([*shlex.split(command)[1:], "--json"])
     assert ended.value.code == 0
-    said: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return said
+    text: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return text
 
 
-def test_a_page_has_the_command_that_gives_its_numbers(
+def test_a_report_has_the_command_that_gives_its_numbers(
     scores: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With every option that was used, quoted: carried out again it gives the same numbers."""
+    """With all options, quoted. Run again, it gives the same numbers."""
     asked = {"protocol": "isic2020", "group": "Patient ID", "bootstrap": 20}
     fitted = graftwork.calibrate(
         "my preds.csv", out="cal.json", protocol="isic2020", group="Patient ID", aim=0.9
@@ -194,38 +194,38 @@ def test_a_page_has_the_command_that_gives_its_numbers(
     assert run_again(both.command, capsys)["compared"][0]["first"] == both.compared[0].first
 
 
-def test_a_command_is_quoted_and_tells_nothing_of_the_machine() -> None:
+def test_a_command_is_quoted_and_has_no_absolute_path() -> None:
     def verb(table: str, protocol: str, *, low: float = 1.0, names: Any = (), flag: bool = False, out: Any = None,
              n: int = 0, progress: Any = None, **more: Any) -> None: ...  # fmt: skip
 
-    def said(**given: Any) -> str:
+    def text(**given: Any) -> str:
         return command_of("do it", verb, {"table": "t.csv", "protocol": "p", "more": {}, **given}, ["table"])
 
-    assert said() == "graftwork do it t.csv --protocol p"
+    assert text() == "graftwork do it t.csv --protocol p"
     assert (
-        said(names=["a b", "c"], flag=True, n=3)
+        text(names=["a b", "c"], flag=True, n=3)
         == "graftwork do it t.csv --protocol p --names 'a b,c' --flag --n 3"
     )
     assert (
-        said(low=0.5, out=Path("/home/somebody/x y.csv"))
+        text(low=0.5, out=Path("/home/somebody/x y.csv"))
         == "graftwork do it t.csv --protocol p --from 0.5 --out 'x y.csv'"
     )
     assert (
-        said(more={"score": "P(=1)"}, progress=print) == "graftwork do it t.csv --protocol p --score 'P(=1)'"
+        text(more={"score": "P(=1)"}, progress=print) == "graftwork do it t.csv --protocol p --score 'P(=1)'"
     )
-    assert said(n=0, out=Path("a/b.csv")) == "graftwork do it t.csv --protocol p --out a/b.csv"
-    assert said(table=pd.DataFrame()) == "graftwork do it TABLE --protocol p"
+    assert text(n=0, out=Path("a/b.csv")) == "graftwork do it t.csv --protocol p --out a/b.csv"
+    assert text(table=pd.DataFrame()) == "graftwork do it TABLE --protocol p"
     assert listed("a, b,") == listed(["a", " b "]) == ("a", "b") and listed("sex") == ("sex",)
 
 
-def test_results_show_themselves_in_a_notebook(scores: pd.DataFrame) -> None:
+def test_results_have_a_table_view_in_a_notebook(scores: pd.DataFrame) -> None:
     asked = {"protocol": "isic2020", "threshold": 0.5, "bootstrap": 20}
-    for found, said in (
+    for found, text in (
         (graftwork.evaluate("my preds.csv", **asked), "auroc"),  # type: ignore[arg-type]
         (graftwork.compare("my preds.csv", "other.csv", **asked), "difference"),  # type: ignore[arg-type]
     ):
         shown = Page(found._repr_html_())
-        assert said in shown.text and "isic2020" in shown.text
+        assert text in shown.text and "isic2020" in shown.text
 
 
 def test_a_single_name_is_one_name_not_its_letters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

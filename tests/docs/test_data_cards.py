@@ -20,9 +20,9 @@ CHAPTERS = ("shows", "collected", "labels", "groups", "quirks", "licence")
 def front(name: str) -> tuple[dict[str, Any], str]:
     found = re.match(r"---\n(.*?)\n---\n(.*)", card(name), re.DOTALL)
     assert found, f"the card of {name} has no front matter"
-    said = yaml.safe_load(found.group(1))
-    assert isinstance(said, dict)
-    return said, found.group(2)
+    fields = yaml.safe_load(found.group(1))
+    assert isinstance(fields, dict)
+    return fields, found.group(2)
 
 
 def test_every_dataset_has_a_card_and_every_card_a_dataset() -> None:
@@ -33,17 +33,17 @@ def test_every_dataset_has_a_card_and_every_card_a_dataset() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_card_says_what_its_loader_says(name: str) -> None:
-    said, _ = front(name)
+    fields, _ = front(name)
     loaded = dataset(name)
     about = loaded.about
-    assert said["name"] == about.name
-    assert said["title"] == about.title
-    assert said["licence"] == about.licence
-    assert said["citation"] == about.citation
-    assert said["groups"] == about.group
-    assert said["classes"] == list(about.target.classes)
-    assert said["loader"] == loaded.module.__name__
-    assert str(said["source"]).startswith("https://")
+    assert fields["name"] == about.name
+    assert fields["title"] == about.title
+    assert fields["licence"] == about.licence
+    assert fields["citation"] == about.citation
+    assert fields["groups"] == about.group
+    assert fields["classes"] == list(about.target.classes)
+    assert fields["loader"] == loaded.module.__name__
+    assert str(fields["source"]).startswith("https://")
 
 
 @pytest.mark.parametrize("name", OURS)

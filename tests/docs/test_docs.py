@@ -1,4 +1,4 @@
-"""What README and docs say is so: links, commands, options, names, keys, code, versions."""
+"""README and docs are correct: links, commands, options, names, keys, code and versions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def blocks(path: Path, *languages: str) -> list[str]:
 
 
 def commands(path: Path) -> Iterator[list[str]]:
-    """The words after `graftwork` of each command of a page: in its blocks, and in backticks in its prose."""
+    """The words after `graftwork` of each command on a page, in code blocks and in backticks."""
     text = path.read_text()
     lines = [line for body in blocks(path, "", "bash", "sh", "console") for line in body.splitlines()]
     lines += re.findall(r"`(graftwork [^`\n]+)`", FENCE.sub("", text))
@@ -67,7 +67,7 @@ def all_commands() -> list[Any]:
 
 
 def parse(words: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """The verb and its parameters, read by the command line itself without being carried out.
+    """The command and its parameters, parsed by the command line without running it.
 
     Raises:
         typer.TyperException: there is no such verb or option, or an argument is missing.
@@ -108,7 +108,7 @@ def generate() -> ModuleType:
 
 
 @pytest.mark.parametrize("name", ["command-line.md", "recipe-keys.md", "python-api.md"])
-def test_the_reference_is_what_the_code_says(name: str, generate: ModuleType) -> None:
+def test_the_reference_is_up_to_date(name: str, generate: ModuleType) -> None:
     written = (ROOT / "docs" / "reference" / name).read_text()
     assert written == generate.PAGES[name](), "run `make docs`"
 
@@ -168,8 +168,8 @@ def test_the_reference_names_every_file_of_a_run() -> None:
 
 def test_the_reference_names_every_exit_code() -> None:
     text = (ROOT / "docs" / "reference" / "command-line.md").read_text()
-    told = get_command(app).help or ""
-    codes = re.findall(r"\b\d+\b", told.split("Exit codes:")[1])
+    text_of_help = get_command(app).help or ""
+    codes = re.findall(r"\b\d+\b", text_of_help.split("Exit codes:")[1])
     assert {"0", "1", "2", "75", "130"} <= set(codes)
     assert re.findall(r"^\| (\d+) \|", text, re.MULTILINE) == codes
 
@@ -239,10 +239,10 @@ def test_the_command_in_a_recipes_head_is_its_own(path: Path) -> None:
     ],
 )
 def test_each_recipe_snippet_holds_known_keys(path: Path, body: str) -> None:
-    said = tomllib.loads(body)
+    read = tomllib.loads(body)
     dotted = {
         f"{name}.{key}" if isinstance(value, dict) else name
-        for name, value in said.items()
+        for name, value in read.items()
         for key in (value if isinstance(value, dict) else [name])
     }
     assert dotted
@@ -269,7 +269,7 @@ def anchors(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
-def test_links_lead_somewhere(path: Path) -> None:
+def test_links_exist(path: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", path.read_text())):
         if re.match(r"[a-z]+:", target):
             assert target.startswith("https://"), target
@@ -353,7 +353,7 @@ def test_each_snippet_compiles_and_imports_what_exists(path: Path) -> None:
 
 
 def test_the_guide_to_a_new_dataset_makes_one_that_works(tmp_path: Path) -> None:
-    """Its files, laid out as it says, are found by the entry point of a package that nobody here knows."""
+    """The files of the guide make a package whose dataset is found by its entry point."""
     files = re.findall(r"^`([\w./-]+)`\n\n```[a-z]+\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     assert len(files) == 6
     site = tmp_path / "site"

@@ -1,7 +1,7 @@
-"""README and docs run as printed: each page's commands and Python blocks, in order, in a folder of their own.
+"""All commands and Python blocks of README and docs run, page by page and in order, in a separate folder.
 
-Where a page names data that only its reader has, a small synthetic set in the same layout takes their place, and runs
-are shortened. What is not run here is listed in `NOT_RUN` with the reason.
+Small synthetic data in the same layout replace the data of the reader, and runs are shortened. `NOT_RUN` lists the
+lines that are not run, with the reason.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def page_id(path: Path) -> str:
 
 
 def steps(path: Path) -> Iterator[tuple[str, str]]:
-    """("command", its line) and ("python", a block) of a page, in order. Lines of job scripts count as commands."""
+    """("command", line) and ("python", block) of a page, in order, including the commands of job scripts."""
     for language, body in FENCE.findall(path.read_text()):
         if language == "python":
             yield "python", textwrap.dedent(body)
@@ -104,7 +104,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, sets: Callable[[str], Path]) 
 
 
 def shortened(recipe: str, words: list[str]) -> list[str]:
-    """Overrides that make a recipe's run short; the page's own stay where they are no longer."""
+    """Overrides that make a run short. Shorter values on the page are kept."""
     text, where = recipe_text(recipe)
     asked = load(text, where=where)
     most = {"evaluation.bootstrap": 20, "training.workers": 0}
@@ -112,17 +112,17 @@ def shortened(recipe: str, words: list[str]) -> list[str]:
         most["image.size"] = 32
     if not asked.strategy.regularisation_strengths:
         most["training.epochs"] = 1
-    said = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
-    return [f"{key}={value}" for key, value in most.items() if float(said.get(key, "inf")) > value]
+    given = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
+    return [f"{key}={value}" for key, value in most.items() if float(given.get(key, "inf")) > value]
 
 
 class Page:
-    """A folder in which the steps of one page are carried out."""
+    """A folder in which the steps of one page run."""
 
     def __init__(
-        self, folder: Path, sets: Callable[[str], Path], runs: Callable[[str], Path], say: Any
+        self, folder: Path, sets: Callable[[str], Path], runs: Callable[[str], Path], read_output: Any
     ) -> None:
-        self.folder, self.sets, self.runs, self.say = folder, sets, runs, say
+        self.folder, self.sets, self.runs, self.read_output = folder, sets, runs, read_output
         self.names: dict[str, Any] = {}
         self.made: dict[str, Path] = {}  # dataset to the folder in which the page synthesized it
 
@@ -170,14 +170,14 @@ class Page:
             words = [word for word in words if word.partition("=")[0] not in keys] + short
         with pytest.raises(SystemExit) as ended:
             main(words)
-        said = self.say()
+        output = self.read_output()
         allowed = FOUND.get(words[0], {0})
         assert ended.value.code in allowed, (
-            f"{line}\nas {words}\nexit {ended.value.code}\n{said.out}\n{said.err}"
+            f"{line}\nas {words}\nexit {ended.value.code}\n{output.out}\n{output.err}"
         )
 
     def _prepared(self, words: list[str]) -> list[str]:
-        """The words with what the page's reader has in the place of RUN, $VARIABLES and the like."""
+        """The words with real values for RUN, $VARIABLES and similar."""
         kind = (
             "brain_mri/hippocampus_msd_scratch" if words[-1] == "masks" else "chest_xray/kermany_linear-probe"
         )
@@ -200,7 +200,7 @@ class Page:
         if words[0] == "merge":  # what the other jobs of the array write
             self._shards(words[1])
         if "--protocol" in words or "readers" in words:
-            found = submitted(self.folder, found)
+            found = external_predictions(self.folder, found)
         return found
 
     def _shards(self, table: str) -> None:
@@ -212,14 +212,14 @@ class Page:
                 words = ["predict", source["run"], source["folder"], "--out", table, "--shard", f"{number}/8"]
                 with pytest.raises(SystemExit) as ended:
                     main(words)
-                assert ended.value.code == 0, self.say().err
+                assert ended.value.code == 0, self.read_output().err
 
     def _link(self, name: str, target: Path) -> None:
         if not (self.folder / name).exists():
             (self.folder / name).symlink_to(target, target_is_directory=True)
 
 
-# What readers have ------------------------------------------------------------------------------------------
+# Files that readers of the pages have ----------------------------------------------------------------------
 
 
 def photos(folder: Path) -> Path:
@@ -254,8 +254,8 @@ def radiograph(place: Path) -> None:
     dicom(place, GREY)
 
 
-def submitted(folder: Path, words: list[str]) -> list[str]:
-    """Tables, boxes and masks for a command of evaluate, compare or calibrate, as its protocol asks for them."""
+def external_predictions(folder: Path, words: list[str]) -> list[str]:
+    """Make the tables, boxes and masks for a command of evaluate, compare or calibrate."""
     if "readers" in words:
         readings(folder / "readings.csv")
         return words
@@ -280,22 +280,22 @@ def submitted(folder: Path, words: list[str]) -> list[str]:
 def prediction_table(
     folder: Path, name: str, convention: Any, group: str, *, first: int, seed: int, apart: bool
 ) -> None:
-    """60 cases of 30 groups with scores of a protocol's classes, and the truth beside them or in NIH's table."""
+    """60 cases of 30 groups with scores of the classes, and labels in the same table or in the table of NIH."""
     classes, count = list(convention.classes), 60
     truth = np.random.default_rng(1).integers(0, 2, (count, len(classes))).astype(float)
     table = pd.DataFrame({"case": [f"{first + n:08}_000.png" for n in range(count)]})
     if convention.kind == "multi-label":
         scores = 0.4 * truth + 0.6 * np.random.default_rng(seed + 2).random(truth.shape)
-        told = {f"target_{each}": truth[:, k] for k, each in enumerate(classes)}
-        said = {f"score_{each}": scores[:, k] for k, each in enumerate(classes)}
+        labels = {f"target_{each}": truth[:, k] for k, each in enumerate(classes)}
+        scored = {f"score_{each}": scores[:, k] for k, each in enumerate(classes)}
     else:
         chosen = np.arange(count) % len(classes)
         scores = np.random.default_rng(seed + 2).random(truth.shape) + np.eye(len(classes))[chosen]
         scores /= scores.sum(axis=1, keepdims=True)
-        told = {"target": [classes[k] for k in chosen]}
-        said = {f"score_{each}": scores[:, k] for k, each in enumerate(classes)}
+        labels = {"target": [classes[k] for k in chosen]}
+        scored = {f"score_{each}": scores[:, k] for k, each in enumerate(classes)}
         if len(classes) == 2:
-            del said[f"score_{classes[0]}"]
+            del scored[f"score_{classes[0]}"]
     about = {
         group: [f"P{first + n // 2}" for n in range(count)],
         "Patient Gender": ["F" if n % 4 < 2 else "M" for n in range(count)],
@@ -308,9 +308,9 @@ def prediction_table(
         ]
         listed = pd.DataFrame({"Image Index": table["case"], "Finding Labels": found, **about})
         listed.to_csv(folder / "Data_Entry_2017_v2020.csv", index=False)
-        table.assign(**said).to_csv(folder / name, index=False)
+        table.assign(**scored).to_csv(folder / name, index=False)
     else:
-        table.assign(**told, **said, **about).to_csv(folder / name, index=False)
+        table.assign(**labels, **scored, **about).to_csv(folder / name, index=False)
 
 
 def readings(place: Path) -> None:
@@ -324,8 +324,8 @@ def readings(place: Path) -> None:
         {"case": [f"c{n}" for n in range(80)], "patient_id": [f"P{n // 2}" for n in range(80)], **readers}
     )
     table.to_csv(place, index=False)
-    told = pd.DataFrame({"case": table["case"], "malignant": np.where(truth, "yes", "no")})
-    told.to_csv(place.with_name("histology.csv"), index=False)
+    histology = pd.DataFrame({"case": table["case"], "malignant": np.where(truth, "yes", "no")})
+    histology.to_csv(place.with_name("histology.csv"), index=False)
 
 
 def masks(folder: Path) -> tuple[Path, Path]:
@@ -357,7 +357,7 @@ def boxes(folder: Path) -> None:
 
 @pytest.mark.timeout(900)  # README.md trains: it passes 300 s on a loaded machine
 @pytest.mark.parametrize("path", [path for path in PAGES if page_id(path) not in ELSEWHERE], ids=page_id)
-def test_a_page_runs_as_printed(
+def test_every_command_of_a_page_runs(
     path: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

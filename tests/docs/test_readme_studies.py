@@ -1,4 +1,4 @@
-"""The studies of the README run as printed, on the synthetic twins: a table, a torch dataset, MONAI's dictionaries."""
+"""The study of the README runs on synthetic data: a table, a torch dataset, MONAI dictionaries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from graftwork.common.verbs import synthesize
 
 ROOT = Path(__file__).resolve().parents[2]
-TWINS = {
+SYNTHETIC = {
     "HAM10000/": "dermoscopy/ham10000",
     "Task04_Hippocampus/": "brain_mri/hippocampus_msd",
     "kaggle_3m/": "brain_mri/lgg",
@@ -31,11 +31,11 @@ STUDIES = [
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The names that the README's studies leave behind, with the twins in the place of the data."""
-    place = tmp_path_factory.mktemp("twins")
+    """The variables after the study, with synthetic data instead of real data."""
+    place = tmp_path_factory.mktemp("synthetic")
     left: dict[str, Any] = {}
     for block in STUDIES:
-        for folder, dataset in TWINS.items():
+        for folder, dataset in SYNTHETIC.items():
             if f'"{folder}"' in block:
                 if not (place / folder).exists():
                     synthesize(dataset, place / folder, cases=60)
@@ -56,13 +56,13 @@ def test_the_table_is_a_pandas_table(studied: dict[str, Any]) -> None:
     assert {"case", "path", "group", "target", "age", "sex"} <= set(table.columns)
 
 
-def test_the_pictures_feed_a_torch_loader(studied: dict[str, Any]) -> None:
+def test_the_images_work_with_a_torch_loader(studied: dict[str, Any]) -> None:
     images, targets = next(iter(torch.utils.data.DataLoader(studied["images"], batch_size=4)))
     assert images.shape == (4, 3, 224, 224) and images.dtype == torch.float32
     assert targets.shape == (4,) and targets.min() >= 0
 
 
-def test_the_volumes_feed_monai(studied: dict[str, Any]) -> None:
+def test_the_volumes_work_with_monai(studied: dict[str, Any]) -> None:
     from monai.data import Dataset
     from monai.transforms import Compose, LoadImaged
 
