@@ -84,28 +84,32 @@ def evaluate(
 ) -> Any:
     """Evaluate a run again, or any table of predictions with --protocol.
 
-    Of a run the numbers are written anew; that needs neither the network nor the images. A table (CSV, XLSX, Parquet)
-    has a case a row (`case`, `image`, `isic_id`, `Image Index`, ...), the scores of each class (`score_NAME`,
-    `prob_NAME`, ...) and the truth (`target`, `target_NAME`), or takes the truth from --truth, by case. In place of a
-    table `seg` evaluates the masks in the folder --predicted against those in --truth, `boxes` the boxes of two files,
-    and `readers` a model among readers. All that is wrong is said at once, and no number is given.
+    To evaluate a run again, graftwork needs only the predictions in its folder. A prediction table (CSV, XLSX, Parquet)
+    has one row per case (`case`, `image`, `isic_id`, `Image Index`, ...), the scores of each class (`score_NAME`,
+    `prob_NAME`, ...) and the labels (`target`, `target_NAME`); labels can also be in a second table, --truth. Instead
+    of a table, `seg` evaluates the masks in --predicted against those in --truth, `boxes` evaluates the boxes of two
+    files, and `readers` compares a model with human readers. All errors are reported at once, and then no metric is
+    printed.
 
     Args:
-        what: the folder of a run, a table, or the word "seg", "boxes" or "readers". table: of "readers".
+        what: the folder of a run, a prediction table, or the word "seg", "boxes" or "readers".
+        table: for "readers", the table of readings.
         protocol, truth, group, by, part, threshold, only_predicted, bootstrap, seed, uncertain, blank, also, aim,
             calibration, features, report, reading: see `evaluate_file`.
         predicted, groups, out, escape_formulas: see `evaluate_masks` and `evaluate_boxes`.
         readers, metric, reference, reference_readers: see `evaluate_readers`.
-        progress: of "seg", called with (what is being done, units done, units in all).
+        progress: for "seg", called with (current step, units done, total).
 
     Returns:
-        of a run the `Evaluation` by its first protocol on the test part (`further_evaluations` has the others), of a
-        table `Judged`, of masks and boxes an `Evaluation`, of readers `AgainstReaders`. `evaluate_file`,
-        `evaluate_masks`, `evaluate_boxes` and `evaluate_readers` say their types.
+        For a run, the `Evaluation` by its first protocol on the test subset (`further_evaluations` has the others).
+            For a
+        table, masks, boxes and readers, the result of `evaluate_file`, `evaluate_masks`, `evaluate_boxes` or
+        `evaluate_readers`.
 
     Raises:
-        UsageError: something is missing, or an option was given that does nothing for what is evaluated.
-        RunError: not the folder of a run, or it holds no predictions yet. TableError: see the functions named above.
+        UsageError: an option is missing, or an option does nothing for what is evaluated.
+        RunError: the folder is no run, or has no predictions yet.
+        TableError: see the functions named above.
     """
     given = {**locals()}
     options: dict[str, Any] = {**given.pop("reading"), **given}
@@ -194,24 +198,29 @@ def evaluate_readers(
     bootstrap: int = 2000,
     seed: int = 0,
 ) -> AgainstReaders:
-    """Evaluate a model among readers of the same cases, by what the others said or by a truth of its own.
+    """Compare a model with human readers on the same cases.
+
+    The reference is the majority of the other readers, the majority of additional readers, or the true labels.
 
     Args:
-        readings: a table, a row a case. model: its column of decisions, or of scores where there is a `threshold`,
-            fixed beforehand. readers: their columns, empty where a reader did not read a case. Decisions are 0 and 1,
-            yes and no, true and false; or the value `positive` and one other.
-        metric: accuracy, f1, kappa, sensitivity or specificity. reference: "majority-of-others" or "each".
-        reference_readers: columns of further readers, whose majority is the reference of all. truth: a table with the
-            truth by case. truth_column: its column of that, or without `truth` a column of the readings.
-        group: the column of what is resampled; empty: `group` where there is one, else each case by itself.
-        part: that is evaluated, where the table has a column of parts.
-        only_predicted: evaluate the cases of the readings where `truth` has more.
-        bootstrap, seed: of the intervals.
+        readings: a table with one row per case.
+        model: the column of its decisions, or of its scores together with `threshold`.
+        readers: the columns of the readers, empty if a reader did not read a case. Decisions are 0 and 1, yes and no,
+            true and false, or the value `positive` and one other.
+        metric: accuracy, f1, kappa, sensitivity or specificity.
+        reference: "majority-of-others" or "each".
+        reference_readers: columns of additional readers, whose majority is the reference.
+        truth: a table with the true label of each case.
+        truth_column: its column in that table; without `truth`, a column of the readings.
+        group: the column of the group that is resampled. "": the column `group` if there is one, else each case.
+        part: the subset to evaluate, if the table has a column of subsets.
+        only_predicted: evaluate only the cases of the readings if `truth` has more.
+        bootstrap, seed: number and seed of the bootstrap replicates.
 
     Raises:
-        TableError: the table cannot be read; cases are there twice or without a name, groups or decisions of the model
-            are missing, cells hold other values, cases have no truth; two columns are copies.
-        UsageError: no such column, one that is named twice, no such metric or reference.
+        TableError: the table is invalid: duplicate or unnamed cases, missing groups or decisions of the model, other
+            values, cases without a label, or two equal columns.
+        UsageError: a column, metric or reference is unknown, or a column is named twice.
     """
     command = command_of("evaluate readers", evaluate_readers, locals(), ["readings"])
     from graftwork.common.evaluation.tables.reader_tables import judge_readings

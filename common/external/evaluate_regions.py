@@ -35,19 +35,22 @@ def evaluate_masks(
     report: StrPath | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
-    """Evaluate a folder of predicted masks against one of true masks by a protocol.
+    """Evaluate a folder of predicted masks against a folder of true masks.
 
     Args:
-        truth, predicted: folders of NIfTI, PNG, TIFF or BMP masks; both name a case alike (see `mask_pairs.pairs_of`).
-        protocol: its name. groups: a table with the columns `case` (a case, or the file of its mask) and `group`; None:
-            each case is its own group.
-        out: a .csv file for all values, one row a case and region. escape_formulas: put an apostrophe before text in it
-            that a spreadsheet would run as a formula. report: an .html file to write the report to.
-        bootstrap, seed: of the intervals. progress: is told what, how many of how many.
+        truth, predicted: folders of NIfTI, PNG, TIFF or BMP masks. A case has the same name in both.
+        protocol: the name of a protocol.
+        groups: a table with the columns `case` (a case, or the file of its mask) and `group`. None: each case is its
+            own group.
+        out: a .csv file for the values of each case and region.
+        escape_formulas: put an apostrophe before text in this file that a spreadsheet program would run as a formula.
+        bootstrap, seed: number and seed of the bootstrap replicates.
+        report: an .html file for the report.
+        progress: called with (current step, units done, total).
 
     Raises:
-        TableError: everything that is wrong with the folders, at once.
-        UsageError: no such protocol, or one that judges no folders of masks.
+        TableError: the folders are invalid; lists all errors.
+        UsageError: the protocol is unknown, or is not for masks.
     """
     command = command_of("evaluate seg", evaluate_masks, locals())
     from graftwork.common.data import domain
@@ -90,17 +93,19 @@ def evaluate_boxes(
     bootstrap: int = 2000,
     seed: int = 0,
 ) -> Evaluation:
-    """Judge predicted boxes against true ones, by a protocol.
+    """Evaluate predicted boxes against true boxes.
 
     Args:
-        truth: a COCO file. predicted: COCO results, or a format of a domain (MegaDetector's JSON).
-        protocol: its name. groups: a table with the columns `case` (an image's file or id) and `group`; None: the
-            `location` of the images where there is one, else each image is its own group.
-        bootstrap, seed: of the intervals.
+        truth: a COCO file.
+        predicted: COCO results, or a format of a domain (such as the JSON of MegaDetector).
+        protocol: the name of a protocol.
+        groups: a table with the columns `case` (the file or id of an image) and `group`. None: the `location` of the
+            images if there is one, else each image is its own group.
+        bootstrap, seed: number and seed of the bootstrap replicates.
 
     Raises:
-        TableError: everything that is wrong with the files, at once.
-        UsageError: no such protocol, or one that judges no boxes; pycocotools is not installed.
+        TableError: the files are invalid; lists all errors.
+        UsageError: the protocol is unknown, or is not for boxes; pycocotools is missing.
     """
     command = command_of("evaluate boxes", evaluate_boxes, locals())
     from graftwork.common.data import domain

@@ -84,31 +84,30 @@ def evaluate_file(
     report: StrPath | None = None,
     **reading: Unpack[ReadingOptions],
 ) -> Judged:
-    """Judge predictions of any program by a protocol.
+    """Evaluate a table of external predictions with a protocol.
 
     Args:
-        predictions: text, XLSX, Parquet, or a format of a domain (MegaDetector's JSON); its columns: see
-            `graftwork.common.evaluation.tables.external_tables`.
-        protocol: its name, with or without its domain.
-        truth: a table of its own with the truth, or the folder of a dataset that has this protocol.
-        group: the column that says the group.
-        by: covariates, in either table, whose subgroups are judged too.
-        part: that is evaluated, where the table has a column `part`; without one every case is.
-        threshold: fixed beforehand; None: chosen on the part `validation`, where there is one.
-        only_predicted: judge the predicted cases where `truth` has more.
-        uncertain, blank: what labels of -1 and empty labels are; see `read_submission`.
-        calibration: a file that `calibrate` wrote: its scaling and its thresholds are used.
-        bootstrap, seed: replicates of the groups and their seed.
-        also: metrics beside those of the protocol, in `METRICS`. aim: what the protocol's rule aims at, where
-            its threshold is chosen for a sensitivity or a specificity.
-        features: a table of the features of each case, which are asked too whether they tell the covariates.
-        report: an .html file to write the report to.
-        reading: how the tables are read, where they do not say it: the fields of
-            `Reading` in `graftwork.common.evaluation.tables.reading_options` (case, score, truth_column, ...).
+        predictions: a text file, XLSX, Parquet, or a format of a domain (such as the JSON of MegaDetector).
+        protocol: the name of a protocol, with or without its domain.
+        truth: a second table with the labels, or the folder of a dataset with this protocol.
+        group: the column of the group, such as the patient.
+        by: covariates, in one of the tables, whose subgroups are evaluated too.
+        part: the subset to evaluate, if the table has a column of subsets; otherwise all cases are evaluated.
+        threshold: a fixed threshold. None: chosen on the subset `validation` if there is one.
+        only_predicted: evaluate only the predicted cases if `truth` has more.
+        uncertain, blank: how to treat labels of -1 and empty labels: "ignore", "zero" or "one", or "CLASS=POLICY,...".
+        calibration: a file written by `calibrate`; its calibration and thresholds are used.
+        bootstrap, seed: number and seed of the bootstrap replicates.
+        also: metrics in addition to those of the protocol; `METRICS` lists them.
+        aim: the sensitivity or specificity that the threshold must reach, if the rule of the protocol has one.
+        features: a table with features per case; tests whether they predict the covariates in `by`.
+        report: an .html file for the report.
+        reading: how to read the tables: case, score, truth_column, part_column, model, model_column, positive, ranks,
+            ignore_labels, nothing, allow. They are the options of `graftwork evaluate`.
 
     Raises:
-        TableError: everything that is wrong with the tables, at once.
-        UsageError: no such protocol, metric or column.
+        TableError: the tables are invalid; lists all errors.
+        UsageError: a protocol, metric or column is unknown.
     """
     given = {**locals()}
     from graftwork.common.data import domain
@@ -205,21 +204,23 @@ def calibrate(
     blank: str = "",
     **reading: Unpack[ReadingOptions],
 ) -> Recalibration:
-    """Fit scaling and thresholds on a small local set, for `evaluate --calibration`.
+    """Fit a calibration and thresholds on a few labelled cases, for `evaluate --calibration`.
 
-    A network trained elsewhere may rank well while its probabilities do not fit this place. Where the table has parts,
-    the part validation is used. The cases that were fitted on are not evaluated: the file keeps fingerprints of them
-    and of their groups, and `evaluate` refuses both.
+    The scores of a model from another site may rank cases well and still not be correct probabilities at your site. If
+    the table has a column of subsets, the validation subset is used. `evaluate` refuses the cases and groups that were
+    used here: the file contains fingerprints of them.
 
     Args:
-        part: whose cases are used, where the table has a column `part`; empty: validation, or of a table of `predict`
-            with a column `seen_by_run` those that neither trained nor validated the run.
-        predictions, truth, group, only_predicted, uncertain, blank: as `evaluate_file`. protocol: its name.
-        out: the .json file to write. reading: as `evaluate_file`.
-        method: "temperature" or "isotonic". rule, aim: by which thresholds are chosen; None: the protocol's.
+        predictions, truth, group, only_predicted, uncertain, blank, reading: see `evaluate_file`.
+        protocol: the name of a protocol.
+        out: the .json file to write.
+        method: "temperature" or "isotonic".
+        rule, aim: how thresholds are chosen. None: the rule of the protocol.
+        part: the subset to fit on, if the table has a column of subsets. "": validation; for a table written by
+            `predict`, the images that the run did not use for training or validation.
 
     Raises:
-        TableError, UsageError: as `evaluate_file`; a class without a case.
+        TableError, UsageError: see `evaluate_file`; a class has no case.
     """
     command = command_of("calibrate", calibrate, locals(), ["predictions"])
     from graftwork.common.data import domain
@@ -301,19 +302,21 @@ def compare(
     report: StrPath | None = None,
     **reading: Unpack[ReadingOptions],
 ) -> Comparison:
-    """Compare the predictions of two models on the same cases, by a protocol.
+    """Compare the predictions of two models on the same cases.
 
-    Every metric with its difference, the interval of that difference over resampled groups (the same for both), its p,
-    and Holm's correction over classes. Tables that are not of the same cases are refused.
+    Each metric has its difference, the interval of the difference (resampling the same groups for both models), its p
+    value, and Holm's correction over the classes. Tables with different cases are refused.
 
     Args:
-        first, second: tables as `evaluate` takes them. The others: as `evaluate_file`.
-        report: an .html file to write the report to. reading: as `evaluate_file`; `model` names one model for both
-            tables, or two by comma, the first table's and the second's.
+        first, second: prediction tables, as for `evaluate`.
+        protocol: the name of a protocol.
+        truth, group, part, threshold, only_predicted, uncertain, blank, also, bootstrap, seed: see `evaluate_file`.
+        report: an .html file for the report.
+        reading: see `evaluate_file`. `model` names one model for both tables, or one for each, separated by a comma.
 
     Raises:
-        TableError: everything that is wrong with the tables, at once; cases, truth or groups that differ.
-        UsageError: no such protocol, metric or column.
+        TableError: the tables are invalid, or differ in cases, labels or groups; lists all errors.
+        UsageError: a protocol, metric or column is unknown.
     """
     command = command_of("compare", compare, locals(), ["first", "second"])
     from graftwork.common.data import domain

@@ -20,15 +20,15 @@ StrPath = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Outcome:
-    """A file of predictions that is complete.
+    """The result of `predict` or `merge`.
 
     Attributes:
-        file: it, or the index of a folder of masks.
+        file: the complete file of predictions, or the index of a folder of masks.
         files: rows in it.
         failed: rows of files that could not be read.
         new: files that were predicted now.
         left_out: files that were found and not predicted, by kind: ".MP4", "hidden", "excluded", ...
-        seen_by_run: rows of images that the run knows, by the part of its split: "train", "validation", ...
+        seen_by_run: rows of images that the run used, by its subset: "train", "validation", ...
     """
 
     file: Path
@@ -90,39 +90,36 @@ def predict(
     escape_formulas: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Outcome:
-    """Say what a run's network sees in the files of a folder, or of a list.
+    """Predict on a folder or list of images with a trained model.
 
-    A row a file, in the order of their paths below the folder: a score a class, the class that is chosen
-    (`predicted`; of two classes by the run's threshold), the part of the run's split that has the same image
-    (`seen_by_run`: train, validation or test; else empty), and why the file could not be read (`failure`). Of a run
-    that segments, the masks, as PNG or NIfTI at the same paths below OUT, a new folder or one of the same run's
-    masks, and index.csv.
+    The output has one row per file, in the order of the paths: the score of each class, the predicted class, whether
+    the run used the same image (`seen_by_run`), and why a file could not be read (`failure`). A segmentation run writes
+    masks instead, as PNG or NIfTI with the same relative paths, and index.csv.
 
-    It streams, so memory does not grow with the folder. It is kept as it goes: killed at any moment, the same
-    command goes on and ends byte-identical to one that was not. Where FILE is there already, only files that are not
-    in it, and those that could not be read, are predicted; a file that changed under its old name is not. With
-    --shard 2/8 a machine does its share, and `graftwork merge FILE` puts the shards together.
+    Memory does not grow with the number of images. The same command resumes an interrupted prediction, with the same
+    bytes as without interruption. If the output exists, only new files, and files that could not be read, are
+    predicted. --shard 2/8 predicts the second of eight shares; `graftwork merge` combines them.
 
     Args:
-        run: its folder.
-        folder: all pictures (or volumes) below it, by the ends of their names (what else is there is counted in
-            `left_out`); or a .csv or .txt list of files, a pattern, or one file.
-        out: the file to write, .csv or .parquet; of a run that segments, a folder. FILE.about.json beside it says
-            what made it.
-        format: csv, parquet, or one of the domain's; "" to go by the end of the file's name.
-        shard: "2/8", the second of eight shares; "" for all.
-        exclude: patterns of paths to leave out; their rows leave OUT.
-        root: the folder that paths in a list are relative to; None for that of the list.
-        workers: processes that read pictures.
-        escape_formulas: of CSV, put an apostrophe before text that a spreadsheet would run as a formula.
-        progress: called with (what is being done, files done, files in all).
+        run: the folder of the run.
+        folder: a folder; all images (or volumes) in it are used, and other files are counted in `left_out`. Or a .csv
+            or .txt list of files, a pattern, or one file.
+        out: the file to write, .csv or .parquet. For a segmentation run: a folder. FILE.about.json beside it describes
+            its run, network and settings.
+        format: csv, parquet, or a format of the domain. "": by the suffix of the file.
+        shard: "2/8" for the second of eight shares. "": all files.
+        exclude: patterns of paths to skip; their rows are removed from the output.
+        root: the folder of relative paths in a list. None: the folder of the list.
+        workers: processes that read images.
+        escape_formulas: for CSV, put an apostrophe before text that a spreadsheet program would run as a formula.
+        progress: called with (current step, files done, total).
 
     Raises:
-        UsageError: no such folder, nothing to predict, a format that there is not, or masks would be written over
-            other files.
-        DatasetError: a list is broken.
-        RunError: the run is not complete, the output cannot be written, or it was made by something else.
-        Interrupted: by a signal; the same call goes on.
+        UsageError: the folder or the format is unknown, there is nothing to predict, or masks would overwrite other
+            files.
+        DatasetError: the list is invalid.
+        RunError: the run is not complete, the output cannot be written, or it belongs to another run or folder.
+        Interrupted: stopped by a signal; the same call resumes.
     """
     require_training("graftwork predict")
     from graftwork.common.prediction import folder_prediction
@@ -136,18 +133,17 @@ def predict(
 
 
 def merge(file: StrPath, *, format: str = "", escape_formulas: bool = False) -> Outcome:
-    """Put the shards of `predict --shard` together into one file, or one index of a folder of masks.
+    """Merge the shards of `predict --shard` into one file, or one index for a folder of masks.
 
-    All of them must be there, of one run and one folder. The shards stay, so that they can be gone on with when new
-    files have come.
+    All shards must exist, and be of the same run and folder. They are kept, so that you can add new images later.
 
     Args:
-        file: what was given to `predict` as --out.
-        format: as of `predict`; "" for that which the shards were predicted for. escape_formulas: as of `predict`.
+        file: the `out` of `predict`.
+        format: as for `predict`. "": the format of the shards. escape_formulas: as for `predict`.
 
     Raises:
-        UsageError: there are no shards of it.
-        RunError: some are missing, or of another run; or the file cannot be written.
+        UsageError: there are no shards.
+        RunError: shards are missing or of another run, or the file cannot be written.
     """
     from graftwork.common.prediction import merge_shards
 

@@ -145,6 +145,8 @@ def test_the_readme_is_short_and_says_first_what_graftwork_is_for() -> None:
     assert first.count(".") == 1 and not re.search(
         r"\b(that|which|who|how|where|when|what|because|so)\b", first
     )
+    recipe = load(blocks(ROOT / "README.md", "toml")[0])
+    assert recipe.strategy.name == "gradual"
     assert (ROOT / "docs" / "images" / "report.png").stat().st_size < 200_000
 
 
