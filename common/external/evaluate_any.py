@@ -101,9 +101,8 @@ def evaluate(
         progress: for "seg", called with (current step, units done, total).
 
     Returns:
-        For a run, the `Evaluation` by its first protocol on the test subset (`further_evaluations` has the others).
-            For a
-        table, masks, boxes and readers, the result of `evaluate_file`, `evaluate_masks`, `evaluate_boxes` or
+        For a run, the `Evaluation` by its first protocol on the test subset (`further_evaluations` has the others). For
+        a table, masks, boxes and readers, the result of `evaluate_file`, `evaluate_masks`, `evaluate_boxes` or
         `evaluate_readers`.
 
     Raises:
