@@ -1,4 +1,4 @@
-"""By which conventions land cover is judged."""
+"""The protocol for land cover."""
 
 from __future__ import annotations
 
