@@ -191,7 +191,7 @@ def run(
     manifest, parts = prepared(asked, data)
     with _main_process_first():
         begun = begin_run(out, name, asked, manifest, parts, progress=progress)
-    return _carry_out(begun, progress)
+    return _finish(begun, progress)
 
 
 def resume(run: StrPath, *, progress: Callable[[str, int, int], None] | None = None) -> RunResult:
@@ -212,7 +212,7 @@ def resume(run: StrPath, *, progress: Callable[[str, int, int], None] | None = N
     opened = open_run(run)
     if not opened.complete:
         check_unchanged(opened.data, opened.files, where=opened.folder)
-    return _carry_out(opened, progress)
+    return _finish(opened, progress)
 
 
 @contextlib.contextmanager
@@ -228,7 +228,7 @@ def _main_process_first() -> Iterator[None]:
         yield
 
 
-def _carry_out(run: Run, progress: Callable[[str, int, int], None] | None) -> RunResult:
+def _finish(run: Run, progress: Callable[[str, int, int], None] | None) -> RunResult:
     already = run.complete
     if not already:
         from graftwork.common.pipeline import carry_out

@@ -44,29 +44,29 @@ class Manifest:
     """A dataset as a table.
 
     Attributes:
-        frame: one row a case; RangeIndex. Columns, in this order: `case` (unique), `path` (POSIX, relative to
-            `root`), `group`, `part` (as the publisher gave it: train, validation, test or NA; may be left out
-            when a manifest is made), the target's columns, the covariates.
-        root: the folder below which the paths lie.
-        dataset: its name, "my_domain/my_dataset".
-        group: what a group is, for people: "patient".
-        target: what is to be told.
-        covariates: columns that describe a case and are never an input. Of pictures that are slices of a volume,
-            `slice` is the place in it, counted from 0, and `spacing` (if known) the text of three numbers: mm
-            between slices, rows and columns.
-        notes: what a reader of a report must know, a sentence each.
-        further: further targets, told by the same network; each has a prefix of its own.
-        unit: the covariate whose equal values belong together within a group: frames of an event, slices of a
-            volume. They stay in one part and may be judged together. Empty: each case is alone.
-        one_case_groups: whether the publisher has one case a group (one image a patient), so that each case may be
-            a group of its own.
+        frame: one row per case, with a RangeIndex. Columns in this order: `case` (unique), `path` (POSIX, relative to
+            `root`), `group`, `part` (the published subset: train, validation, test or NA; optional when you make a
+            manifest), the columns of the targets, and the covariates.
+        root: the folder that the paths start from.
+        dataset: the name of the dataset, "my_domain/my_dataset".
+        group: what a group is, in words: "patient".
+        target: the target.
+        covariates: columns that describe a case and are never an input. For slices of a volume, `slice` is the place in
+            the volume, counted from 0, and `spacing` (if known) is a text of three numbers: mm between slices, rows and
+            columns.
+        notes: what a reader of a report must know, one sentence each.
+        further: other targets of the same network, each with its own prefix.
+        unit: the covariate whose equal values belong together within a group: frames of an event, slices of a volume.
+            They stay in one subset and can be evaluated together. Empty: each case is its own unit.
+        one_case_groups: whether the dataset has one case per group (one image per patient), so that each case may be
+            its own group.
         as_written: whether names are kept as an older version stored them.
 
-    Names (cases, groups, classes, parts, units and covariates that are text) are put into their normal form by
-    `clean_name`; a note says how many of a column were changed. Names of files are never changed.
+    Names (cases, groups, classes, subsets, units and covariates that are text) get a normal form from `clean_name`. A
+    note counts the changes in each column. File names are never changed.
 
     Raises:
-        DatasetError: the table is not so. All faults at once, each with column, value and rows.
+        DatasetError: the table is invalid; lists all errors with column, value and rows.
     """
 
     frame: pd.DataFrame

@@ -13,20 +13,20 @@ KINDS = ("binary", "multi-class", "multi-label", "ordinal", "segmentation")
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be told from a picture.
+    """The target of a dataset: what a network predicts.
 
     Attributes:
-        name: for people, "diagnosis".
-        kind: "binary" or "multi-class" (one class a case), "multi-label" (each class yes or no), "ordinal" (one
-            class a case, of classes in an order) or "segmentation" (one class a pixel or voxel).
-        classes: in the order of a network's outputs; of a binary target (negative, positive), of a segmentation
-            (background, ...). Empty in a `DATASET` whose classes only its tables tell; in a manifest never. Names are
-            kept in their normal form (`clean_name`).
-        prefix: what its columns begin with: "" for the first target of a manifest, "count_" for a further one.
-        values: of a segmentation, the value of each class in a mask's file; empty: 0, 1, 2, ...
+        name: in words, "diagnosis".
+        kind: "binary" or "multi-class" (one class per case), "multi-label" (each class yes or no), "ordinal" (one of
+            several ordered classes) or "segmentation" (one class per pixel or voxel).
+        classes: in the order of the network outputs; for a binary target (negative, positive), for a segmentation
+            (background, ...). Empty in a `DATASET` whose tables define the classes; never empty in a manifest. Names
+            have their normal form (`clean_name`).
+        prefix: the prefix of its columns: "" for the first target of a manifest, "count_" for another one.
+        values: for a segmentation, the value of each class in a mask file; empty: 0, 1, 2, ...
 
     Raises:
-        DatasetError: too few classes, one of them twice, two that cannot be told apart, or values that do not fit.
+        DatasetError: there are too few classes, two equal or similar classes, or values that do not fit.
     """
 
     name: str

@@ -284,11 +284,11 @@ def torch_dataset(
     patch: tuple[int, int, int] = (32, 48, 32),
     patches: int = 1,
 ) -> ImageSource | MaskSource | VolumeSource:
-    """A manifest (or a part of a split) as a torch dataset.
+    """A manifest, or a subset of a split, as a torch dataset.
 
-    Its items are `(image [3, size, size] float32, target)`; where masks are the target, `(image, classes [size,
-    size])`, and of volumes `(blocks [patches, 1, *patch] float32, classes [patches, *patch])`. The default mean and
-    std are those of the embedded EfficientNet-Lite weights.
+    An item is `(image [3, size, size] float32, target)`. For segmentation it is `(image, classes [size, size])`, and
+    for volumes `(patches [patches, 1, *patch] float32, classes [patches, *patch])`. The default mean and std are those
+    of the EfficientNet-Lite weights that are installed with graftwork.
     """
     plain = Preprocessing(size, fit, "bilinear", tuple(mean), tuple(std))  # type: ignore[arg-type]
     if manifest.target.kind != "segmentation":
@@ -299,9 +299,9 @@ def torch_dataset(
 
 
 def monai_dicts(manifest: Manifest) -> list[dict[str, Any]]:
-    """A manifest as MONAI's dictionaries: `image` (path), `label`, `case`, `group`.
+    """A manifest as a list of dictionaries for MONAI: `image` (path), `label`, `case`, `group`.
 
-    `label` is as `tasks.encode` gives it; where masks are the target, the path of the mask, or None.
+    `label` is the encoded target; for segmentation it is the path of the mask, or None.
     """
     frame = manifest.frame
     labels: Sequence[Any]

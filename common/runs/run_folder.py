@@ -319,10 +319,10 @@ class Run:
 
 
 def open_run(folder: str | os.PathLike[str]) -> Run:
-    """The run in `folder`, for reading.
+    """Open the folder of a run, for reading.
 
     Raises:
-        RunError: the folder is not that of a run.
+        RunError: the folder is no run.
     """
     run = Run(folder)
     with contextlib.suppress(RunError):  # what is damaged is said when it is read

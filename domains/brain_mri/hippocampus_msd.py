@@ -99,19 +99,19 @@ class _Files:
 
 
 def read(root: str | os.PathLike[str]) -> Manifest:
-    """The manifest of the set below `root`: file names and `dataset.json`, no volume is opened.
+    """The manifest of the dataset in `root`. It reads file names and `dataset.json`, but no volumes.
 
     Args:
-        root: the folder that holds `imagesTr` and `labelsTr`, or one up to two folders above it. `imagesTs`,
-            whose labels are not published, is left alone.
+        root: the folder with `imagesTr` and `labelsTr`, or a folder up to two levels above it. `imagesTs` is ignored,
+            because its labels are not published.
 
     Returns:
-        case and group `hippocampus_001`, one row a volume that has both image and labels. The group is the
-        volume, because the set does not tell the person.
+        Cases and groups such as `hippocampus_001`, one row per volume with image and labels. The group is the volume,
+        because the dataset does not name the person.
 
     Raises:
-        DatasetError: the folders are not there, file names cannot be read (all of them are listed), or
-            `dataset.json` is damaged or of another task.
+        DatasetError: the folders are missing, file names are invalid (lists all of them), or `dataset.json` is damaged
+            or of another task.
     """
     import pandas as pd
 

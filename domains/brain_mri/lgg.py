@@ -55,20 +55,19 @@ _SEQUENCES = {0: "pre-contrast", 2: "post-contrast"}  # channel 1 is FLAIR
 
 
 def read(root: str | os.PathLike[str]) -> Manifest:
-    """The manifest of the set below `root`: file names and tables alone, no pixel is read.
+    """The manifest of the dataset in `root`. It reads file names and tables, but no pixels.
 
     Args:
-        root: the folder that holds the patients' folders, or one up to two folders above it. The archive
-            unpacks to two copies of the set; the one that lies higher is read. A table `spacing.csv` (patient,
-            slice_mm, row_mm, column_mm), which is not part of the archive, may lie beside `data.csv` or in
-            `root`.
+        root: the folder with the folders of the patients, or a folder up to two levels above it. The archive contains
+            two copies of the dataset; the copy in the higher folder is read. An optional table `spacing.csv` (patient,
+            slice_mm, row_mm, column_mm) can be beside `data.csv` or in `root`.
 
     Returns:
-        case `TCGA_CS_4942_19970222/12`, group `TCGA_CS_4942`, unit `volume` (the patient's folder); `slice` is
-        the slice's number, counted from the volume's lowest; `spacing` is unknown without the table.
+        Cases such as `TCGA_CS_4942_19970222/12`, groups such as `TCGA_CS_4942`, unit `volume` (the folder of the
+        patient). `slice` is the number of the slice, counted from the lowest; `spacing` is unknown without the table.
 
     Raises:
-        DatasetError: the folders are not there, or file names or tables cannot be read (all of them are listed).
+        DatasetError: the folders are missing, or file names or tables are invalid (lists all of them).
     """
     place = find_folder(root, holds_volumes, LOOKED_FOR, "unpack the archive again")
     faults: list[str] = []

@@ -42,20 +42,20 @@ _SHOWN = 5  # examples of a finding
 
 
 def read(root: str | os.PathLike[str]) -> Manifest:
-    """The manifest of the set below `root`: the table and file names alone, no pixel is read.
+    """The manifest of the dataset in `root`. It reads the table and file names, but no pixels.
 
     Args:
-        root: a folder with one file in this format in it or up to two folders below; or the folder of pictures,
-            with the file beside it; or the file itself. Pictures may be missing, even all (a note says so).
+        root: a folder with one COCO Camera Traps file in it or up to two levels below; or the folder of the images,
+            with the file beside it; or the file. Images may be missing, even all of them (a note counts them).
 
     Returns:
-        case: the file's name; group: the location (unknown for all rows where no image tells one: such a set is
-        read, and never split by location); unit `event`: `seq_id`, else built from gaps in time. Targets `species`,
-        `empty`, `count` as `manifest_of` says. Covariates `event`, `datetime`, `frame_number`, `species_set`
-        ("deer;fox"), `boxes` (how many).
+        Cases are file names, and groups are locations. If no image has a location, the group is unknown, and the
+        dataset cannot be split by location. Unit `event`: `seq_id`, or built from gaps in time. Targets `species`,
+        `empty`, `count`. Covariates `event`, `datetime`, `frame_number`, `species_set` ("deer;fox"), `boxes` (their
+        number).
 
     Raises:
-        DatasetError: no such file, several, or it says something impossible (all of it is listed).
+        DatasetError: there is no such file, there are several, or its content is invalid (lists all errors).
     """
     tables = load(root)
     names = _class_names(tables)

@@ -36,20 +36,21 @@ DATASET = Dataset(
 
 
 def read(root: str | os.PathLike[str]) -> Manifest:
-    """The manifest of the set in `root`: the table and file names alone, no pixel is read.
+    """The manifest of the dataset in `root`. It reads the table and file names, but no pixels.
 
     Args:
-        root: a folder with a `columns.toml`; or a Camtrap DP package; or a folder with one table whose columns have
-            usual names, or with an export of Wildlife Insights; or a file `columns.toml` itself, which then may name a
-            table outside of its folder. Pictures may be missing, even all (a note says so).
+        root: a folder with a `columns.toml`; or a Camtrap DP package; or a folder with one table with the usual column
+            names, or with an export of Wildlife Insights; or a file `columns.toml`, which may then name a table outside
+            its folder. Images may be missing, even all of them (a note counts them).
 
     Returns:
-        group: what the column of the location says; unit `event`: the sequence, else built from gaps in time. Targets
-        `species`, `empty`, `count` as `manifest_of` says. Covariates `event`, `datetime`, `frame_number`,
-        `species_set` and, where a column says who labelled, `label_source`.
+        Groups are the values of the location column. Unit `event`: the sequence, or built from gaps in time. Targets
+        `species`, `empty`, `count`. Covariates `event`, `datetime`, `frame_number`, `species_set` and, if a column
+        names the source of labels, `label_source`.
 
     Raises:
-        DatasetError: no table is found. TableError: the table cannot be used; all faults at once.
+        DatasetError: no table is found.
+        TableError: the table is invalid; lists all errors.
     """
     with collecting_later():
         return _read(Path(root))

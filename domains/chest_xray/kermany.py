@@ -59,20 +59,18 @@ class _Picture:
 
 
 def read(root: str | os.PathLike[str]) -> Manifest:
-    """The manifest of the set below `root`: file names alone, no pixel is read.
+    """The manifest of the dataset in `root`. It reads file names, but no pixels.
 
     Args:
-        root: the folder that holds `train`, `val` and `test`, or one up to two folders above it (the usual
-            archive unpacks to `chest_xray/chest_xray`). `val` may be missing. Files that are no images of the set are
-            counted in a note.
+        root: the folder with `train`, `val` and `test`, or a folder up to two levels above it (the usual archive
+            unpacks to `chest_xray/chest_xray`). `val` may be missing. Other files are counted in a note.
 
     Returns:
-        case `train/NORMAL/IM-0115-0001`, group `IM-0115`, covariate `kind` (bacteria, virus, normal);
-        `root` is the folder that holds the parts.
+        Cases such as `train/NORMAL/IM-0115-0001`, groups such as `IM-0115`, covariate `kind` (bacteria, virus, normal).
 
     Raises:
-        DatasetError: the folders are not there; file names that are not as published, one name in two folders,
-            images in other folders than those of the classes (all of them are listed).
+        DatasetError: the folders are missing, file names are invalid, one name is in two folders, or images are in
+            other folders than those of the classes (lists all of them).
     """
     place = _find(Path(root))
     faults: list[str] = []

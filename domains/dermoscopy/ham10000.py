@@ -72,21 +72,21 @@ class _Layout:
 
 
 def read(root: str | os.PathLike[str]) -> Manifest:
-    """The manifest of the set below `root`: tables and file names alone, no pixel is read.
+    """The manifest of the dataset in `root`. It reads tables and file names, but no pixels.
 
     Args:
-        root: a folder with the table and the pictures anywhere below it. Masks (`ISIC_..._segmentation.png`) may be
-            there too. Pictures may be missing: their rows are left out, and a note says how many. Pictures without a
-            row and files that are not used are counted in notes as well.
+        root: a folder with the table and the images, in any subfolders. It may also contain masks
+            (`ISIC_..._segmentation.png`). Rows of missing images are left out and counted in a note, and so are images
+            without a row and unused files.
 
     Returns:
-        case `ISIC_0027419`, group `HAM_0000118` (the lesion), target the diagnosis in words; covariates `age` (years),
-        `sex`, `localization`, `dx_type` (how the diagnosis was confirmed: it tells the diagnosis, so it is never an
-        input) and, where masks are below the root, `mask` (the path of the lesion's mask).
+        Cases such as `ISIC_0027419`, groups such as `HAM_0000118` (the lesion), and the diagnosis in words as target.
+        Covariates `age` (years), `sex`, `localization`, `dx_type` (how the diagnosis was confirmed; it is never an
+        input, because it reveals the diagnosis) and, if there are masks, `mask` (the path of the mask of the lesion).
 
     Raises:
-        DatasetError: the table or the pictures are missing, the table says something impossible (all of it), or two
-            tables disagree about the lesion or the diagnosis of an image.
+        DatasetError: the table or the images are missing, the table is invalid (lists all errors), or two tables
+            disagree about the lesion or the diagnosis of an image.
     """
     layout = _look(Path(root))
     table = read_lesions(layout.table)

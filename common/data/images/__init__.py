@@ -78,25 +78,25 @@ def read_image(
     constant: Literal["error", "allow"] = "error",
     frame: int | None = None,
 ) -> Picture:
-    """Read one picture, upright (EXIF orientation applied once), in the range that its file states.
+    """Read an image, upright (EXIF orientation is applied), with the range of values that its file allows.
 
-    PNG, JPEG, TIFF, BMP: 16-bit samples stay 16 bits (CMYK and premultiplied alpha come down to 8), 1-bit pictures
-    become 0 and 255, palettes RGB, CMYK RGB (without a colour profile). An alpha channel that is opaque everywhere is
-    dropped; any other, and a transparent colour, is composited on black. Colour profiles and gamma are not applied.
-    DICOM: modality LUT or rescale, VOI LUT or window (the first), inversion of MONOCHROME1, as PS3.4 orders them,
-    scaled by Bits Stored; colour spaces and palettes to RGB.
+    PNG, JPEG, TIFF, BMP: 16-bit samples stay 16 bits (CMYK and premultiplied alpha become 8 bits), 1-bit images become
+    0 and 255, palettes and CMYK become RGB (without a colour profile). An opaque alpha channel is removed; any other
+    alpha channel, and a transparent colour, is composited on black. Colour profiles and gamma are not applied. DICOM:
+    modality LUT or rescale, VOI LUT or window (the first), inversion of MONOCHROME1, in the order of PS3.4, scaled by
+    Bits Stored; colour spaces and palettes become RGB.
 
     Args:
-        path: the file. Its first bytes say what it is; its name does not matter.
-        cover: the shorter side needed, in pixels; a JPEG is decoded at the smallest scale (1/8, 1/4, 1/2) that
-            still has it. 0: full size. Other formats are always decoded in full.
-        pixel_budget: the most pixels (rows times columns) that may be decoded. Pillow's own limit
-            (`PIL.Image.MAX_IMAGE_PIXELS`, twice that is an error) holds beside it.
-        constant: whether a picture of one single colour is an error or allowed.
-        frame: which frame of a DICOM file or TIFF page to read, from 0. None: the only one.
+        path: the file. Its first bytes define the format; its name does not matter.
+        cover: the minimum of the shorter side in pixels; a JPEG is decoded at the smallest scale (1/8, 1/4, 1/2) that
+            reaches it. 0: full size. Other formats are always decoded in full.
+        pixel_budget: the maximum number of pixels (rows times columns) to decode. Pillow's own limit
+            (`PIL.Image.MAX_IMAGE_PIXELS`; twice that is an error) also applies.
+        constant: whether an image with a single colour is an error or allowed.
+        frame: the frame of a DICOM file or the page of a TIFF, from 0. None: the only one.
 
     Raises:
-        ImageError: the file cannot be read, for whatever reason; its `stage` says where reading ended.
+        ImageError: the file cannot be read; `stage` names the step that failed.
     """
 
     def read(file: BinaryIO, size: int, where: str) -> Picture:

@@ -56,21 +56,21 @@ class SharedGroups:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A manifest and the part of each of its rows.
+    """A manifest and the subset of each of its rows.
 
     Attributes:
-        manifest: the whole set.
-        parts: "train", "validation" or "test", one a row; "seen" for cases of the groups that train, which are
-            set aside to be tested on. They count among the groups of the train part.
+        manifest: the whole dataset.
+        parts: "train", "validation" or "test" for each row, or "seen" for cases of training groups that are kept as
+            another test subset.
         by: "group" or "publisher".
-        seed: what was drawn was drawn with it.
-        allow_leak: whether groups in two parts are allowed, for a study of leakage.
-        allow: what else was allowed, of `graftwork.common.recipe.allowances.ALLOWANCES`; "leak" is `allow_leak`.
+        seed: the seed of the split.
+        allow_leak: whether a group may be in two subsets, for a study of leakage.
+        allow: other allowed reasons, of `graftwork.common.recipe.allowances.ALLOWANCES`; "leak" is `allow_leak`.
 
     Raises:
-        TableError: the parts do not fit the manifest.
-        DatasetError: the manifest tells no groups.
-        LeakError: a group stands in two parts and `allow_leak` is not set, or a unit both trains and is "seen".
+        TableError: the subsets do not fit the manifest.
+        DatasetError: the manifest has no groups.
+        LeakError: a group is in two subsets without `allow_leak`, or a unit is in both "train" and "seen".
     """
 
     manifest: Manifest
@@ -218,29 +218,28 @@ def split(
     seen: float = 0.0,
     allow: Iterable[str] = (),
 ) -> Split:
-    """Split a manifest by group. What the classes of a part lack is logged, and `Split.absent` says it again.
+    """Split a manifest by group. A warning names classes that are missing in a subset; `Split.absent` has them too.
 
-    Groups, units and classes whose names differ only in case, leading zeros, `.0` or punctuation are refused, as are
-    groups that are named like files or addresses; a group key that is another in each case is logged
-    (`Split.doubts`).
+    Groups, units and classes whose names differ only in case, leading zeros, `.0` or punctuation are refused, and so
+    are groups named like files or addresses. A warning reports a group key that differs in each case (`Split.doubts`).
 
     Args:
-        manifest: the whole set.
-        validation, test: shares of the cases, met as closely as whole groups allow, in each class alike.
-        seed: another seed, another split.
-        by: "group": all is drawn. "publisher": the test part is the publisher's and `test` is not used;
-            `validation` = 0 keeps the publisher's validation part; above 0 the publisher's train and
-            validation parts are pooled and `validation` is the share of that pool that is drawn from it.
-        allow_leak: allow groups in two parts, for a study of leakage; the same as "leak" in `allow`.
-        seen: share of the training cases that is set aside, as whole units of `manifest.unit`, to be tested on
-            beside the test part: in groups that were learned from. Each group and class keeps cases that train.
-        allow: names of `graftwork.common.recipe.allowances.ALLOWANCES`: "look-alike-groups", "group-key", ...
+        manifest: the whole dataset.
+        validation, test: shares of the cases, as exact as complete groups allow, with similar shares of each class.
+        seed: another seed gives another split.
+        by: "group": a random split. "publisher": the published test subset, and `test` is not used. With `validation` =
+            0, the published validation subset is kept. With a larger value, the published train and validation subsets
+            are combined, and `validation` is the share of them that is drawn.
+        allow_leak: allow groups in two subsets, for a study of leakage; the same as "leak" in `allow`.
+        seen: a share of the training cases that is kept as another test subset, in complete units of `manifest.unit`,
+            of groups that are also trained on. Each group and class keeps training cases.
+        allow: reasons to accept a split that is otherwise refused: "look-alike-groups", "group-key", ...
 
     Raises:
-        UsageError: impossible shares; an unknown name in `allow`.
-        DatasetError: no groups or too few, too few classes in a part (of two classes, both stand in each), no
-            part given by the publisher.
-        LeakError: the publisher's parts share groups; groups or units look alike or are no names of groups.
+        UsageError: the shares are invalid, or a name in `allow` is unknown.
+        DatasetError: there are no groups or too few, too few classes in a subset (both of two classes are needed), or
+            no published subsets.
+        LeakError: the published subsets share groups; groups or units look alike, or their names are no groups.
     """
     allow = known_allowances(allow)
     allow_leak = allow_leak or "leak" in allow
