@@ -1,7 +1,7 @@
-"""A network over a folder: streaming, resumable, in shards, and only what is new.
+"""Predict on a folder of images: streaming, resumable, in shards, and only new files.
 
-`predict` lists the files, sends those that were not predicted yet through the run's network, a portion at a time,
-and puts the rows together into one file; `merge` puts shards together. Nothing slow is imported before there is work.
+`predict` lists the files, predicts those that are new in batches, and combines the rows into one file; `merge` combines
+shards. Slow libraries are imported only when there is something to predict.
 """
 
 from __future__ import annotations
@@ -40,39 +40,36 @@ class Outcome:
 
     @property
     def left_out_text(self) -> str:
-        """What was left out, in words: "2 left out that are no images (.AVI 1, .MP4 1)"; "" where nothing was."""
+        """The skipped files in words: "2 files skipped that are no images (.AVI 1, .MP4 1)"; "" if there are none."""
         kinds = {kind: count for kind, count in self.left_out.items() if kind not in _REASONS}
-        said = [
-            f"{count:,} left out ({_REASONS[kind]})"
+        texts = [
+            f"{count:,} skipped ({_REASONS[kind]})"
             for kind, count in self.left_out.items()
             if kind in _REASONS
         ]
         if kinds:
             listing = ", ".join(f"{kind} {count:,}" for kind, count in kinds.items())
-            said.insert(0, f"{sum(kinds.values()):,} left out that are no images ({listing})")
-        return "; ".join(said)
+            texts.insert(0, f"{sum(kinds.values()):,} skipped that are no images ({listing})")
+        return "; ".join(texts)
 
     @property
     def seen_text(self) -> str:
-        """What the run knows, in words: "65 of 100 files trained this run, 15 validated it"; "" where nothing."""
-        said: list[str] = []
-        for part, count in self.seen_by_run.items():
-            of = "" if said else f" of {self.files:,} files"
-            said.append(f"{count:,}{of} {_SEEN[part]} {'it' if said else 'this run'}")
-        return ", ".join(said)
+        """The images that the run used, in words; "" if there are none."""
+        counts = [f"{count:,} {_SEEN[part]}" for part, count in self.seen_by_run.items()]
+        return f"of {self.files:,} files, this run already used {', '.join(counts)}" if counts else ""
 
 
 _SEEN = {
-    "train": "trained",
-    "validation": "validated",
-    "seen": "are of groups that trained",
-    "test": "are of the test part of",
+    "train": "for training",
+    "validation": "for validation",
+    "seen": "for the test on training groups",
+    "test": "for the test",
 }
 
 _REASONS = {
     "hidden": "hidden",
     "excluded": "by --exclude",
-    "masks": "masks that were predicted",
+    "masks": "predicted masks",
     "listed twice": "listed twice",
 }
 

@@ -72,8 +72,8 @@ def test_what_is_no_image_is_counted_by_kind(tmp_path: Path) -> None:
     assert found.rows(np.array([0])).left_out == found.left_out
     words = Outcome(root / "out.csv", 1, 0, 1, found.left_out).left_out_text
     assert words == (
-        "7 left out that are no images (.AVI 1, .MP4 2, .db 1, .txt 1, .xmp 1, no ending 1); "
-        "1 left out (by --exclude); 3 left out (hidden)"
+        "7 skipped that are no images (.AVI 1, .MP4 2, .db 1, .txt 1, .xmp 1, no ending 1); "
+        "1 skipped (by --exclude); 3 skipped (hidden)"
     )
     assert list_files(f"{root}/100RECNX/*", SUFFIXES).left_out == {".MP4": 1}
     assert list_files(f"{root}/*/*.JPG", SUFFIXES).left_out == {}  # a pattern says what is asked for

@@ -375,7 +375,7 @@ def test_a_file_that_cannot_be_read_has_a_row_with_its_reason(
     said = capsys.readouterr()
     assert said.out == f"{tmp_path / 'out.csv'}\n"
     assert "72 files, 72 of them new; 3 could not be read" in said.err
-    assert "2 left out that are no images (.AVI 1, .MP4 1)" in said.err
+    assert "2 skipped that are no images (.AVI 1, .MP4 1)" in said.err
     about = tmp_path / "out.csv.about.json"
     assert json.loads(about.read_text(encoding="utf-8"))["left_out"] == {".AVI": 1, ".MP4": 1}
     table = pd.read_csv(tmp_path / "out.csv").set_index("file")

@@ -114,9 +114,9 @@ def test_the_summary_names_each_part() -> None:
     def text(**counts: int) -> str:
         return Outcome(Path("p.csv"), 1000, 0, 0, {}, counts).seen_text
 
-    said = "650 of 1,000 files trained this run, 15 validated it, 20 are of the test part of it"
+    said = "of 1,000 files, this run already used 650 for training, 15 for validation, 20 for the test"
     assert text(train=650, validation=15, test=20) == said
-    assert (text(test=3), text()) == ("3 of 1,000 files are of the test part of this run", "")
+    assert (text(test=3), text()) == ("of 1,000 files, this run already used 3 for the test", "")
 
 
 @pytest.mark.parametrize("half", [False, True])
