@@ -1,6 +1,7 @@
 """The public names of evaluation, each imported from its module when it is first used."""
 
 from .compare_models import Compared as Compared, Comparison as Comparison, compare as compare
+from .early_stopping_score import primary_metric as primary_metric, score as score
 from .evaluate_table import evaluate as evaluate
 from .intervals.bootstrap import (
     Interval as Interval,
@@ -41,18 +42,12 @@ from .metrics.abstention import (
     risk_coverage as risk_coverage,
     risk_coverage_band as risk_coverage_band,
 )
+from .metrics.agreement import f1_score as f1_score, kappa as kappa, matthews as matthews
 from .metrics.calibration import (
     Reliability as Reliability,
     brier as brier,
     expected_calibration_error as expected_calibration_error,
     reliability as reliability,
-)
-from .metrics.chance_agreement import (
-    f1_score as f1_score,
-    hand_till as hand_till,
-    kappa as kappa,
-    matthews as matthews,
-    top_k_accuracy as top_k_accuracy,
 )
 from .metrics.conformal_coverage import (
     CoverageIntervals as CoverageIntervals,
@@ -76,10 +71,13 @@ from .metrics.counting import (
 from .metrics.curves import (
     Band as Band,
     Curve as Curve,
+    partial_auroc as partial_auroc,
     precision_recall_band as precision_recall_band,
     precision_recall_curve as precision_recall_curve,
     roc_band as roc_band,
     roc_curve as roc_curve,
+    sensitivity_at_specificity as sensitivity_at_specificity,
+    specificity_at_sensitivity as specificity_at_sensitivity,
 )
 from .metrics.decision_curves import (
     DecisionCurve as DecisionCurve,
@@ -92,7 +90,12 @@ from .metrics.decision_curves import (
     treat_all as treat_all,
 )
 from .metrics.detection import coco_scores as coco_scores
-from .metrics.discrimination import auroc as auroc, average_precision as average_precision
+from .metrics.discrimination import (
+    auroc as auroc,
+    average_precision as average_precision,
+    hand_till as hand_till,
+    top_k_accuracy as top_k_accuracy,
+)
 from .metrics.lesions import (
     Lesion as Lesion,
     LesionWise as LesionWise,
@@ -109,12 +112,7 @@ from .metrics.operating_points import (
     sensitivity as sensitivity,
     specificity as specificity,
 )
-from .metrics.partial_areas import (
-    partial_auroc as partial_auroc,
-    sensitivity_at_specificity as sensitivity_at_specificity,
-    specificity_at_sensitivity as specificity_at_sensitivity,
-)
-from .metrics.registry import primary_metric as primary_metric, score as score
+from .metrics.registry import METRICS as METRICS, Metric as Metric
 from .metrics.surface_distances import (
     Surfaces as Surfaces,
     average_surface_distance as average_surface_distance,
@@ -123,7 +121,6 @@ from .metrics.surface_distances import (
     surface_dice as surface_dice,
     volume_difference as volume_difference,
 )
-from .metrics.texts import METRICS as METRICS, MetricText as MetricText
 from .metrics.workload import WorkCurve as WorkCurve, work_curve as work_curve
 from .protocols import (
     Protocol as Protocol,

@@ -16,7 +16,7 @@ from graftwork.common.evaluation.intervals.bootstrap import replicate, too_few
 from graftwork.common.evaluation.intervals.delong import paired_delong
 from graftwork.common.evaluation.intervals.paired_tests import Difference, difference_of, holm, mcnemar
 from graftwork.common.evaluation.metrics.operating_points import mean_of_defined
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, METRICS
 from graftwork.common.evaluation.results import Cell
 from graftwork.common.evaluation.tables.prediction_arrays import has_groups, numbers, shown, text_of
 from graftwork.common.evaluation.tables.predictions import Cases, Question, TargetLike, read_cases
@@ -264,7 +264,7 @@ def _metric(
         rows.append(_row(metric, "", alone, means, count))
     for number, pair in enumerate(pairs):
         row = _row(metric, pair[0].label, alone, apart.get(pair), count)
-        if metric == "auroc" and pair in ready:
+        if METRICS[metric].interval == "delong" and pair in ready:
             one, other = asked[0][number], asked[1][number]
             row = replace(row, delong_p=paired_delong(one.truth, one.scores, other.scores).p)
         rows.append(row)

@@ -18,8 +18,7 @@ from graftwork.common.evaluation.intervals.independent_cases import case_interva
 from graftwork.common.evaluation.metrics.counting import Counted, counted_cells, read_counts
 from graftwork.common.evaluation.metrics.mask_overlap import Masks, read_masks, segmentation_table
 from graftwork.common.evaluation.metrics.operating_points import Threshold, choose_threshold
-from graftwork.common.evaluation.metrics.registry import asked, lack, measure
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, scored_metric, why_undefined
 from graftwork.common.evaluation.protocols import Protocol
 from graftwork.common.evaluation.results import Cell, Evaluation, Resampling, results_of
 from graftwork.common.evaluation.tables.prediction_arrays import has_groups
@@ -273,7 +272,7 @@ def _decide(question: Question, threshold: Threshold) -> Question:
 def cells_of(name: str, cases: Cases, questions: Sequence[Question], confidence: float = 0.95) -> list[Cell]:
     """A metric of cases as cells: one of the whole, or one a class, each with the cases it rests on (a sensitivity: the
     positive ones). `confidence`: of the intervals of single cases."""
-    found = measure(name)
+    found = scored_metric(name)
     if cases.kind in EXCLUSIVE and found.whole is not None:
         n, groups = len(cases), cases.units[1]
         if not n:
@@ -281,11 +280,11 @@ def cells_of(name: str, cases: Cases, questions: Sequence[Question], confidence:
         share = (len(np.unique(cases.truth)), len(cases.classes)) if found.over_present else None
         alone = case_interval_of_classes(name, cases, confidence)
         return [Cell(name, "", n, None, groups, found.whole(cases), classes=share, alone=alone)]
-    if found.together is not None:
-        return [_together(name, found.together, cases, questions)]
+    if found.label_sets is not None:
+        return [_label_sets(name, found.label_sets, cases, questions)]
     cells = []
     for each in questions:
-        reason = lack(found.needs, each)
+        reason = why_undefined(found.needs, each)
         rests = {"positive": each.truth, "negative": ~each.truth}.get(found.among, np.ones_like(each.truth))
         cells.append(
             Cell(
@@ -294,7 +293,7 @@ def cells_of(name: str, cases: Cases, questions: Sequence[Question], confidence:
                 int(rests.sum()),
                 int(each.truth.sum()),
                 len(np.unique(each.units[rests])),
-                None if reason else asked(found, each),
+                None if reason or found.one is None else found.one(each),
                 reason,
                 alone=None if reason else case_interval(name, each, confidence),
             )
@@ -302,7 +301,7 @@ def cells_of(name: str, cases: Cases, questions: Sequence[Question], confidence:
     return cells
 
 
-def _together(
+def _label_sets(
     name: str,
     made: Callable[[Cases, Sequence[Question]], Estimator],
     cases: Cases,

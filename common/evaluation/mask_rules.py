@@ -7,23 +7,6 @@ from typing import Literal
 
 from graftwork.common.errors import UsageError
 
-MASK_METRICS = (
-    "dice",
-    "jaccard",
-    "least_jaccard",
-    "hausdorff_95",
-    "average_surface_distance",
-    "surface_dice_half",
-    "surface_dice_one",
-    "voxel_sensitivity",
-    "voxel_specificity",
-    "volume_difference",
-    "lesion_dice",
-    "lesion_hausdorff_95",
-    "lesion_surface_dice_half",
-    "lesion_surface_dice_one",
-)
-
 
 @dataclass(frozen=True)
 class Region:

@@ -11,27 +11,12 @@ from difflib import get_close_matches
 from typing import Literal
 
 from graftwork.common.errors import UsageError
-from graftwork.common.evaluation.mask_rules import MASK_METRICS, MaskRules
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE, METRICS, SCORED
+from graftwork.common.evaluation.mask_rules import MaskRules
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, METRICS, SCORED
 from graftwork.common.evaluation.tables.truth_tables import TruthTable
 
 _KINDS = (*SCORED, "segmentation", "counts", "boxes")
 
-_DECISIONS = frozenset(
-    {
-        "sensitivity",
-        "specificity",
-        "accuracy",
-        "balanced_accuracy",
-        "macro_f1",
-        "f1",
-        "matthews",
-        "kappa_quadratic",
-        "set_jaccard",
-        "within_one",
-        "mean_absolute_error",
-    }
-)
 _RULES = {
     "youden": "as the score with the largest sensitivity + specificity - 1",
     "sensitivity": "as the highest score whose sensitivity reaches the target",
@@ -146,7 +131,7 @@ class Protocol:
 
     def _judges(self, metric: str) -> bool:
         if self.masks is not None and self.kind == "segmentation":
-            return metric in MASK_METRICS
+            return METRICS[metric].region is not None
         return self.kind in METRICS[metric].kinds
 
     def _unit_faults(self) -> list[str]:
@@ -252,7 +237,7 @@ class Protocol:
                 self._measures(),
                 *(
                     [self._threshold(target, rule or self.threshold, chosen_on, unchosen)]
-                    if _DECISIONS & set(self.metrics)
+                    if any("decision" in METRICS[name].needs for name in self.metrics)
                     else []
                 ),
                 self._intervals(replicates, confidence, group or self.group),

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from graftwork.common.errors import UsageError
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, METRICS
 from graftwork.common.evaluation.results import Evaluation, Result
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.protocols import Protocol
 
 
-ORDER_METRICS = ("auroc", "average_precision", "partial_auroc")
+ORDER_METRICS = tuple(name for name, metric in METRICS.items() if metric.order)
 _REASON = "the scores are ranks, no probabilities (--ranks)"
 
 

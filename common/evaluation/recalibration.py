@@ -17,7 +17,7 @@ import numpy as np
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.intervals.bootstrap import count_of
 from graftwork.common.evaluation.metrics.operating_points import Threshold, choose_threshold
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE, SCORED
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, SCORED
 from graftwork.common.evaluation.rescaling import Isotonic, Temperature, fit_isotonic, fit_temperature
 from graftwork.common.evaluation.results import made, plain
 from graftwork.common.evaluation.tables.fingerprints import Fingerprints, fingerprints_of

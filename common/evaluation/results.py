@@ -22,7 +22,7 @@ from graftwork.common.evaluation.intervals.bootstrap import (
 )
 from graftwork.common.evaluation.intervals.independent_cases import CaseInterval
 from graftwork.common.evaluation.metrics.operating_points import Threshold, mean_of_defined
-from graftwork.common.evaluation.metrics.texts import METRICS
+from graftwork.common.evaluation.metrics.registry import METRICS
 from graftwork.common.evaluation.protocols import plural
 
 FORMAT = 1  # rises when a reader of an older file could misread it

@@ -15,7 +15,7 @@ from graftwork.common.evaluation.evaluate_table import cells_of, questions_of
 from graftwork.common.evaluation.intervals.bootstrap import replicate, too_few
 from graftwork.common.evaluation.intervals.paired_tests import Difference, difference_of
 from graftwork.common.evaluation.metrics.operating_points import mean_of_defined
-from graftwork.common.evaluation.metrics.texts import SCORED
+from graftwork.common.evaluation.metrics.registry import SCORED
 from graftwork.common.evaluation.results import Cell, Resampling, results_of
 from graftwork.common.evaluation.tables.prediction_arrays import has_groups, numbers, shown, text_of
 from graftwork.common.evaluation.tables.predictions import Cases, TargetLike, read_cases

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from graftwork.common.evaluation.metrics.texts import METRICS
+from graftwork.common.evaluation.metrics.registry import METRICS
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.compare_models import Comparison

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,11 +14,9 @@ from graftwork.common.data import masks, volumes
 from graftwork.common.errors import GraftworkError, TableError, UsageError
 from graftwork.common.evaluation.arrays import BoolArray, FloatArray, ratio
 from graftwork.common.evaluation.intervals.bootstrap import group_codes
-from graftwork.common.evaluation.mask_rules import MaskRules, Region
+from graftwork.common.evaluation.mask_rules import MaskRules
 from graftwork.common.evaluation.mask_values import foreground, require_values
-from graftwork.common.evaluation.metrics.lesions import LesionWise, SubRegion, lesion_wise
-from graftwork.common.evaluation.metrics.mask_overlap import dice, jaccard
-from graftwork.common.evaluation.metrics.surface_distances import Surfaces, volume_difference
+from graftwork.common.evaluation.metrics.mask_overlap import RegionMasks, region_value
 from graftwork.common.evaluation.results import Cell, Evaluation, Resampling, results_of
 from graftwork.common.external.mask_pairs import pairs_of, refuse_faults, some_of
 
@@ -209,7 +206,7 @@ def judge_masks(
     Args:
         truth, predicted: labels, [X, Y, Z] or [H, W]; of a protocol without labels see `foreground`.
         spacing: mm along each axis; None: not known, so that distances are undefined.
-        rules: regions and conventions. metrics: in `MASK_METRICS`.
+        rules: regions and conventions. metrics: those of `METRICS` with a `region`.
 
     Returns:
         region to metric to value; NaN where undefined.
@@ -218,7 +215,11 @@ def judge_masks(
         TableError: a mask holds a value that the rules do not know.
     """
     inside = _inside(truth, predicted, rules)
-    return {region.name: _of_region(region, inside, spacing, rules, metrics) for region in rules.regions}
+    found: dict[str, dict[str, float]] = {}
+    for region in rules.regions:
+        masks = RegionMasks(*inside[region.name], spacing, rules, region, inside)
+        found[region.name] = {name: region_value(name, masks) for name in metrics}
+    return found
 
 
 def _inside(truth: Any, predicted: Any, rules: MaskRules) -> dict[str, tuple[BoolArray, BoolArray]]:
@@ -236,78 +237,6 @@ def _inside(truth: Any, predicted: Any, rules: MaskRules) -> dict[str, tuple[Boo
         region.name: (np.isin(truth, region.labels), np.isin(predicted, region.labels))
         for region in rules.regions
     }
-
-
-def _of_region(
-    region: Region,
-    inside: Mapping[str, tuple[BoolArray, BoolArray]],
-    spacing: tuple[float, ...] | None,
-    rules: MaskRules,
-    metrics: tuple[str, ...],
-) -> dict[str, float]:
-    one, other = inside[region.name]
-    empty = (not one.any(), not other.any())
-    surfaces = None if spacing is None else Surfaces(one, other, spacing)
-    lesions: LesionWise | None = None
-    if rules.lesions and spacing is not None and any(name.startswith("lesion") for name in metrics):
-        places = {each.name: each for each in rules.regions}
-        lesions = lesion_wise(
-            one, other, spacing,
-            dilation=region.dilation, smallest=region.smallest, penalty=rules.penalty, rules=rules.lesions,
-            touching=[
-                SubRegion(*inside[name], places[name].dilation, places[name].smallest) for name in region.touching
-            ],
-        )  # fmt: skip
-
-    def distance(name: str) -> float:
-        if surfaces is None:
-            return math.nan
-        if all(empty):
-            return math.nan if rules.empty_both is None else rules.empty_both[1]
-        if any(empty):
-            return math.nan if rules.empty_one is None else rules.empty_one
-        if name == "hausdorff_95":
-            return surfaces.hausdorff_95(rules.hausdorff)
-        return surfaces.average_distance()
-
-    def share(name: str) -> float:
-        if all(empty):
-            return math.nan if rules.empty_both is None else rules.empty_both[0]
-        if name == "dice":
-            return dice(one, other)
-        if name.startswith("surface_dice"):
-            tolerance = 0.5 if name.endswith("half") else 1.0
-            return math.nan if surfaces is None else surfaces.surface_dice(tolerance)
-        found = jaccard(one, other)
-        return 0.0 if name == "least_jaccard" and found < rules.least else found
-
-    def of_lesions(name: str) -> float:
-        if lesions is None:
-            return math.nan
-        if name == "lesion_dice":
-            return lesions.dice
-        if name == "lesion_hausdorff_95":
-            return lesions.hausdorff_95
-        return lesions.surface_dice[0 if name.endswith("half") else 1]
-
-    def rate(name: str) -> float:
-        here, called = (one, other) if name == "voxel_sensitivity" else (~one, ~other)
-        total = int(here.sum())
-        return int((here & called).sum()) / total if total else math.nan
-
-    values = {}
-    for name in metrics:
-        if name.startswith("lesion"):
-            values[name] = of_lesions(name)
-        elif name in ("hausdorff_95", "average_surface_distance"):
-            values[name] = distance(name)
-        elif name.startswith("voxel"):
-            values[name] = rate(name)
-        elif name == "volume_difference":
-            values[name] = volume_difference(one, other)
-        else:
-            values[name] = share(name)
-    return values
 
 
 def _evaluation(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE, METRICS
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, METRICS
 
 NOT_AVAILABLE = "n/a"
 _LONGEST = 80  # characters of a name in running text or a table; the whole name stands in the recipe
@@ -21,19 +21,6 @@ class MetricName(NamedTuple):
     unit: str
 
 
-# where the full title of a metric is too long for a column or an axis
-_SHORT = {
-    "auroc": "AUROC",
-    "brier": "Brier score",
-    "ece_top_label": "ECE (top-label)",
-    "dice": "Dice",
-    "dice_median": "Dice, median",
-    "hausdorff_95": "Hausdorff distance, 95 %",
-    "volume_difference": "Volume difference",
-    "within_one": "Within one class",
-}
-
-
 def metric_name(metric: str, *, exclusive: bool = False) -> MetricName:
     """The people's name of a metric; an unknown one keeps its own, with spaces for underscores.
 
@@ -43,10 +30,10 @@ def metric_name(metric: str, *, exclusive: bool = False) -> MetricName:
     known = METRICS.get(metric)
     if known is None:
         return MetricName(metric.replace("_", " ").replace("-", " "), "", "")
-    title = _SHORT.get(metric, known.title[:1].upper() + known.title[1:])
+    title = known.short or known.title[:1].upper() + known.title[1:]
     meaning = known.exclusive if exclusive and known.exclusive else known.definition
-    unit = known.unit
-    return MetricName(title, meaning, "0 to 2" if metric == "brier" and exclusive else unit)
+    unit = known.exclusive_unit if exclusive and known.exclusive_unit else known.unit
+    return MetricName(title, meaning, unit)
 
 
 def number(value: float | None) -> str:

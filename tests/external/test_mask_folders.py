@@ -179,7 +179,7 @@ def test_a_protocol_of_scores_judges_no_masks_and_the_other_way() -> None:
         evaluate_folders("x", "y", protocol("isic2020"))
     with pytest.raises(UsageError, match="two folders of masks"):
         evaluate(pd.DataFrame(), TableTarget("segmentation", ("background", "WT")), protocol("brats2020"))
-    with pytest.raises(UsageError, match="cannot be judged"):
+    with pytest.raises(UsageError, match="cannot be evaluated"):
         MaskRules(regions=(Region("it", (5,)),), labels=(1,))
 
 

@@ -12,7 +12,7 @@ from hypothesis import assume, settings, strategies as st
 from scipy.stats import norm, t
 
 from graftwork.common.evaluation import METRICS, Protocol
-from graftwork.common.evaluation.metrics.texts import SCORED
+from graftwork.common.evaluation.metrics.registry import SCORED
 from graftwork.domains.chest_xray.protocols import PROTOCOLS
 
 __all__ = [

@@ -13,6 +13,7 @@ from scipy.stats import beta
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import BoolArray, FloatArray
 from graftwork.common.evaluation.intervals.delong import delong
+from graftwork.common.evaluation.metrics.registry import METRICS
 from graftwork.common.evaluation.tables.predictions import Cases, Question
 
 
@@ -98,19 +99,25 @@ def case_interval(metric: str, question: Question, confidence: float = 0.95) -> 
         None where theory has none for that metric, or it is undefined: no decision, no case; of an AUROC fewer than two
         cases of a class, or no variance, as where a score separates the classes.
     """
-    if metric == "auroc":
+    record = METRICS.get(metric)
+    method = record.interval if record else ""
+    if method == "delong":
         found = delong(question.truth, question.scores, confidence)
         return None if found.reason else CaseInterval(found.low, found.high, "DeLong")
-    if question.decided is None or metric not in ("sensitivity", "specificity", "accuracy"):
+    if question.decided is None or method != "wilson":
         return None
     right = question.decided == question.truth
-    among = {"sensitivity": question.truth, "specificity": ~question.truth}.get(metric)
+    among = {"positive": question.truth, "negative": ~question.truth}.get(record.among if record else "")
     return _wilson(right if among is None else right[among], confidence)
 
 
 def case_interval_of_classes(metric: str, cases: Cases, confidence: float = 0.95) -> CaseInterval | None:
     """Of a metric of exclusive classes together: Wilson's of their accuracy; None of any other."""
-    return _wilson(cases.choice == cases.truth, confidence) if metric == "accuracy" else None
+    return (
+        _wilson(cases.choice == cases.truth, confidence)
+        if metric in METRICS and METRICS[metric].interval == "wilson"
+        else None
+    )
 
 
 def _wilson(hit: BoolArray, confidence: float) -> CaseInterval | None:

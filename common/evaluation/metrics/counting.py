@@ -26,6 +26,7 @@ from graftwork.common.evaluation.arrays import (
 )
 from graftwork.common.evaluation.intervals.bootstrap import group_codes
 from graftwork.common.evaluation.metrics.operating_points import Threshold
+from graftwork.common.evaluation.metrics.registry import METRICS
 from graftwork.common.evaluation.results import Cell
 from graftwork.common.evaluation.tables.prediction_arrays import (
     absent,
@@ -370,16 +371,18 @@ def read_counts(frame: pd.DataFrame, part: str, *, group: str = "group") -> Coun
 
 
 def counted_cells(metric: str, found: Counted) -> list[Cell]:
-    """A metric of counts: "count_error" (mean absolute), "count_rmse" (root of the mean square), "count_exact"."""
+    """A metric of counts as a cell."""
     units, count = found.units
-    apart = found.predicted - found.truth
-    each = {"count_error": np.abs(apart), "count_rmse": apart**2, "count_exact": (apart == 0).astype(float)}[
-        metric
-    ]
+    record = METRICS[metric]
+    if record.count is None:
+        raise UsageError(
+            f"{metric} is not a metric of counts", where="metric", remedy="name a metric of counts"
+        )
+    each = record.count(found.truth, found.predicted)
     mean = ratio(each, np.ones(len(each)), units, count)
     if not len(found):
         return [Cell(metric, "", 0, None, count, None, "no case with a known number")]
-    return [Cell(metric, "", len(found), None, count, _root(mean) if metric == "count_rmse" else mean)]
+    return [Cell(metric, "", len(found), None, count, _root(mean) if record.root else mean)]
 
 
 def _root(mean: Estimator) -> Estimator:

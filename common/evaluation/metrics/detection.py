@@ -21,8 +21,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from graftwork.common.errors import MissingLibraryError, TableError
-from graftwork.common.evaluation.arrays import BoolArray, Estimator, FloatArray, IntArray, by_unit, divide
+from graftwork.common.evaluation.arrays import BoolArray, FloatArray, IntArray, by_unit, divide
 from graftwork.common.evaluation.intervals.bootstrap import group_codes
+from graftwork.common.evaluation.metrics.registry import BOXES, METRICS
 from graftwork.common.evaluation.results import Cell, Resampling, Result, results_of
 from graftwork.common.evaluation.tables.coco_boxes import Detections, Truth, read_detections, read_truth
 
@@ -31,13 +32,6 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of the intersection over union
 RECALLS = np.linspace(0.0, 1.0, 101)
 _AREA = [0.0, 1e10]  # px²; pycocotools' "all"
 _AT_A_TIME = 2000  # images that pycocotools is given at once, which bounds its memory
-# metric to the places of its thresholds; None: recall at all of them
-_METRICS: Mapping[str, tuple[int, ...] | None] = {
-    "coco_ap": tuple(range(10)),
-    "coco_ap_50": (0,),
-    "coco_ap_75": (5,),
-    "coco_ar_100": None,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,13 +216,6 @@ class BoxRanking:
         shares: FloatArray = divide(multiplicity @ self._hits.T, boxes[:, None]).mean(axis=1)
         return shares
 
-    def estimator(self, metric: str) -> Estimator:
-        """The estimator of a metric of boxes."""
-        thresholds = _METRICS[metric]
-        if thresholds is None:
-            return self.recall
-        return lambda multiplicity: self.average_precision(thresholds, multiplicity)
-
 
 def _steps(boxes: FloatArray) -> FloatArray:
     """How many hits reach each recall, [b, recalls]: the least c with c / boxes >= recall, in floating point too."""
@@ -289,6 +276,7 @@ def detection_table(
         if matches.held:
             reason = "the truth has no box of it but crowds"
         for metric in metrics:
+            estimator = METRICS[metric].boxes
             table[metric][1].append(
                 Cell(
                     metric,
@@ -296,7 +284,7 @@ def detection_table(
                     len(truth),
                     int((matches.boxes > 0).sum()),
                     count,
-                    ranking.estimator(metric) if known else None,
+                    estimator(ranking) if known and estimator is not None else None,
                     "" if known else reason,
                 )
             )
@@ -353,7 +341,9 @@ def coco_scores(
             remedy="correct these boxes or leave them out",
         )
     codes, count = group_codes(true.ids if told is None else told)
-    table, items = detection_table(tuple(_METRICS), true, found, codes, count)
+    table, items = detection_table(
+        tuple(name for name, metric in METRICS.items() if metric.kinds == BOXES), true, found, codes, count
+    )
     named = "group" if told is not None else "case"
     how = Resampling(count, named, told is not None, items, bootstrap, seed, confidence)
     return results_of(table, how)[0]

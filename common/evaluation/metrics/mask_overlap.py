@@ -7,7 +7,8 @@ and `spacing`, empty where it is unknown. A unit whose `truth_<c>` is empty has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from graftwork.common.evaluation.arrays import (
 from graftwork.common.evaluation.intervals.bootstrap import count_of, group_codes
 from graftwork.common.evaluation.mask_values import binary_mask
 from graftwork.common.evaluation.metrics.operating_points import mean_of_defined
-from graftwork.common.evaluation.metrics.texts import METRICS
+from graftwork.common.evaluation.metrics.registry import METRICS
 from graftwork.common.evaluation.results import Cell
 from graftwork.common.evaluation.tables.prediction_arrays import (
     absent,
@@ -42,22 +43,16 @@ from graftwork.common.evaluation.tables.prediction_arrays import (
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from graftwork.common.evaluation.protocols import Protocol
-
-
-if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
+
+    from graftwork.common.evaluation.mask_rules import MaskRules, Region
+    from graftwork.common.evaluation.metrics.lesions import LesionWise
+    from graftwork.common.evaluation.metrics.surface_distances import Surfaces
+    from graftwork.common.evaluation.protocols import Protocol
 
 
 _COUNTS = ("truth", "predicted", "both")
 _DISTANCE = "hausdorff_95"
-_WHY = {
-    "dice": "neither truth nor prediction holds it",
-    "jaccard": "neither truth nor prediction holds it",
-    "volume_difference": "the truth does not hold it",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +87,12 @@ class Masks:
         """The group of each unit as a number, and how many groups there are."""
         return group_codes(self.groups)
 
+    @property
+    def known_distance(self) -> FloatArray:
+        """`distance` where both masks hold the class and the spacing is known; else NaN."""
+        known = (self.truth > 0) & (self.predicted > 0) & self.spaced[:, None]
+        return np.where(known, self.distance, np.nan)
+
 
 def unit_values(metric: str, masks: Masks, empty: str = "one") -> FloatArray:
     """A metric of each unit and class, [n, K]; NaN where it is undefined.
@@ -105,19 +106,30 @@ def unit_values(metric: str, masks: Masks, empty: str = "one") -> FloatArray:
     Raises:
         UsageError: an unknown metric, or none of masks.
     """
-    if metric in ("dice", "dice_median"):
-        found = divide(2.0 * masks.both, masks.truth + masks.predicted)
-    elif metric == "jaccard":
-        found = divide(masks.both, masks.truth + masks.predicted - masks.both)
-    elif metric == "volume_difference":
-        return divide(np.abs(masks.predicted - masks.truth), masks.truth)
-    elif metric == "hausdorff_95":
-        known = (masks.truth > 0) & (masks.predicted > 0) & masks.spaced[:, None]
-        return np.where(known, masks.distance, np.nan)
-    else:
-        there = ", ".join(name for name, text in METRICS.items() if "segmentation" in text.kinds)
-        raise UsageError(f"{metric!r} is no metric of masks; there are {there}", where="metric")
-    return np.where((masks.truth + masks.predicted == 0) & (empty == "one"), 1.0, found)
+    record = METRICS.get(metric)
+    if record is None or record.unit_values is None:
+        known = ", ".join(name for name, each in METRICS.items() if each.unit_values)
+        raise UsageError(
+            f"{metric!r} is not a metric of masks", where="metric", remedy=f"name one of {known}"
+        )
+    found = record.unit_values(masks)
+    one = record.empty_one and empty == "one"
+    return np.where((masks.truth + masks.predicted == 0) & one, 1.0, found)
+
+
+def dice_of_counts(masks: Masks) -> FloatArray:
+    """Dice of each unit and class, [n, K]."""
+    return divide(2.0 * masks.both, masks.truth + masks.predicted)
+
+
+def jaccard_of_counts(masks: Masks) -> FloatArray:
+    """The Jaccard index of each unit and class, [n, K]."""
+    return divide(masks.both, masks.truth + masks.predicted - masks.both)
+
+
+def volume_difference_of_counts(masks: Masks) -> FloatArray:
+    """The relative volume difference of each unit and class, [n, K]."""
+    return divide(np.abs(masks.predicted - masks.truth), masks.truth)
 
 
 def segmentation_score(metric: str, frame: pd.DataFrame, classes: Sequence[str], empty: str = "one") -> float:
@@ -144,7 +156,7 @@ def segmentation_score(metric: str, frame: pd.DataFrame, classes: Sequence[str],
     refuse(frame, list(_count_faults(frame, foreground, names)))
     masks = _masks(frame, foreground, names, names)
     values = unit_values(metric, masks, empty)
-    if metric.endswith("_median"):
+    if METRICS[metric].median:
         columns = [column[~np.isnan(column)] for column in values.T]
         each = np.array([np.median(column) if len(column) else np.nan for column in columns])
     else:
@@ -297,7 +309,7 @@ def segmentation_table(
                 reason = "" if have.any() else what
             else:
                 reason = "" if len(masks) else f"no {protocol.unit} with a known mask"
-            estimate = _median if metric.endswith("_median") else _mean
+            estimate = _median if METRICS[metric].median else _mean
             cells.append(
                 Cell(
                     metric,
@@ -317,8 +329,8 @@ def _why_not(metric: str, masks: Masks, k: int, have: BoolArray) -> str:
     """Why a metric is undefined for some units, with how many; empty where it is defined for all."""
     if have.all():
         return ""
-    if metric != "hausdorff_95":
-        return f"in {int((~have).sum()):,} {_WHY[metric.removesuffix('_median')]}"
+    if METRICS[metric].undefined:
+        return f"in {int((~have).sum()):,} {METRICS[metric].undefined}"
     left = ~have
     reasons = []
     empty = (masks.truth[:, k] == 0) | (masks.predicted[:, k] == 0)
@@ -380,3 +392,97 @@ def _two_masks(truth: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[np.bool_
     if one.shape != other.shape:
         raise UsageError(f"masks of {one.shape} and {other.shape} are not compared", where="overlap")
     return one, other
+
+
+@dataclass(frozen=True, eq=False)
+class RegionMasks:
+    """One region of one case as two masks, with the rules of the protocol.
+
+    Attributes:
+        truth, predicted: booleans of one shape. spacing: mm along each axis; None: unknown, so that distances and
+            lesion-wise scores are NaN. rules, region: of the protocol. inside: region to its two masks.
+    """
+
+    truth: BoolArray
+    predicted: BoolArray
+    spacing: tuple[float, ...] | None
+    rules: MaskRules
+    region: Region
+    inside: Mapping[str, tuple[BoolArray, BoolArray]]
+
+    @cached_property
+    def _empty(self) -> tuple[bool, bool]:
+        return not self.truth.any(), not self.predicted.any()
+
+    @cached_property
+    def surfaces(self) -> Surfaces | None:
+        """Both surfaces; None where the spacing is unknown."""
+        from graftwork.common.evaluation.metrics.surface_distances import Surfaces
+
+        return None if self.spacing is None else Surfaces(self.truth, self.predicted, self.spacing)
+
+    @cached_property
+    def _lesions(self) -> LesionWise | None:
+        from graftwork.common.evaluation.metrics.lesions import SubRegion, lesion_wise
+
+        if not self.rules.lesions or self.spacing is None:
+            return None
+        places = {each.name: each for each in self.rules.regions}
+        return lesion_wise(
+            self.truth, self.predicted, self.spacing,
+            dilation=self.region.dilation, smallest=self.region.smallest, penalty=self.rules.penalty,
+            rules=self.rules.lesions,
+            touching=[
+                SubRegion(*self.inside[name], places[name].dilation, places[name].smallest)
+                for name in self.region.touching
+            ],
+        )  # fmt: skip
+
+    def share(self, value: Callable[[], float]) -> float:
+        """A share of the masks, by the protocol's rule where both are empty."""
+        if all(self._empty):
+            return math.nan if self.rules.empty_both is None else self.rules.empty_both[0]
+        return value()
+
+    def distance(self, value: Callable[[Surfaces], float]) -> float:
+        """A distance of the surfaces, by the protocol's rules where one or both masks are empty."""
+        if self.surfaces is None:
+            return math.nan
+        if all(self._empty):
+            return math.nan if self.rules.empty_both is None else self.rules.empty_both[1]
+        if any(self._empty):
+            return math.nan if self.rules.empty_one is None else self.rules.empty_one
+        return value(self.surfaces)
+
+    def surface_dice(self, tolerance: float) -> float:
+        """The share of both surfaces within `tolerance` mm of the other; NaN where the spacing is unknown."""
+        return math.nan if self.surfaces is None else self.surfaces.surface_dice(tolerance)
+
+    def jaccard_from_least(self) -> float:
+        """The Jaccard index, 0 where it is below the least of the protocol."""
+        found = jaccard(self.truth, self.predicted)
+        return 0.0 if found < self.rules.least else found
+
+    def rate(self, inside: BoolArray, predicted: BoolArray) -> float:
+        """The share of the voxels inside that are predicted; NaN where there are none."""
+        total = int(inside.sum())
+        return int((inside & predicted).sum()) / total if total else math.nan
+
+    def of_lesions(self, value: Callable[[LesionWise], float]) -> float:
+        """A lesion-wise score; NaN where the protocol has no such rules, or the spacing is unknown."""
+        return math.nan if self._lesions is None else value(self._lesions)
+
+
+def region_value(metric: str, masks: RegionMasks) -> float:
+    """A metric of two masks of one region.
+
+    Raises:
+        UsageError: it is not a metric of two masks.
+    """
+    record = METRICS.get(metric)
+    if record is None or record.region is None:
+        known = ", ".join(name for name, each in METRICS.items() if each.region)
+        raise UsageError(
+            f"{metric!r} is not a metric of two masks", where="metric", remedy=f"name one of {known}"
+        )
+    return record.region(masks)

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import (
+    Array,
     BoolArray,
     Estimator,
     FloatArray,
@@ -24,6 +25,9 @@ from graftwork.common.evaluation.arrays import (
     divide,
     ratio,
 )
+
+if TYPE_CHECKING:
+    from graftwork.common.evaluation.tables.predictions import Cases, Question
 
 RULES = ("youden", "sensitivity", "specificity")
 _ROUNDING = 1e-12  # a share that equals the target but for rounding has reached it
@@ -152,13 +156,8 @@ def mean_rate(decided: BoolArray, truth: BoolArray, units: IntArray, count: int)
     return lambda multiplicity: (positive(multiplicity) + negative(multiplicity)) / 2.0
 
 
-def agreement(decided: BoolArray, truth: BoolArray, units: IntArray, count: int) -> Estimator:
-    """The estimator of the share decided rightly."""
-    return ratio(decided == truth, np.ones(len(truth)), units, count)
-
-
-def hits(decided: IntArray, truth: IntArray, units: IntArray, count: int) -> Estimator:
-    """The estimator of the share of cases (class indices, [n]) that got the right class."""
+def correct(decided: Array, truth: Array, units: IntArray, count: int) -> Estimator:
+    """The estimator of the share of cases classified correctly; of truth and decision, or of class indices."""
     return ratio(decided == truth, np.ones(len(truth)), units, count)
 
 
@@ -200,6 +199,17 @@ def steps_apart(decided: IntArray, truth: IntArray, units: IntArray, count: int)
 def near_hits(decided: IntArray, truth: IntArray, units: IntArray, count: int) -> Estimator:
     """The estimator of the share of cases that got the right class or one next to it in the order."""
     return ratio(np.abs(decided - truth) <= 1, np.ones(len(truth)), units, count)
+
+
+def label_sets(cases: Cases, questions: Sequence[Question]) -> Estimator:
+    """The estimator of the mean Jaccard index of each case's known labels; a case without known labels is left out."""
+    common, either, known = (np.zeros(len(cases)) for _ in range(3))
+    for each in questions:
+        common[each.rows] += each.decision & each.truth
+        either[each.rows] += each.decision | each.truth
+        known[each.rows] = 1.0
+    share = np.where(either > 0, common / np.maximum(either, 1.0), known)
+    return ratio(share, known, *cases.units)
 
 
 def mean_of_defined(values: FloatArray, axis: int) -> FloatArray:
@@ -254,10 +264,10 @@ def accuracy(
     """
     if threshold is not None:
         decided, truth, units = _decisions(y, s, threshold)
-        return answer(agreement(decided, truth, units, len(units)), len(units), weights)
+        return answer(correct(decided, truth, units, len(units)), len(units), weights)
     chosen, index, _ = _choices(y, s)
     units = np.arange(len(index))
-    return answer(hits(chosen, index, units, len(units)), len(units), weights)
+    return answer(correct(chosen, index, units, len(units)), len(units), weights)
 
 
 def balanced_accuracy(

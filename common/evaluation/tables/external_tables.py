@@ -15,7 +15,7 @@ import numpy as np
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import Array
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE
 from graftwork.common.evaluation.tables.case_rows import (
     case_columns,
     scored_failures,

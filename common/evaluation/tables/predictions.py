@@ -18,7 +18,7 @@ import numpy as np
 from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.arrays import Array, BoolArray, FloatArray, IntArray
 from graftwork.common.evaluation.intervals.bootstrap import group_codes
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE, SCORED
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, SCORED
 from graftwork.common.evaluation.tables.prediction_arrays import (
     absent,
     has_groups,
@@ -71,6 +71,13 @@ class Question:
     count: int
     decided: BoolArray | None = None
     undecided: str = "no threshold was chosen"
+
+    @property
+    def decision(self) -> BoolArray:
+        """`decided`, where there is a decision; metrics that need one check this first (`why_undefined`)."""
+        if self.decided is None:
+            raise ValueError(f"no decision on {self.label!r}: {self.undecided}")
+        return self.decided
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +137,11 @@ class Cases:
             )
             for k, name in enumerate(self.classes)
         )
+
+    @property
+    def outcomes(self) -> BoolArray:
+        """[n, K], whether each class is the true one; of exclusive classes."""
+        return np.asarray(self.truth[:, None] == np.arange(len(self.classes)))
 
     @property
     def choice(self) -> IntArray:

@@ -25,7 +25,7 @@ from graftwork.common.evaluation.metrics.conformal_coverage import (
     coverage_spread,
     one_per_group,
 )
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE
 from graftwork.common.report.figures import decision_figures
 from graftwork.common.report.figures.decision_figures import Spread
 from graftwork.common.report.formatting import (

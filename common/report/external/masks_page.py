@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graftwork.common.evaluation.metrics.texts import METRICS
+from graftwork.common.evaluation.metrics.registry import METRICS
 from graftwork.common.report.external.predictions_page import Block, methods_of
 from graftwork.common.report.figures.mask_figures import CaseStrip, case_strips, drawn_of
 from graftwork.common.report.formatting import (

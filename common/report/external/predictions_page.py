@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE, SCORED
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, SCORED
 from graftwork.common.evaluation.tables.predictions import read_cases
 from graftwork.common.report.external.abstention_section import (
     CALIBRATED_ON,

@@ -21,7 +21,7 @@ from graftwork.common.evaluation.metrics.decision_curves import (
     decision_curve,
     operating_points_of,
 )
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE
 from graftwork.common.evaluation.metrics.workload import work_curve
 from graftwork.common.report.figures import decision_figures
 from graftwork.common.report.figures.decision_figures import Benefit, Marked, Spread

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE, METRICS
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, METRICS
 from graftwork.common.report.external.predictions_page import Block, methods_of
 from graftwork.common.report.external.two_models_tables import (
     ComparedTables,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE
 from graftwork.common.report.formatting import (
     NOT_AVAILABLE,
     count,

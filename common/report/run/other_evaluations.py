@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graftwork.common.data.splits import SEEN
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE
 from graftwork.common.report.formatting import count, metric_name, number, plural, sentence, shortened
 from graftwork.common.report.run.data_tables import frequent
 from graftwork.common.report.run.metrics_table import FEW, class_table, said_value

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from graftwork.common.data import domain
 from graftwork.common.data.manifest import PARTS
 from graftwork.common.errors import GraftworkError, RunError
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE
 from graftwork.common.files.untrusted_files import interpreting
 from graftwork.common.recipe import Recipe, to_toml
 from graftwork.common.report.formatting import Scrubber, shortened

@@ -31,8 +31,7 @@ from graftwork.common.evaluation import (
     roc_band,
     score,
 )
-from graftwork.common.evaluation.metrics.registry import MEASURES
-from graftwork.common.evaluation.metrics.texts import BOXES, COUNTS, FOLDERS
+from graftwork.common.evaluation.metrics.registry import BOXES, COUNTS, FOLDERS
 
 # Calibration and curves
 
@@ -239,11 +238,22 @@ def test_methods_say_what_is_put_together_and_what_masks_are_judged_by() -> None
     assert "are undefined, and the unit is left out and counted" in undefined.methods()
 
 
-def test_every_metric_has_words_and_a_way() -> None:
-    of_masks = {name for name, text in METRICS.items() if text.kinds == ("segmentation",)}
-    of_folders = {name for name, text in METRICS.items() if text.kinds in (FOLDERS, COUNTS, BOXES)}
-    assert set(METRICS) == set(MEASURES) | of_masks | of_folders and not of_masks & set(MEASURES)
-    assert all((MEASURES[name].of is None) == ("binary" not in METRICS[name].kinds) for name in MEASURES)
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_has_a_description_and_an_estimator_for_each_of_its_kinds(name: str) -> None:
+    metric = METRICS[name]
+    assert metric.title and metric.definition
+    estimators = {
+        "binary": metric.one,
+        "multi-label": metric.one or metric.label_sets,
+        "multi-class": metric.whole or metric.one,
+        "ordinal": metric.whole or metric.one,
+        "segmentation": metric.unit_values,
+        FOLDERS[0]: metric.region,
+        COUNTS[0]: metric.count,
+        BOXES[0]: metric.boxes,
+    }
+    assert all(estimators[kind] is not None for kind in metric.kinds)
+    assert metric.one is None or "binary" in metric.kinds
 
 
 def test_public_names_load_lazily() -> None:

@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from graftwork.common.errors import MissingLibraryError, TableError
+from graftwork.common.evaluation import METRICS as REGISTRY
 from graftwork.common.evaluation.metrics.detection import BoxRanking, coco_scores, matches_of
 from graftwork.common.evaluation.tables.coco_boxes import read_detections, read_truth
 
@@ -134,7 +135,7 @@ def test_drawn_several_times_it_is_what_pycocotools_gives_of_the_copies(seed: in
     assert detections is not None
     places = np.array([int(key) % 5 for key in true.ids])
     rankings = [BoxRanking(each, places, 5) for each in matches_of(true, detections)]
-    mine = {name: np.stack([each.estimator(name)(draws) for each in rankings]) for name in METRICS}
+    mine = {name: np.stack([REGISTRY[name].boxes(each)(draws) for each in rankings]) for name in METRICS}
     for row, times in enumerate(draws):
         copies = drawn(truth, predicted, {int(key): int(times[int(key) % 5]) for key in true.ids})
         stats, _ = pycocotools(*copies)

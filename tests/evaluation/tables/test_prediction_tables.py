@@ -185,7 +185,7 @@ def test_early_stopping_score_equals_the_evaluation() -> None:
     assert math.isnan(score("auroc", "binary", BINARY.classes, np.zeros(4, int), p[:4]))
     with pytest.raises(UsageError, match="better when it is lower"):
         primary_metric("brier")
-    with pytest.raises(UsageError, match=r"(?s)'auc' is not known.*'auroc'"):
+    with pytest.raises(UsageError, match=r"(?s)'auc' is unknown.*'auroc'"):
         score("auc", "binary", BINARY.classes, y, p)
     with pytest.raises(TableError, match="do not fit 2 classes"):
         score("auroc", "binary", BINARY.classes, y, p[:, :1])

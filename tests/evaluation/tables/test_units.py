@@ -15,7 +15,7 @@ from predicted import BINARY, EXACT, KERMANY, Target, protocol, quick, table, ta
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation import Protocol, evaluate, read_cases, read_predictions, score
-from graftwork.common.evaluation.metrics.texts import METRICS
+from graftwork.common.evaluation.metrics.registry import METRICS
 from graftwork.common.evaluation.tables.prediction_arrays import numbers
 
 CLASSES = ("none", "a", "b", "c")

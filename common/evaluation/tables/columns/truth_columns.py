@@ -13,7 +13,7 @@ import numpy as np
 
 from graftwork.common.errors import TableError
 from graftwork.common.evaluation.arrays import Array, FloatArray
-from graftwork.common.evaluation.metrics.texts import EXCLUSIVE
+from graftwork.common.evaluation.metrics.registry import EXCLUSIVE
 from graftwork.common.evaluation.tables.columns.list_cells import read_lists
 from graftwork.common.evaluation.tables.columns.named_columns import NamedColumns, nearest
 from graftwork.common.evaluation.tables.columns.part_columns import conflict
