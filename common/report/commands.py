@@ -1,4 +1,4 @@
-"""The command that does the same as a call of a verb: for a page, and for what programs read."""
+"""Command lines: of a call of a verb, and of the run that a report is about."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _OPTIONS = {"low": "from", "high": "to"}  # `from` is a word of Python
 
 
 def option_of(parameter: str) -> str:
-    """The option of the command line that a parameter of a verb is."""
+    """The command-line option of a parameter of a verb."""
     return f"--{_OPTIONS.get(parameter, parameter).replace('_', '-')}"
 
 
 def listed(values: str | Iterable[str]) -> tuple[str, ...]:
-    """Names that were given one by one, or in one text by comma; a single name is one name, not its letters."""
+    """Names given as a list, or in one text with commas."""
     each = values.split(",") if isinstance(values, str) else values
     return tuple(name.strip() for name in each if name.strip())
 
@@ -39,10 +39,10 @@ def command_of(
 ) -> str:
     """The command line of a call, quoted for a shell, with every option that differs from its default.
 
-    An absolute path is cut to its last part: a page says nothing of the machine it was made on.
+    An absolute path is cut to its last part, so that a page does not show folders of the machine.
 
     Args:
-        words: how it begins, such as "evaluate seg". verb: the function. given: its arguments by name; those of
+        words: its start, such as "evaluate seg". verb: the function. given: its arguments by name; those of
             `**options` in a mapping, as they came. places: the parameters without an option, in their order.
     """
     defaults: dict[str, Any] = {}
@@ -52,7 +52,7 @@ def command_of(
             values |= given.get(name, {})
         elif name in given and name != "progress":
             values[name], defaults[name] = given[name], parameter.default
-    said = ["graftwork", *words.split(), *(_text(values[name]) for name in places)]
+    command = ["graftwork", *words.split(), *(_text(values[name]) for name in places)]
     for name, value in values.items():
         if (
             name in places
@@ -62,8 +62,8 @@ def command_of(
             continue
         if value is False:
             continue
-        said += [option_of(name)] if value is True else [option_of(name), _text(value)]
-    return " ".join(map(shlex.quote, said))
+        command += [option_of(name)] if value is True else [option_of(name), _text(value)]
+    return " ".join(map(shlex.quote, command))
 
 
 def _text(value: Any) -> str:
@@ -75,12 +75,12 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, int | float) else "TABLE"
 
 
-OVERRIDES = 6  # in a command; where more differ, the recipe is better given as a file
+OVERRIDES = 6  # in a command; with more, the recipe is given as a file
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """How to do it again."""
+    """How to repeat a run: a sentence, the command, and what its folder of data is."""
 
     sentence: str
     command: str
@@ -88,25 +88,25 @@ class Repeat:
 
 
 def repeat_of(facts: Facts) -> Repeat:
-    """The command that does it again."""
+    """How to repeat a run."""
     command = run_command(facts)
     sentence = (
-        "Save the recipe above as recipe.toml (it lies in the run's folder), then:"
+        "Save the recipe above as recipe.toml (it is in the folder of the run), then run:"
         if "recipe.toml" in command
-        else "With the same version of graftwork:"
+        else "With the same version of graftwork, run:"
     )
     about = facts.dataset
     where = f" ({shortened(about.title, 120)})" if about is not None else ""
     return Repeat(
         sentence,
         command,
-        f"DIR is the folder of {facts.manifest.dataset}{where}, laid out as its publisher gives it. The same "
-        "recipe, data, versions and kind of machine give the same bytes.",
+        f"DIR is the folder of {facts.manifest.dataset}{where}, in the published layout. The same recipe, data, "
+        "versions and kind of machine give the same bytes.",
     )
 
 
 def run_command(facts: Facts) -> str:
-    """The shortest command that asks for the same: the recipe's name with overrides, or the recipe as a file."""
+    """The shortest command for the same run: the name of the recipe with overrides, or the recipe as a file."""
     fallback = "graftwork run recipe.toml --data DIR"
     try:
         text, where = domain.recipe_text(facts.name)

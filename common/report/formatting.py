@@ -1,4 +1,4 @@
-"""Numbers, names and sentences as a report writes them: one place for digits, units, plurals and private paths."""
+"""Numbers, names and sentences in reports: digits, units, plurals, and paths without private folders."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import NamedTuple
 from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, METRICS
 
 NOT_AVAILABLE = "n/a"
-_LONGEST = 80  # characters of a name in running text or a table; the whole name stands in the recipe
+_LONGEST = 80  # characters of a name in text or a table; the recipe has the whole name
 
 
 class MetricName(NamedTuple):
-    """A metric for people: a short name, its definition, and its unit or range."""
+    """A short name of a metric, its definition, and its unit or range."""
 
     title: str
     meaning: str
@@ -22,10 +22,10 @@ class MetricName(NamedTuple):
 
 
 def metric_name(metric: str, *, exclusive: bool = False) -> MetricName:
-    """The people's name of a metric; an unknown one keeps its own, with spaces for underscores.
+    """The title of a metric; an unknown one keeps its name, with spaces for underscores.
 
     Args:
-        exclusive: of several exclusive classes, for which a definition may differ.
+        exclusive: for several exclusive classes, where a definition may differ.
     """
     known = METRICS.get(metric)
     if known is None:
@@ -62,7 +62,7 @@ def interval(low: float | None, high: float | None, digits: int = 3) -> str:
 
 
 def percent(part: float, whole: float, digits: int = 1) -> str:
-    """A share in per cent, `12.5 %` that no line break parts; `n/a` of nothing."""
+    """A share in per cent, `12.5 %` with a no-break space; `n/a` for an empty whole."""
     if not whole or not math.isfinite(part / whole):
         return NOT_AVAILABLE
     return f"{100 * part / whole:.{digits}f}\u00a0%"
@@ -85,7 +85,7 @@ def count(n: float, word: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time span in the two units that matter: `0.8 s`, `45 s`, `3 min 12 s`, `2 h 05 min`, `3 d 4 h`."""
+    """A time span in two units: `0.8 s`, `45 s`, `3 min 12 s`, `2 h 05 min`, `3 d 4 h`."""
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         return NOT_AVAILABLE
     if seconds < 9.95:
@@ -141,14 +141,13 @@ def shortened(text: str, length: int = _LONGEST) -> str:
 
 
 class Scrubber:
-    """Takes out of a text what names a machine or a person: of an absolute path only the last part is kept.
+    """Removes private folders from texts: an absolute path is cut to its last part.
 
     Args:
-        known: private paths, which may hold spaces, and what stands in their place
-            (`{"/home/a b/xray": "DIR"}`).
+        known: private paths, which may contain spaces, and their replacements (`{"/home/a b/xray": "DIR"}`).
     """
 
-    # an absolute path of two parts or more; `n/a`, `image/s` and https://... are none
+    # an absolute path of two parts or more; `n/a`, `image/s` and https://... do not match
     _PATH = re.compile(r"""(?<![\w.:/\\])(?:~|[A-Za-z]:)?[/\\]((?:[^\s/\\"'<>|]+[/\\])+)([^\s/\\"'<>|]*)""")
     _HOMES = ("home", "Users", "mnt/c/Users")
 
@@ -158,11 +157,11 @@ class Scrubber:
             path: instead for path, instead in given.items() if re.match(r"([A-Za-z]:|~)?[/\\].", path)
         }
         # the longest first: a folder must not be replaced inside the path of a file below it
-        self._known = sorted(absolute.items(), key=lambda pair: (-len(pair[0]), pair[0]))
+        self._replaced = sorted(absolute.items(), key=lambda pair: (-len(pair[0]), pair[0]))
 
     def __call__(self, text: str) -> str:
         """`text` with every private path replaced and every other absolute path shortened to `…/name`."""
-        for path, instead in self._known:
+        for path, instead in self._replaced:
             text = text.replace(path, instead)
         return self._PATH.sub(self._last, text)
 
@@ -172,9 +171,9 @@ class Scrubber:
 
 
 def title_of(metric: str, kind: str, name: str = "") -> str:
-    """A metric for people, of a kind of target, with its unit where it is not on the scale from 0 to 1.
+    """The title of a metric for a kind of target, with its unit where it is not from 0 to 1.
 
-    `name`: what a protocol calls it, where that is something else.
+    `name`: its name in the protocol, where that is different.
     """
     about = metric_name(metric, exclusive=kind in EXCLUSIVE)
     name = name or about.title

@@ -1,4 +1,4 @@
-"""The page itself: templates filled in, a policy that lets it load nothing, and one file that is whole or not there."""
+"""Write the pages of reports: the template filled in, as one file that loads nothing."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from graftwork.common.errors import UsageError
 from graftwork.common.files import write_text
-from graftwork.common.report.comparison.runs_page import ComparisonPage
-from graftwork.common.report.external.masks_page import MasksPage
-from graftwork.common.report.external.predictions_page import SubmittedPage
-from graftwork.common.report.external.two_models_page import ComparedPage
+from graftwork.common.report.comparison.comparison_page import comparison_page
+from graftwork.common.report.external.masks_page import masks_page
+from graftwork.common.report.external.predictions_page import predictions_page
+from graftwork.common.report.external.two_models_page import two_models_page
 from graftwork.common.report.run.run_facts import facts_of
-from graftwork.common.report.run.run_page import RunPage
+from graftwork.common.report.run.run_page import run_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.compare_models import Comparison
     from graftwork.common.evaluation.subgroup_metrics import Subgroups
     from graftwork.common.evaluation.tables.external_tables import Submission
+    from graftwork.common.report.section import Page
     from graftwork.common.runs.run_folder import Run
 
 
@@ -46,19 +47,19 @@ def report(runs: Sequence[Run], out: Path | None = None) -> Path:
             folder of the run; of several, beside the first one's folder.
 
     Returns:
-        The file. It loads nothing, runs no script, and is the same to the byte for the same runs.
+        The file. It loads nothing, runs no script, and is the same to the byte for the same runs and data.
 
     Raises:
         UsageError: no run. RunError: a run is not finished or damaged, or the file cannot be written.
     """
     if not runs:
-        raise UsageError("no run was named", where="report", remedy="name the folder of at least one run")
+        raise UsageError("no run is named", where="report", remedy="name the folder of at least one run")
     name = "report.html" if len(runs) == 1 else "comparison.html"
     place = (runs[0].folder if len(runs) == 1 else runs[0].folder.parent) if out is None else Path(out)
     file = place if out is not None and place.suffix.lower() in (".html", ".htm") else place / name
     text = render(runs)
     if len(text.encode()) > LIMIT:
-        log.warning("%s is %.1f MB, above %.0f MB", file, len(text.encode()) / 1e6, LIMIT / 1e6)
+        log.warning("%s: %.1f MB, larger than %.0f MB", file, len(text.encode()) / 1e6, LIMIT / 1e6)
     write_text(file, text)
     return file
 
@@ -66,9 +67,7 @@ def report(runs: Sequence[Run], out: Path | None = None) -> Path:
 def render(runs: Sequence[Run]) -> str:
     """The page as text: of one run, or comparing several."""
     facts = [facts_of(run) for run in runs]
-    if len(facts) == 1:
-        return _filled("run.html.j2", RunPage(facts[0]))
-    return _filled("comparison.html.j2", ComparisonPage(facts))
+    return filled(run_page(facts[0]) if len(facts) == 1 else comparison_page(facts))
 
 
 def evaluation_report(
@@ -78,16 +77,16 @@ def evaluation_report(
     subgroups: Sequence[Subgroups],
     out: Path,
 ) -> Path:
-    """Write the page of a table of predictions that somebody brought.
+    """Write the page of a table of predictions.
 
     Args:
-        submission: the table. protocol, evaluation, subgroups: by which it was judged, and what it came to.
+        submission: the table. protocol, evaluation, subgroups: how it was evaluated, and the results.
         out: the file.
 
     Raises:
         RunError: the file cannot be written.
     """
-    write_text(out, _filled("evaluation.html.j2", SubmittedPage(submission, protocol, evaluation, subgroups)))
+    write_text(out, filled(predictions_page(submission, protocol, evaluation, subgroups)))
     return out
 
 
@@ -95,14 +94,14 @@ def compared_report(comparison: Comparison, protocol: Protocol, names: tuple[str
     """Write the page of two models on the same cases.
 
     Args:
-        comparison: what `compare` found, by `protocol`.
-        names: of the two files; their folders are shown only where it takes them to tell the two apart.
+        comparison: the results of `compare`, by `protocol`.
+        names: of the two files; their folders are shown only where the file names are the same.
         out: the file.
 
     Raises:
         RunError: the file cannot be written.
     """
-    write_text(out, _filled("compared.html.j2", ComparedPage(comparison, protocol, names)))
+    write_text(out, filled(two_models_page(comparison, protocol, names)))
     return out
 
 
@@ -117,18 +116,19 @@ def masks_report(
     """Write the page of two folders of masks.
 
     Args:
-        evaluation, table: as `evaluate_folders` gives them, by `protocol`. Where the table has the columns
-            `truth_voxels` and `predicted_voxels`, empty masks are counted.
+        evaluation, table: from `evaluate_folders`, by `protocol`. Where the table has the columns `truth_voxels` and
+            `predicted_voxels`, empty masks are counted.
         out: the file. folders: of the truth and of the predictions; only their last part is shown.
 
     Raises:
         RunError: the file cannot be written.
     """
-    write_text(out, _filled("masks.html.j2", MasksPage(evaluation, table, protocol, folders)))
+    write_text(out, filled(masks_page(evaluation, table, protocol, folders)))
     return out
 
 
-def _filled(template: str, page: RunPage | ComparisonPage | SubmittedPage | ComparedPage | MasksPage) -> str:
+def filled(page: Page) -> str:
+    """A page as HTML text."""
     from graftwork import __version__
 
     style = template_text("page.css")
@@ -136,13 +136,17 @@ def _filled(template: str, page: RunPage | ComparisonPage | SubmittedPage | Comp
     policy = (
         f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-    values: dict[str, Any] = {
-        "page": page,
-        "policy": Markup(policy),
-        "style": Markup(style),
-        "version": __version__,
-    }
-    return _environment().get_template(template).render(values)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            page=page,
+            opening=bool(page.result or page.examples or page.notes),
+            policy=Markup(policy),
+            style=Markup(style),
+            version=__version__,
+        )
+    )
 
 
 @lru_cache(maxsize=1)

@@ -1,21 +1,20 @@
-"""The page of two models on the same cases: the difference of every metric, by which test, and what is not told."""
+"""The page of two models on the same cases: differences with intervals, tests, and undefined results."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, METRICS
-from graftwork.common.report.external.predictions_page import Block, methods_of
+from graftwork.common.report.external.predictions_page import footer, methods_of, undefined_section
 from graftwork.common.report.external.two_models_tables import (
-    ComparedTables,
+    TwoModels,
     has_delong,
+    has_interval,
     p_value,
-    told,
     why_not,
 )
 from graftwork.common.report.figures.difference_figures import (
@@ -34,10 +33,8 @@ from graftwork.common.report.formatting import (
     plural,
     sentence,
     shortened,
-    title_of,
 )
-from graftwork.common.report.run.run_figures import Shown
-from graftwork.common.report.run.run_page import Link
+from graftwork.common.report.section import Figure, Page, Section, Value, section, sections_of
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation import Protocol
@@ -46,243 +43,242 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05  # a corrected p below it fills a circle
 FOREST = 40  # classes in one figure
-FIGURES = 3  # of classes; all stand in the table
+FIGURES = 3  # of classes; the tables have every class
 NAMED = 6  # classes that one sentence names
+TILES = 6
 
 
-class ComparedPage:
-    """What the template shows: `comparison` by `protocol`, of two tables of these names."""
+def two_models_page(comparison: Comparison, protocol: Protocol, names: tuple[str, str]) -> Page:
+    """The page of two models; `names`: of their two files."""
+    data = TwoModels(comparison, protocol, distinct_names(*names))
+    found = data.evaluation
+    groups = "" if found.group == found.unit else f" of {count(found.groups, found.group)}"
+    tiles = [
+        Value(
+            f"{data.title_of(each.metric)}, A − B{direction(each.metric)}",
+            signed(each.difference.value),
+            f"{interval(each.difference.low, each.difference.high)}, p {p_value(each.difference.p)}",
+        )
+        for each in comparison.compared
+        if not each.label and each.metric != protocol.primary and has_interval(each)
+    ]
+    return Page(
+        kind="comparison of two models",
+        title=f"{data.names[0]} (A) and {data.names[1]} (B)",
+        subtitle=(
+            f"The same {count(found.n, found.unit)}{groups}, part {found.part}, by protocol {found.protocol}, version "
+            f"{found.version}: {protocol.title}"
+        ),
+        result=_primary(data),
+        tiles=tuple(tiles[:TILES]),
+        text=_conclusion(data),
+        notes=tuple(sentence(note) for note in comparison.all_notes),
+        sections=sections_of("two-models", __package__ or "", data),
+        footer=footer(),
+    )
 
-    def __init__(self, comparison: Comparison, protocol: Protocol, names: tuple[str, str]) -> None:
-        self.comparison, self.protocol = comparison, protocol
-        self.evaluation = comparison.evaluations[0]
-        self.tables = ComparedTables(comparison, protocol, told_apart(*names))
 
-    @property
-    def title(self) -> str:
-        """Of the protocol."""
-        return self.protocol.title
+def _primary(data: TwoModels) -> Value:
+    row, found = data.whole(data.protocol.primary), data.evaluation
+    name = f"{data.title_of(data.protocol.primary)}: A minus B"
+    sample = f"{count(found.n, found.unit)} of {count(found.groups, found.group)}."
+    sample = f"{count(found.n, found.unit)}." if found.group == found.unit else sample
+    if row is None or not has_interval(row):
+        return Value(name, NOT_AVAILABLE, f"undefined: {why_not(row) if row else 'not computed'}", sample)
+    apart = row.difference
+    within = f"{data.level} {interval(apart.low, apart.high)}, p {p_value(apart.p)}"
+    return Value(name, signed(apart.value), within, sample)
 
-    @property
-    def headline(self) -> str:
-        """The difference of the primary metric, its interval and p."""
-        row = self._whole(self.protocol.primary)
-        name = self.title_of(self.protocol.primary)
-        if row is None or not told(row):
-            return f"{name}: no difference is told, {why_not(row) if row else NOT_AVAILABLE}."
-        found = row.difference
+
+def _conclusion(data: TwoModels) -> tuple[str, ...]:
+    """What follows from the interval of the primary metric; nothing where there is none."""
+    row = data.whole(data.protocol.primary)
+    if row is None or not has_interval(row):
+        return ()
+    low, high = row.difference.low, row.difference.high
+    if low <= 0 <= high:
         return (
-            f"{name}: A minus B {signed(found.value)}, {self.level} {interval(found.low, found.high)}, "
-            f"p {p_value(found.p)}."
+            "The interval contains 0: these cases do not show which model is better by this metric. This does not "
+            "prove that they are equal; the interval shows how large the difference may be.",
         )
+    text = "The interval does not contain 0:"
+    better = METRICS[data.protocol.primary].better
+    if better not in ("higher", "lower"):
+        return (f"{text} the two models differ by this metric on cases like these.",)
+    name = "A" if (low > 0) == (better == "higher") else "B"
+    return (f"{text} by this metric, {name} is better on cases like these.",)
 
-    @property
-    def verdict(self) -> str:
-        """What the interval of the primary metric allows to say; empty where there is none."""
-        row = self._whole(self.protocol.primary)
-        if row is None or not told(row):
-            return ""
-        low, high = row.difference.low, row.difference.high
-        if low <= 0 <= high:
-            return (
-                "The interval holds 0: these cases do not tell the two apart by this metric. That is no proof that "
-                "they are equal; the interval says how far apart they may be."
-            )
-        better = "A" if low > 0 else "B"
-        return (
-            f"The interval does not hold 0: by this metric {better} is the better one on cases such as these."
+
+@section("two-models", 10)
+def metrics(data: TwoModels) -> Section:
+    """Every metric, and the figures."""
+    return Section("All metrics", "metrics", figures=tuple(_forests(data)), tables=(data.metrics,))
+
+
+@section("two-models", 20)
+def classes(data: TwoModels) -> Section | None:
+    """Every metric of each class."""
+    if not data.classes:
+        return None
+    folded = tuple(
+        Section(each.caption, tables=(replace(each, titled=True),), folded=True)
+        for each, shown in data.classes
+        if not shown
+    )
+    tables = tuple(each for each, shown in data.classes if shown)
+    return Section("Results by class", "classes", tables=tables, sections=folded)
+
+
+@section("two-models", 30)
+def decisions(data: TwoModels) -> Section:
+    """McNemar's counts, or why there are none."""
+    found = data.decisions
+    if found is None:
+        return Section("Decisions on single cases", "decisions", text=(_no_decisions(data),))
+    return Section("Decisions on single cases", "decisions", tables=(found,))
+
+
+@section("two-models", 40)
+def undefined(data: TwoModels) -> Section:
+    """Results without an interval, with the reasons; classes with the same reason together."""
+    lacks: dict[tuple[str, str, str], list[str]] = {}
+    for row in data.comparison.compared:
+        name, why = data.title_of(row.metric), why_not(row)
+        if not has_interval(row):
+            lacks.setdefault((name, "A minus B", why), []).append(row.label)
+        for side, evaluation in zip("AB", data.comparison.evaluations, strict=True):
+            result = evaluation.result(row.metric, row.label)
+            if math.isnan(result.low) and (has_interval(row) or result.reason != why):
+                lacks.setdefault((name, f"{side} alone", result.reason), []).append(row.label)
+    found = [f"{name}{_of(labels)}, {what}: {why}." for (name, what, why), labels in lacks.items()]
+    if data.evaluation.excluded:
+        found.append(
+            f"Left out: {count(data.evaluation.excluded, data.evaluation.unit)} without a known label."
         )
+    return undefined_section(found)
 
-    @property
-    def subtitle(self) -> str:
-        """Cases, groups, both files, protocol."""
-        found = self.evaluation
-        over = "" if found.group == found.unit else f" of {count(found.groups, found.group)}"
-        return (
-            f"The same {count(found.n, found.unit)}{over}, part {found.part}, by protocol {found.protocol}, version "
-            f"{found.version}."
-        )
 
-    @property
-    def sections(self) -> list[Link]:
-        """The contents."""
-        found = [Link("metrics", "Metrics")]
-        found += [Link("classes", "Class by class")] if self.tables.classes else []
-        return [
-            *found, Link("decisions", "Decisions, case by case"), Link("methods", "Methods"),
-            Link("undefined", "What is not told"), Link("again", "Getting these numbers again"),
-        ]  # fmt: skip
+@section("two-models", 50)
+def methods(data: TwoModels) -> Section:
+    """The methods of the protocol, and of the paired comparison."""
+    return methods_of(data.protocol, data.evaluation, _pairing(data))
 
-    @property
-    def level(self) -> str:
-        """What an interval is called: `95 % interval`."""
-        return f"{100 * self.evaluation.confidence:g} % interval"
 
-    @property
-    def notes(self) -> list[str]:
-        """What a reader must know; a note about one model names it."""
-        return [sentence(note) for note in self.comparison.all_notes]
+@section("two-models", 60)
+def repeat(data: TwoModels) -> Section:
+    """What is needed to get the same numbers."""
+    thresholds = () if data.thresholds is None else (data.thresholds,)
+    return Section(
+        "Repeat this comparison", "repeat", code=data.comparison.command, tables=(data.inputs, *thresholds)
+    )
 
-    def title_of(self, metric: str) -> str:
-        """A metric for people, with its unit where it has one."""
-        return title_of(metric, self.evaluation.kind)
 
-    def _whole(self, metric: str) -> Compared | None:
-        return next(
-            (each for each in self.comparison.compared if (each.metric, each.label) == (metric, "")), None
-        )
-
-    def _classes(self, metric: str) -> list[Compared]:
-        return [each for each in self.comparison.compared if each.metric == metric and each.label]
-
-    @cached_property
-    def forests(self) -> list[Shown]:
-        """The primary metric of each class; where there are no classes, metrics of the whole that share a scale."""
-        metric = self.protocol.primary
-        whole = self._whole(metric)
-        classes = [each for each in self._classes(metric) if told(each)]
-        if len(classes) < 2:
-            return self._metrics()
-        rows = [_row(each, shortened(each.label)) for each in classes][: FOREST * FIGURES]
-        mean = [_row(whole, "mean over classes")] if whole is not None and told(whole) else []
-        limits = common_limits([*rows, *mean])
-        pieces = [rows[start : start + FOREST] for start in range(0, len(rows), FOREST)]
-        name = self.title_of(metric)
-        found = []
-        for place, piece in enumerate(pieces):
-            drawn = [*(mean if place == 0 else []), *piece]
-            part = f" ({place + 1} of {len(pieces)})" if len(pieces) > 1 else ""
-            drawing = differences(
-                drawn, x_label=f"{metric_name(metric).title}, A − B", limits=limits,
-                alt=f"Difference of {name} of each class{part}, A minus B, with its interval. {_in_words(drawn)}.",
-                apart=f"Holm p < {LEVEL:g}", otherwise=f"Holm p ≥ {LEVEL:g}",
-            )  # fmt: skip
-            caption = (
-                f"Right of the line A has more, left of it B. Lines: {self.level}s, resampling "
-                f"{plural(self.evaluation.group)}, each for itself; p is corrected over the classes (Holm). Diamond: "
-                "the mean over classes."
-            )
-            more = len(classes) - len(rows)
-            if more:
-                caption += f" {count(more, 'further class')} stand in the table alone."
-            found.append(
-                Shown(drawing, f"{name}, A minus B, class by class{part}.", caption if not place else "")
-            )
-        return found
-
-    def _metrics(self) -> list[Shown]:
-        rows = [
-            replace(
-                _row(each, f"{self.title_of(each.metric)}{direction(each.metric)}"), summary=False, apart=True
-            )
-            for each in self.comparison.compared
-            if not each.label and told(each) and METRICS[each.metric].unit == "0 to 1"
-        ]
-        if len(rows) < 2:
-            return []
+def _forests(data: TwoModels) -> list[Figure]:
+    """The primary metric of each class; where there are no classes, the metrics on the scale from 0 to 1."""
+    metric, groups = data.protocol.primary, plural(data.evaluation.group)
+    whole = data.whole(metric)
+    found = [each for each in data.of_classes(metric) if has_interval(each)]
+    if len(found) < 2:
+        return _metrics(data)
+    rows = [_row(each, shortened(each.label)) for each in found][: FOREST * FIGURES]
+    mean = [_row(whole, "mean over classes")] if whole is not None and has_interval(whole) else []
+    limits = common_limits([*rows, *mean])
+    pieces = [rows[start : start + FOREST] for start in range(0, len(rows), FOREST)]
+    name, figures = data.title_of(metric), []
+    for place, piece in enumerate(pieces):
+        part = f" ({place + 1} of {len(pieces)})" if len(pieces) > 1 else ""
         drawing = differences(
-            rows, x_label="A − B", limits=common_limits(rows),
-            alt=f"Difference of each metric from 0 to 1, A minus B, with its interval. {_in_words(rows)}.",
+            [*(mean if place == 0 else []), *piece], x_label=f"{metric_name(metric).title}, A − B", limits=limits,
+            title=f"Difference of {name} of each class{part}, A minus B, with its interval",
+            apart=f"Holm p < {LEVEL:g}", otherwise=f"Holm p ≥ {LEVEL:g}",
         )  # fmt: skip
         caption = (
-            f"Right of the line A has more, left of it B. Lines: {self.level}s, resampling "
-            f"{plural(self.evaluation.group)}. Metrics on the scale from 0 to 1."
+            f"Right of the line A is higher, left of it B. Lines: {data.level}s of each class, resampling {groups}; p is "
+            "corrected for the number of classes (Holm). Diamond: mean over classes."
         )
-        return [Shown(drawing, "A minus B, metric by metric.", caption)]
-
-    @property
-    def undecided(self) -> str:
-        """Why there are no counts of decisions."""
-        if self.evaluation.kind not in (*EXCLUSIVE, "binary"):
-            return (
-                "McNemar's test is of one decision a case. Here a case can have several labels, or none, so there is "
-                "no such test."
-            )
-        reasons = [
-            each.reason for found in self.comparison.evaluations for each in found.thresholds if each.reason
-        ]
-        why = reasons[0] if reasons else "the protocol takes no decision"
-        return f"McNemar's test needs a decision of each case, and there is none: {why}."
-
-    # in words
-
-    @cached_property
-    def methods(self) -> list[Block]:
-        """The methods section of the protocol, and the pairing."""
-        return [*methods_of(self.protocol, self.evaluation), Block(self._pairing())]
-
-    def _pairing(self) -> str:
-        found, one = self.comparison, self.evaluation
-        several, delong = any(each.label for each in found.compared), has_delong(found.compared)
-        said = [
-            f"The two models are compared on the same {plural(one.unit)}, A minus B, by a paired cluster bootstrap: in "
-            f"each of {one.bootstrap:,} replicates the same {plural(one.group)} are drawn for both, with replacement, "
-            f"and the difference of each metric is taken. Its {self.level} is an expanded percentile interval of these "
-            "differences (Hesterberg 2015). p is two-sided: twice the smaller of the shares of replicates at or below "
-            "0 and at or above 0, and 1 over their number at least."
-        ]
-        if several:
-            said.append(
-                "Over the classes of each metric, which are one family, p is corrected by Holm's step-down method "
-                "(Holm 1979)."
-            )
-        tests = [
-            *(["DeLong's test of two paired AUROCs (DeLong et al. 1988)"] if delong else []),
-            *([] if math.isnan(found.mcnemar_p) else ["McNemar's exact test (McNemar 1947)"]),
-        ]
-        if tests:
-            takes, is_are = ("takes", "its p is") if len(tests) == 1 else ("take", "their p are")
-            said.append(
-                f"{listing(tests)} {takes} {plural(one.unit)} as independent: where several come from one "
-                f"{one.group}, {is_are} too small."
-            )
-        chosen = [
-            each
-            for evaluation in found.evaluations
-            for each in evaluation.thresholds
-            if not math.isnan(each.value)
-        ]
-        if {each.rule for each in chosen} == {"fixed"}:
-            said.append("Thresholds were fixed beforehand, the same for both.")
-        elif chosen:
-            parts = listing(sorted({each.chosen_on for each in chosen}))
-            said.append(
-                f"Thresholds were chosen for each model by itself, on its own scores of the part {parts}."
-            )
-        return " ".join(said)
-
-    @cached_property
-    def undefined(self) -> list[str]:
-        """Every number that is not told, with the reason; classes that share one, together."""
-        lacks: dict[tuple[str, str, str], list[str]] = {}
-        for row in self.comparison.compared:
-            name, why = self.title_of(row.metric), why_not(row)
-            if not told(row):
-                lacks.setdefault((name, "A minus B", why), []).append(row.label)
-            for side, evaluation in zip("AB", self.comparison.evaluations, strict=True):
-                result = evaluation.result(row.metric, row.label)
-                if math.isnan(result.low) and (told(row) or result.reason != why):
-                    lacks.setdefault((name, f"{side} alone", result.reason), []).append(row.label)
-        found = [f"{name}{_of(labels)}, {what}: {why}." for (name, what, why), labels in lacks.items()]
-        if self.evaluation.excluded:
-            found.append(
-                f"{count(self.evaluation.excluded, self.evaluation.unit)} without a known label were left out."
-            )
-        return found
-
-    @property
-    def footer(self) -> str:
-        """Who made it."""
-        from graftwork import __version__
-
-        return f"Made by graftwork {__version__}. This page loads nothing and runs no script."
+        more = len(found) - len(rows)
+        if more:
+            caption += f" {count(more, 'further class')}: see the table."
+        title = f"{name}, A minus B, by class{part}."
+        figures.append(Figure(drawing, title, caption if not place else ""))
+    return figures
 
 
-def told_apart(first: str, second: str) -> tuple[str, str]:
-    """The names of two files without their folders, or with as many as it takes to tell them apart."""
+def _metrics(data: TwoModels) -> list[Figure]:
+    rows = [
+        replace(
+            _row(each, f"{data.title_of(each.metric)}{direction(each.metric)}"), summary=False, apart=True
+        )
+        for each in data.comparison.compared
+        if not each.label and has_interval(each) and METRICS[each.metric].unit == "0 to 1"
+    ]
+    if len(rows) < 2:
+        return []
+    drawing = differences(
+        rows, x_label="A − B", limits=common_limits(rows),
+        title="Difference of each metric from 0 to 1, A minus B, with its interval",
+    )  # fmt: skip
+    caption = (
+        f"Right of the line A is higher, left of it B. Lines: {data.level}s, resampling "
+        f"{plural(data.evaluation.group)}. Metrics on the scale from 0 to 1."
+    )
+    return [Figure(drawing, "A minus B, by metric.", caption)]
+
+
+def _no_decisions(data: TwoModels) -> str:
+    """Why there are no counts of decisions."""
+    if data.evaluation.kind not in (*EXCLUSIVE, "binary"):
+        return "McNemar's test needs one decision per case. Here a case can have several labels, so there is no test."
+    reasons = [
+        each.reason for found in data.comparison.evaluations for each in found.thresholds if each.reason
+    ]
+    return (
+        f"McNemar's test needs a decision on each case: {reasons[0] if reasons else 'the protocol has none'}."
+    )
+
+
+def _pairing(data: TwoModels) -> str:
+    found, one = data.comparison, data.evaluation
+    units, groups = plural(one.unit), plural(one.group)
+    text = [
+        f"The two models are compared on the same {units}, A minus B, by a paired cluster bootstrap: each of "
+        f"{one.bootstrap:,} replicates draws the same {groups} for both models, with replacement, and takes the "
+        f"difference of each metric. The {data.level} is an expanded percentile interval of these differences "
+        "(Hesterberg 2015). p is two-sided: twice the smaller share of replicates at or below 0, or at or above 0, and "
+        "at least 1 over the number of replicates."
+    ]
+    if any(each.label for each in found.compared):
+        text.append(
+            "The classes of each metric are one family: p is corrected by Holm's step-down method (Holm 1979)."
+        )
+    tests = [
+        *(["DeLong's test of two paired AUROCs (DeLong et al. 1988)"] if has_delong(found.compared) else []),
+        *([] if math.isnan(found.mcnemar_p) else ["McNemar's exact test (McNemar 1947)"]),
+    ]
+    if tests:
+        verb, its = ("treats", "its p is") if len(tests) == 1 else ("treat", "their p are")
+        text.append(
+            f"{listing(tests)} {verb} {units} as independent: with several {units} per {one.group}, {its} too small."
+        )
+    chosen = [
+        each
+        for evaluation in found.evaluations
+        for each in evaluation.thresholds
+        if not math.isnan(each.value)
+    ]
+    if {each.rule for each in chosen} == {"fixed"}:
+        text.append("Thresholds were fixed beforehand, the same for both models.")
+    elif chosen:
+        parts = listing(sorted({each.chosen_on for each in chosen}))
+        text.append(f"Thresholds were chosen for each model separately, on its scores of the part {parts}.")
+    return " ".join(text)
+
+
+def distinct_names(first: str, second: str) -> tuple[str, str]:
+    """The names of two files, with as many of their folders as make them different."""
     one, other = Path(first).parts, Path(second).parts
-    for kept in range(1, max(len(one), len(other), 1) + 1):
-        names = "/".join(one[-kept:]), "/".join(other[-kept:])
+    for n in range(1, max(len(one), len(other), 1) + 1):
+        names = "/".join(one[-n:]), "/".join(other[-n:])
         if names[0] != names[1] or one == other:
             break
     return shortened(names[0], 60), shortened(names[1], 60)
@@ -290,26 +286,16 @@ def told_apart(first: str, second: str) -> tuple[str, str]:
 
 def _row(row: Compared, label: str) -> DifferenceRow:
     found = row.difference
-    return DifferenceRow(
-        label,
-        found.value,
-        found.low,
-        found.high,
-        apart=bool(row.label) and row.adjusted < LEVEL,
-        summary=not row.label,
-    )
-
-
-def _in_words(rows: Sequence[DifferenceRow]) -> str:
-    return "; ".join(f"{row.label} {signed(row.value)} ({interval(row.low, row.high)})" for row in rows)
+    significant = bool(row.label) and row.adjusted < LEVEL
+    return DifferenceRow(label, found.value, found.low, found.high, apart=significant, summary=not row.label)
 
 
 def _of(labels: Sequence[str]) -> str:
-    """Which classes: ` of a, b and 12 further classes`; empty for the whole."""
+    """The classes of a sentence: ` of a, b and 12 further classes`; empty for the overall result."""
     named = [shortened(label, 40) for label in labels if label]
     if not named:
         return ""
     more = len(named) - NAMED
-    said = [*named[:NAMED], f"{count(more, 'further class')}"] if more > 0 else named
-    whole = "the whole and of " if "" in labels else ""
-    return f" of {whole}{listing(said)}"
+    text = [*named[:NAMED], f"{count(more, 'further class')}"] if more > 0 else named
+    whole = "all classes together and of " if "" in labels else ""
+    return f" of {whole}{listing(text)}"

@@ -1,4 +1,4 @@
-"""The tables of a page that compares two models: metrics, classes, decisions, thresholds, and what to give again."""
+"""The comparison of two models and its tables: metrics, classes, decisions, thresholds, inputs."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from graftwork.common.report.formatting import (
     shortened,
     title_of,
 )
-from graftwork.common.report.run.metrics_table import positives_cell
-from graftwork.common.report.tables import Column, Row, Table
+from graftwork.common.report.run.metrics_section import positives_cell
+from graftwork.common.report.section import Column, Row, Table, properties
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation import Evaluation, Protocol, Threshold
     from graftwork.common.evaluation.compare_models import Compared, Comparison
 
 
-OPEN = 40  # rows of classes up to which every table of classes stands open
+OPEN = 40  # rows of classes up to which every table of classes is open
 
 
 @dataclass(frozen=True, eq=False)
-class ComparedTables:
-    """Of `comparison` by `protocol`; `names`: of the two files."""
+class TwoModels:
+    """A comparison by a protocol; `names`: of the two files."""
 
     comparison: Comparison
     protocol: Protocol
@@ -41,17 +41,36 @@ class ComparedTables:
 
     @property
     def evaluation(self) -> Evaluation:
-        """Of the first model; cases, groups and replicates are those of both."""
+        """Of the first model; cases, groups and replicates are the same for both."""
         return self.comparison.evaluations[0]
+
+    @property
+    def level(self) -> str:
+        """The name of an interval: `95 % interval`."""
+        return f"{100 * self.evaluation.confidence:g} % interval"
+
+    def title_of(self, metric: str) -> str:
+        """The title of a metric, with its unit where it has one."""
+        return title_of(metric, self.evaluation.kind)
+
+    def whole(self, metric: str) -> Compared | None:
+        """The difference over all classes."""
+        return next(
+            (each for each in self.comparison.compared if (each.metric, each.label) == (metric, "")), None
+        )
+
+    def of_classes(self, metric: str) -> list[Compared]:
+        """The differences of each class."""
+        return [each for each in self.comparison.compared if each.metric == metric and each.label]
 
     @cached_property
     def metrics(self) -> Table:
-        """Every metric of the whole."""
+        """Every metric over all classes."""
         one = self.evaluation
         found = [each for each in self.comparison.compared if not each.label]
         rows = []
         for each in found:
-            head = title_of(each.metric, one.kind)
+            head = self.title_of(each.metric)
             result = one.result(each.metric)
             if result.classes is not None:
                 head += f", mean over {result.classes[0]} of {result.classes[1]} classes"
@@ -61,9 +80,9 @@ class ComparedTables:
                 Row(head, (*counts, *self._cells(each, found)), strong=each.metric == self.protocol.primary)
             )
         notes = (
-            f"A: {self.names[0]}. B: {self.names[1]}. In parentheses: the interval of each alone.",
-            f"The smallest p that {one.bootstrap:,} replicates can tell is {1 / one.bootstrap:.2g}. p is not corrected "
-            "over metrics.",
+            f"A: {self.names[0]}. B: {self.names[1]}. In parentheses: the interval of each model.",
+            f"The smallest possible p with {one.bootstrap:,} replicates is {1 / one.bootstrap:.2g}. p is not corrected for "
+            "several metrics.",
         )
         columns = (
             Column("metric"),
@@ -71,18 +90,18 @@ class ComparedTables:
             Column("positive", numeric=True),
             *self._columns(found),
         )
-        return Table("All metrics", columns, tuple(rows), stacks=True, notes=notes, spans=True)
+        return Table("All metrics", columns, tuple(rows), stacks=True, notes=notes, spans=True, titled=True)
 
     @cached_property
     def classes(self) -> list[tuple[Table, bool]]:
-        """One table a metric, a row a class; and whether it stands open."""
+        """One table per metric, one row per class; and whether it is open."""
         found: list[tuple[Table, bool]] = []
-        several = [each for each in self.comparison.compared if each.label]
+        labelled = sum(bool(each.label) for each in self.comparison.compared)
         for metric in self.protocol.metrics:
-            of = [each for each in several if each.metric == metric]
+            of = self.of_classes(metric)
             if of:
                 found.append(
-                    (self._of_classes(metric, of), len(several) <= OPEN or metric == self.protocol.primary)
+                    (self._of_classes(metric, of), labelled <= OPEN or metric == self.protocol.primary)
                 )
         return found
 
@@ -103,9 +122,7 @@ class ComparedTables:
             *([Column("positive", numeric=True)] if counted else []),
             *self._columns(found),
         ]
-        caption = (
-            f"{title_of(metric, self.evaluation.kind)} of {count(len(found), 'class')}{direction(metric)}"
-        )
+        caption = f"{self.title_of(metric)} of {count(len(found), 'class')}{direction(metric)}"
         return Table(caption, tuple(columns), tuple(rows), stacks=True, spans=True)
 
     def _cells(self, row: Compared, found: Sequence[Compared]) -> tuple[str, ...]:
@@ -114,7 +131,7 @@ class ComparedTables:
         for evaluation in self.comparison.evaluations:
             result = evaluation.result(row.metric, row.label)
             limits = interval(result.low, result.high)
-            # a reason that A, B and the difference share stands once in a row
+            # a reason that A, B and the difference share appears once in a row
             reason = NOT_AVAILABLE if result.reason == why else f"{NOT_AVAILABLE}: {result.reason}"
             cells.append(f"{score(result.value)} ({limits})" if limits else reason)
         apart = row.difference
@@ -133,27 +150,27 @@ class ComparedTables:
 
     @property
     def decisions(self) -> Table | None:
-        """McNemar's counts; None where there is no such test."""
+        """The counts of McNemar's test; None where there is no test."""
         found, unit = self.comparison, self.evaluation.unit
         if math.isnan(found.mcnemar_p):
             return None
         n, a, b = self.evaluation.n, found.only_first, found.only_second
         rows = (
-            ("decided rightly by A alone", a),
-            ("decided rightly by B alone", b),
-            ("decided rightly by both, or by neither", n - a - b),
+            ("correct only by A", a),
+            ("correct only by B", b),
+            ("correct by both, or by neither", n - a - b),
         )
         return Table(
             f"Decisions on {count(n, unit)}",
-            (Column("what"), Column(plural(unit), numeric=True)),
+            (Column("decision"), Column(plural(unit), numeric=True)),
             tuple(Row(name, (number(k),)) for name, k in rows),
             notes=(
-                f"McNemar's exact test: p {p_value(found.mcnemar_p)}. It takes {plural(unit)} as independent.",
+                f"McNemar's exact test: p {p_value(found.mcnemar_p)}. It treats {plural(unit)} as independent.",
             ),
         )
 
     @property
-    def again(self) -> Table:
+    def inputs(self) -> Table:
         """What is needed to get the same numbers."""
         from graftwork import __version__
 
@@ -165,7 +182,7 @@ class ComparedTables:
             ("part", one.part),
             (
                 "groups",
-                f"from the column {one.group_column}" if one.group_column else "none: each case is its own",
+                f"from the column {one.group_column}" if one.group_column else "none: each case is a group",
             ),
             ("replicates", f"{one.bootstrap:,}, seed {one.seed}"),
             ("versions", f"graftwork {__version__}, numpy {one.numpy}"),
@@ -181,12 +198,11 @@ class ComparedTables:
                     else f", {chosen.describe()}"
                 )
                 rows.append((f"threshold of {side}", f"{_value(chosen)}{how}"))
-        columns = (Column("what"), Column("value"))
-        return Table("What to give", columns, tuple(Row(name, (value,)) for name, value in rows))
+        return properties("Inputs", rows)
 
     @property
     def thresholds(self) -> Table | None:
-        """Of each class, where each has its own."""
+        """The thresholds of each class, where there are several."""
         one, other = (each.thresholds for each in self.comparison.evaluations)
         if len(one) < 2:
             return None
@@ -202,7 +218,7 @@ class ComparedTables:
         return Table("Threshold of each class", columns, tuple(rows), stacks=True, notes=tuple(notes))
 
 
-def told(row: Compared) -> bool:
+def has_interval(row: Compared) -> bool:
     """Whether a difference has an interval; without one it is not shown."""
     return all(
         math.isfinite(each) for each in (row.difference.value, row.difference.low, row.difference.high)
@@ -215,7 +231,7 @@ def why_not(row: Compared) -> str:
 
 
 def has_delong(found: Iterable[Compared]) -> bool:
-    """Whether DeLong's test was made of any of them."""
+    """Whether any of them has DeLong's test."""
     return any(not math.isnan(each.delong_p) for each in found)
 
 
@@ -225,7 +241,7 @@ def p_value(value: float, absent: str = NOT_AVAILABLE) -> str:
 
 
 def _value(found: Threshold) -> str:
-    """To the last digit: it decides which scores lie above it."""
+    """With every digit: it decides which scores are above it."""
     return f"{NOT_AVAILABLE}: {found.reason}" if math.isnan(found.value) else repr(float(found.value))
 
 
@@ -233,4 +249,4 @@ def _rule(found: Threshold) -> str:
     if found.rule == "fixed":
         return "Thresholds were fixed beforehand."
     how = "Youden's index" if found.rule == "youden" else f"a {found.rule} of at least {found.target:g}"
-    return f"Chosen for {how}, on so many cases of the part {found.chosen_on}."
+    return f"Chosen for {how}, on the cases of the part {found.chosen_on} that the table counts."

@@ -1,4 +1,4 @@
-"""Figures of decisions and abstention, from plain numbers: net benefit, work left over misses, risk over coverage."""
+"""Decision curves, workload curves and risk-coverage curves."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from graftwork.common.report.figures.drawing import Drawing, Theme, draw
+from graftwork.common.report.formatting import score
 
 Floats = NDArray[np.float64]
 DOTTED = (0, (1, 2))
@@ -20,7 +21,7 @@ HEIGHT = 3.5  # inches
 
 @dataclass(frozen=True)
 class Spread:
-    """A curve on a grid with its pointwise limits, NaN where there are none."""
+    """A curve on a grid with its pointwise limits; NaN: no limit."""
 
     x: Floats
     y: Floats
@@ -30,7 +31,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Benefit:
-    """Net benefit over thresholds of treating by the score, and of treating all."""
+    """Net benefit over thresholds: treating by the score, and treating all."""
 
     model: Spread
     every: Spread
@@ -38,7 +39,7 @@ class Benefit:
 
 @dataclass(frozen=True)
 class Marked:
-    """A point with its limits along both axes, each NaN where there is none."""
+    """A point with its limits along both axes; NaN: no limit."""
 
     x: float
     y: float
@@ -62,8 +63,8 @@ def _key(figure: Figure, axes: Axes) -> None:
     )
 
 
-def benefit(shown: Benefit, *, alt: str) -> Drawing:
-    """Net benefit over the threshold, against treating all and treating none."""
+def benefit(shown: Benefit, *, name: str) -> Drawing:
+    """Net benefit over the threshold for the class `name`, compared with treating all and treating none."""
 
     def paint(figure: Figure, theme: Theme) -> None:
         axes = figure.subplots()
@@ -82,13 +83,26 @@ def benefit(shown: Benefit, *, alt: str) -> Drawing:
         axes.yaxis.set_major_locator(MaxNLocator(6))
         _key(figure, axes)
 
+    model, every = shown.model, shown.every
+    values = "; ".join(
+        f"{score(float(model.y[k]))} at {score(float(model.x[k]), 2)} (treat all {score(float(every.y[k]))})"
+        for k in _places(model)
+    )
+    alt = f"Net benefit of treating by the score of {name} over the threshold probability: {values}."
     return draw(paint, alt=alt, height=HEIGHT)
 
 
-def work(shown: Spread, *, point: Marked | None, positive: float, unit: str, alt: str) -> Drawing:
-    """What is left to be looked at over the positives missed; `positive`: the share of positives, what the best leaves.
+def _places(spread: Spread, n: int = 5) -> list[int]:
+    """Evenly spaced places of a curve that its description names."""
+    return [int(place) for place in np.unique(np.linspace(0, len(spread.x) - 1, n).astype(int))]
 
-    `unit`: what is looked at, in the plural.
+
+def work(shown: Spread, *, point: Marked | None, positive: float, unit: str, name: str) -> Drawing:
+    """The share of cases left to read over the share of positives missed.
+
+    Args:
+        positive: the share of positives, which a perfect model leaves. unit: of the cases, in the plural.
+        name: of the positive class.
     """
 
     def paint(figure: Figure, theme: Theme) -> None:
@@ -98,7 +112,7 @@ def work(shown: Spread, *, point: Marked | None, positive: float, unit: str, alt
         axes.plot([0, end], [1, 1 - end], color=theme.muted, linewidth=1, linestyle=DOTTED, label="by chance")
         axes.plot(
             [0, end], [positive, positive * (1 - end)], color=theme.ink, linewidth=1.1,
-            linestyle=(0, (6, 2, 1, 2)), label="if every positive scored highest",
+            linestyle=(0, (6, 2, 1, 2)), label="perfect model",
         )  # fmt: skip
         if point is not None:
             colour = theme.lines[1]
@@ -110,23 +124,28 @@ def work(shown: Spread, *, point: Marked | None, positive: float, unit: str, alt
                     )  # fmt: skip
             axes.plot(
                 [point.x], [point.y], "s", color=colour, markersize=7, markeredgecolor=theme.paper, zorder=5,
-                label="the threshold", linestyle="none",
+                label="chosen threshold", linestyle="none",
             )  # fmt: skip
         axes.set(xlim=(-0.01 * end, end), ylim=(0.0, 1.02))
-        axes.set(xlabel="share of positives missed", ylabel=f"share of {unit} left to look at")
+        axes.set(xlabel="share of positives missed", ylabel=f"share of {unit} left to read")
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.yaxis.set_major_locator(MaxNLocator(6))
         _key(figure, axes)
 
+    values = "; ".join(
+        f"{score(float(shown.y[k]))} left at {score(float(shown.x[k]), 2)} missed" for k in _places(shown)
+    )
+    at = "" if point is None else f" At the threshold: {score(point.y)} left, {score(point.x)} missed."
+    alt = f"Share of {unit} left to read over the share of positives ({name}) missed: {values}.{at}"
     return draw(paint, alt=alt, height=HEIGHT)
 
 
-def risk(shown: Spread, *, unit: str, alt: str) -> Drawing:
-    """The share of wrong decisions among the cases answered, over how many are answered. `unit`: one, in the plural."""
+def risk(shown: Spread, *, unit: str) -> Drawing:
+    """The share of wrong decisions among the cases answered over the share answered. `unit`: in the plural."""
 
     def paint(figure: Figure, theme: Theme) -> None:
         axes = figure.subplots()
-        _curve(axes, theme, shown, 0, "the surest answered")
+        _curve(axes, theme, shown, 0, "most certain answered")
         axes.axhline(
             float(shown.y[-1]), color=theme.muted, linewidth=1, linestyle=DOTTED, label="all answered"
         )  # fmt: skip
@@ -138,4 +157,9 @@ def risk(shown: Spread, *, unit: str, alt: str) -> Drawing:
         axes.yaxis.set_major_locator(MaxNLocator(6))
         _key(figure, axes)
 
+    values = ", ".join(
+        f"{score(float(shown.y[k]))} of the most certain {100 * shown.x[k]:.0f} %"
+        for k in reversed(_places(shown, 6))
+    )
+    alt = f"Share of wrong decisions over the share of {unit} answered, the most certain first: {values}."
     return draw(paint, alt=alt, height=HEIGHT)

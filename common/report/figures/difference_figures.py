@@ -1,4 +1,4 @@
-"""Differences of two models with their intervals, one below the other, on both sides of a line at zero."""
+"""A forest plot of differences between two models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from graftwork.common.report.formatting import interval, score
 
 @dataclass(frozen=True)
 class DifferenceRow:
-    """A difference with its interval; `apart`: its corrected p is below 0.05; `summary`: of the whole."""
+    """A difference with its interval; `apart`: its corrected p is below 0.05; `summary`: over all classes."""
 
     label: str
     value: float
@@ -33,7 +33,7 @@ def signed(value: float) -> str:
 
 
 def common_limits(rows: Sequence[DifferenceRow]) -> tuple[float, float]:
-    """The ends of an axis that holds every interval, and zero."""
+    """The ends of an axis that shows every interval, and zero."""
     ends = [0.0, *(end for row in rows for end in (row.value, row.low, row.high) if np.isfinite(end))]
     low, high = min(ends), max(ends)
     room = 0.08 * (high - low) or 0.01
@@ -45,18 +45,18 @@ def differences(
     *,
     x_label: str,
     limits: tuple[float, float],
-    alt: str,
+    title: str,
     apart: str = "",
     otherwise: str = "",
 ) -> Drawing:
     """A forest plot of differences, first minus second.
 
     Args:
-        rows: each of a class (a circle, filled where it is `apart`), or of the whole (a diamond).
-        x_label: what is subtracted. limits: of the axis, so that several figures can be compared.
-        alt: the same in words. apart, otherwise: what a filled and an open circle say; empty: there is no key.
+        rows: one for each class (a circle, filled where it is `apart`), or for all classes (a diamond).
+        x_label: of the axis. limits: of the axis, so that several figures can be compared.
+        title: of the alternative text. apart, otherwise: meaning of a filled and an open circle; empty: no legend.
     """
-    # a wide label takes a line of its own above the number
+    # a wide label gets its own line above the number
     tall = any(breadth(row.label) > 26 for row in rows)
     pitch, above, beside = (0.6, 0.52, 0.24) if tall else (0.42, 0.32, 0.32)
 
@@ -75,16 +75,14 @@ def differences(
                 markersize=6 if row.summary else 5.5, zorder=3,
             )  # fmt: skip
             label = fitted(row.label, 50 if tall else 26)
-            said = f"{signed(row.value)} ({interval(row.low, row.high)})"
-            for x, over, side, text in ((0.0, above, "left", label), (1.0, beside, "right", said)):
+            value = f"{signed(row.value)} ({interval(row.low, row.high)})"
+            for x, over, side, text in ((0.0, above, "left", label), (1.0, beside, "right", value)):
                 name = axes.text(
                     x, y + over, text, transform=across, ha=side, va="center", fontsize=9, zorder=2,
                     fontweight="bold" if row.summary else "normal",
                     bbox={"boxstyle": "square,pad=0.1", "facecolor": theme.paper, "edgecolor": "none"},
                 )  # fmt: skip
-                name.set_in_layout(
-                    False
-                )  # else a long name would make the axis of this figure alone narrower
+                name.set_in_layout(False)  # a long name must not narrow the axis of this figure alone
         axes.set(xlim=limits, ylim=(-0.5, len(rows) - (0.2 if tall else 0.35)), xlabel=x_label)
         axes.yaxis.set_major_locator(NullLocator())
         axes.spines["left"].set_visible(False)
@@ -97,7 +95,9 @@ def differences(
             ]  # fmt: skip
             figure.legend(handles=keys, loc="outside upper left", ncols=2, columnspacing=1.2, borderpad=0.1)
 
-    return draw(paint, alt=alt, height=0.75 + pitch * max(len(rows), 1) + (0.2 if apart else 0.0))
+    values = "; ".join(f"{row.label} {signed(row.value)} ({interval(row.low, row.high)})" for row in rows)
+    height = 0.75 + pitch * max(len(rows), 1) + (0.2 if apart else 0.0)
+    return draw(paint, alt=f"{title}: {values}.", height=height)
 
 
 def _tick(value: float, _: int | None) -> str:

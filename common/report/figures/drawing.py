@@ -1,6 +1,6 @@
-"""A matplotlib figure as two small SVG texts, one for a light and one for a dark page; same input, same bytes.
+"""A matplotlib figure as two small SVG texts, for light and dark mode; the same input gives the same bytes.
 
-Figure objects only: no pyplot, no state that outlives a call. Text stays text, set in the reader's own fonts.
+It uses Figure objects only: no pyplot, no global state. Text stays text, in the fonts of the browser.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a figure. `lines` are those of Okabe and Ito (2008), in the dark theme lightened where needed."""
+    """Colours of a figure. `lines` are those of Okabe and Ito (2008), lighter in the dark theme."""
 
     name: str
     ink: str
@@ -61,11 +61,11 @@ DARK = Theme(
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure in both themes, with what it shows in words.
+    """A figure in both themes, with its description.
 
     Attributes:
         light, dark: SVG texts.
-        alt: what a reader who cannot see it must know.
+        alt: the description, for readers who cannot see it.
         width, height: px.
     """
 
@@ -87,16 +87,16 @@ class Drawing:
 
 
 def draw(paint: Callable[[Figure, Theme], None], *, alt: str, height: float, width: float = WIDTH) -> Drawing:
-    """Call `paint` on an empty figure of `width` by `height` inches, with the colours of the light theme.
+    """Call `paint` on an empty figure of `width` by `height` inches, in the light theme.
 
-    The dark rendering is the same drawing with each colour exchanged for that of the dark theme.
+    The dark rendering is the same drawing with the colours replaced.
     """
     light = _svg(paint, width, height)
     return Drawing(light, darkened(light), alt, round(width * 96), round(height * 96))
 
 
 def darkened(svg: str) -> str:
-    """An SVG in the colours of the light theme, in those of the dark one."""
+    """An SVG of the light theme in the colours of the dark theme."""
     names = ("ink", "muted", "grid", "fill", "paper")
     pairs = [(getattr(LIGHT, name), getattr(DARK, name)) for name in names]
     exchange = dict([*pairs, *zip(LIGHT.lines, DARK.lines, strict=True)])
@@ -145,9 +145,9 @@ def _settings(theme: Theme) -> dict[str, Any]:
 
 def _svg(paint: Callable[[Figure, Theme], None], width: float, height: float) -> str:
     with matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()  # a user's matplotlibrc must not change a report
+        matplotlib.rcdefaults()  # the user's matplotlibrc must not change a report
         matplotlib.rcParams.update(cast(Any, _settings(LIGHT)))
-        # a name in a script that matplotlib's font lacks: the reader's browser has it
+        # a character that the font of matplotlib lacks; browsers have it
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
         paint(figure, LIGHT)
@@ -158,9 +158,9 @@ def _svg(paint: Callable[[Figure, Theme], None], width: float, height: float) ->
 
 
 def _slim(svg: str) -> str:
-    """The SVG element alone, without what only files need, in the reader's fonts, and without inline styles.
+    """The SVG element alone, without file metadata and inline styles, in the fonts of the browser.
 
-    Styles become attributes of the same name, which no content security policy of any browser touches.
+    Styles become attributes of the same name, which content security policies ignore.
     """
     svg = svg[svg.index("<svg") :]
     for needless in (
@@ -172,7 +172,7 @@ def _slim(svg: str) -> str:
     svg = re.sub(r'\sstyle="([^"]*)"', lambda style: _attributes(style[1]), svg)
     svg = svg.replace(
         "<svg ", '<svg stroke-linejoin="round" stroke-linecap="butt" ', 1
-    )  # what the style sheet said
+    )  # as in the removed style sheet
     return re.sub(r"\n\s*", "\n", svg)
 
 
@@ -196,12 +196,12 @@ def _as_uri(svg: str) -> str:
 
 
 def breadth(text: str) -> int:
-    """The room of a text in narrow letters: a wide one (Chinese, Japanese, Korean) takes two, an accent none."""
+    """The width of a text in narrow letters: wide letters (Chinese, Japanese, Korean) count two, accents zero."""
     return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def fitted(text: str, most: int) -> str:
-    """A name on one line that takes at most the room of `most` narrow letters; its middle is left out."""
+    """A name on one line, at most `most` narrow letters wide; its middle is left out."""
     line = " ".join(str(text).split())
     if breadth(line) <= most:
         return line

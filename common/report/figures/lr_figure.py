@@ -1,4 +1,4 @@
-"""The files of a learning-rate search: its table, and the loss over the learning rate as a figure."""
+"""Files of the learning-rate finder: a table, and the loss over the learning rate as a figure."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def write_search(found: RateSearch, folder: Path) -> RateSearch:
     for step, row in enumerate(zip(found.rates, found.losses, found.smoothed, strict=True), 1):
         rows.writerow((step, *(f"{value:.6g}" for value in row)))
     write_text(folder / "rates.csv", table.getvalue())
-    write_text(folder / "rates.svg", _picture(found))
+    write_text(folder / "rates.svg", _figure(found))
     return replace(found, table=folder / "rates.csv", picture=folder / "rates.svg")
 
 
-def _picture(found: RateSearch) -> str:
-    """The loss over the rate, with both suggestions, as a file of its own on white."""
+def _figure(found: RateSearch) -> str:
+    """The loss over the learning rate, with both suggestions, on a white background."""
 
     def paint(figure: Figure, theme: Theme) -> None:
         figure.set_facecolor(theme.paper)
@@ -49,18 +49,16 @@ def _picture(found: RateSearch) -> str:
         axes.plot(found.rates, found.smoothed, color=theme.lines[0], label="smoothed")
         for name, value, dash in (
             ("steepest", found.steepest, (0, (5, 2))),
-            ("a tenth of the lowest", found.tenth, (0, (1, 2))),
+            ("one tenth of the minimum", found.tenth, (0, (1, 2))),
         ):
             axes.axvline(value, color=theme.ink, linewidth=1.2, linestyle=dash, label=f"{name}: {value:.2g}")
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        top, bottom = (
-            1.6 * max(found.smoothed[: EDGE + 1]),
-            min(found.smoothed),
-        )  # what runs away leaves the picture
+        # a diverging loss runs out of the figure
+        top, bottom = 1.6 * max(found.smoothed[: EDGE + 1]), min(found.smoothed)
         axes.set_ylim(bottom - 0.25 * (top - bottom), top)
-        axes.set(xlabel="learning rate", ylabel="loss of training")
+        axes.set(xlabel="learning rate", ylabel="training loss")
         figure.legend(loc="outside upper left", ncols=2, borderpad=0.1)
 
     drawing = draw(paint, alt="", height=3.6, width=5.6)

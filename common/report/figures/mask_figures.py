@@ -1,4 +1,4 @@
-"""The values of single cases, region by region, of masks in folders: points, the median, and the worst cases marked."""
+"""Values of single cases by region, for folders of masks: points, the median, and the worst cases marked."""
 
 from __future__ import annotations
 
@@ -13,46 +13,33 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLoc
 from numpy.typing import NDArray
 
 from graftwork.common.report.figures.drawing import Drawing, Theme, draw, fitted
-from graftwork.common.report.figures.segmentation_figures import heaped
-from graftwork.common.report.formatting import score
+from graftwork.common.report.figures.segmentation_figures import Strip, heaped, strip_words
+from graftwork.common.report.formatting import count, score
 
 Floats = NDArray[np.float64]
-POINTS = 800  # in a figure beside the marked ones: a page of many regions stays small enough to be sent
-_NEAR = 0.8  # shares that are all above it are drawn on an axis of their own
-_SPREAD = 8.0  # times the median, from which a largest value hides the others on a plain scale
+POINTS = 800  # of a figure, beside the marked ones: a page of many regions stays small
+_NEAR = 0.8  # shares that are all above it get an axis that starts at the smallest
+_SPREAD = 8.0  # times the median: a larger maximum needs a logarithmic axis
 
 
 @dataclass(frozen=True)
-class CaseStrip:
-    """The values of one region, one a case.
+class CaseStrip(Strip):
+    """The values of one region, one per case; `marked`: [n], which cases are among the worst."""
 
-    Attributes:
-        label: of the region. values: [n], NaN where undefined. marked: [n], which cases are among the worst.
-        mean, low, high: of the whole with its interval; NaN: none.
-    """
-
-    label: str
-    values: Floats
     marked: NDArray[np.bool_]
-    mean: float
-    low: float
-    high: float
 
 
-def case_strips(
-    rows: Sequence[CaseStrip], *, x_label: str, unit: str, worst: str, share: bool, alt: str
-) -> Drawing:
+def case_strips(rows: Sequence[CaseStrip], *, x_label: str, unit: str, worst: str, share: bool) -> Drawing:
     """For each region the values of its cases, their median, and the mean with its interval below.
 
     Args:
-        rows: regions. x_label: what the values are. unit: what a case is.
-        worst: what a triangle says; empty: none is marked.
-        share: values lie in 0..1, and so does the axis, unless all are near 1; else it runs from 0 to the largest, by
-            the logarithm where that is far out.
-        alt: the same in words.
+        rows: regions. x_label: name of the values. unit: name of a case.
+        worst: meaning of a triangle; empty: none is marked.
+        share: values are in 0..1, and so is the axis, unless all are near 1; else it runs from 0 to the largest,
+            logarithmic where that is far away.
     """
     scale = _scale_of(rows, share)
-    named = fitted(x_label, 54) + ("\nby the logarithm above 1" if scale.far else "")
+    named = fitted(x_label, 54) + ("\nlogarithmic above 1" if scale.far else "")
 
     def paint(figure: Figure, theme: Theme) -> None:
         axes = figure.subplots()
@@ -73,11 +60,11 @@ def case_strips(
                 )  # fmt: skip
             lacking = int((~np.isfinite(row.values)).sum())
             label = fitted(row.label, 22) + (f" ({lacking:,} undefined)" if lacking else "")
-            said = "no value"
+            middle_text = "no value"
             if len(values):
                 middle = float(np.nanmedian(row.values))
                 axes.plot([middle, middle], [y - 0.27, y + 0.2], color=theme.ink, linewidth=2.4, zorder=5)
-                said = f"median {score(middle)}"
+                middle_text = f"median {score(middle)}"
             if np.isfinite(row.low) and np.isfinite(row.high):
                 axes.plot(
                     [row.low, row.high],
@@ -88,7 +75,7 @@ def case_strips(
                     linewidth=1.6,
                 )
                 axes.plot([row.mean], [y - 0.38], "D", color=theme.lines[2], markersize=5)
-            for x, side, text in ((0.0, "left", label), (1.0, "right", said)):
+            for x, side, text in ((0.0, "left", label), (1.0, "right", middle_text)):
                 axes.text(x, y + 0.33, text, transform=across, ha=side, va="center", fontsize=9)
         axes.set(ylim=(-0.55, len(rows) - 0.52), xlabel=named)
         axes.yaxis.set_major_locator(NullLocator())
@@ -96,16 +83,18 @@ def case_strips(
         figure.legend(handles=_key(theme, unit, worst), loc="outside upper left", ncols=2, columnspacing=1.2,
                       borderpad=0.1)  # fmt: skip
 
+    n = count(max((len(row.values) for row in rows), default=0), unit)
+    alt = f"{x_label} by region, {n}. {'; '.join(map(strip_words, rows))}."
     return draw(paint, alt=alt, height=1.25 + 0.95 * max(len(rows), 1))
 
 
 def drawn_of(regions: int) -> int:
-    """How many points of a region are drawn at most, beside the marked ones."""
+    """The largest number of points that are drawn for a region, beside the marked ones."""
     return min(300, POINTS // max(regions, 1))
 
 
 def _drawn(row: CaseStrip, most: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """The values that are drawn and which of them are marked: all marked ones; of many others, ranks evenly apart."""
+    """The values that are drawn and which are marked: all marked ones; of many others, evenly spaced ranks."""
     known = np.isfinite(row.values)
     values, marked = row.values[known], row.marked[known]
     others = np.sort(values[~marked])
@@ -117,7 +106,7 @@ def _drawn(row: CaseStrip, most: int) -> tuple[Floats, NDArray[np.bool_]]:
 
 @dataclass(frozen=True)
 class _Scale:
-    """An axis from `low` to `high`; `far`: by the logarithm above 1; `share`: of values in 0..1."""
+    """An axis from `low` to `high`; `far`: logarithmic above 1; `share`: for values in 0..1."""
 
     low: float
     high: float
@@ -125,7 +114,7 @@ class _Scale:
     share: bool
 
     def places(self, values: Floats) -> Floats:
-        """Where values lie along it, 0 to 1."""
+        """Positions of values along it, 0 to 1."""
         if self.far:
             return np.asarray(
                 np.where(values > 1, 1 + np.log10(np.maximum(values, 1)), values) / (1 + np.log10(self.high))
@@ -138,7 +127,7 @@ def _scale_of(rows: Sequence[CaseStrip], share: bool) -> _Scale:
     ends = [end for row in rows for end in (row.low, row.high) if np.isfinite(end)]
     if share:
         least = min([*every.tolist(), *ends], default=0.0)
-        # values that all lie near 1 could not be told apart on the whole scale
+        # values that are all near 1 would look equal on the whole scale
         return _Scale(least if _NEAR < least < 1 else 0.0, 1.0, far=False, share=True)
     top = max([*every.tolist(), *ends], default=1.0) or 1.0
     far = len(every) > 0 and top > max(10.0, _SPREAD * float(np.median(every)))

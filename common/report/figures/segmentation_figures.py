@@ -1,4 +1,4 @@
-"""The figures of a segmentation, from plain numbers: how overlap is spread over units, volume against volume."""
+"""Overlap of single cases by class, and predicted against true volume."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from graftwork.common.report.figures.drawing import Drawing, Theme, draw
-from graftwork.common.report.formatting import score, shortened
+from graftwork.common.report.formatting import count, interval, listing, number, score, shortened
 
 Floats = NDArray[np.float64]
-POINTS = 500  # drawn of a class; more lie on each other
+POINTS = 500  # of a class; more would cover each other
 
 
 @dataclass(frozen=True)
 class Strip:
-    """The values of one class, one a unit, in 0..1, and their mean with its interval (NaN: none)."""
+    """The values of one class, one per case, in 0..1, and their mean with its interval (NaN: none)."""
 
     label: str
     values: Floats
@@ -32,7 +32,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Amounts:
-    """True and predicted volumes of one class, one a unit."""
+    """True and predicted volumes of one class, one per case."""
 
     label: str
     truth: Floats
@@ -40,7 +40,7 @@ class Amounts:
 
 
 def heaped(values: Floats, bins: int = 60) -> Floats:
-    """How far each point is moved aside, -1 to 1, so that equal values stand beside each other."""
+    """How far each point is moved aside, -1 to 1, so that equal values are drawn side by side."""
     moved = np.zeros(len(values))
     at = np.clip((values * bins).astype(np.int64), 0, bins)
     most = max((int((at == place).sum()) for place in np.unique(at)), default=1)
@@ -52,7 +52,7 @@ def heaped(values: Floats, bins: int = 60) -> Floats:
     return moved.clip(-1, 1)
 
 
-def strips(rows: Sequence[Strip], *, x_label: str, unit: str, alt: str) -> Drawing:
+def strips(rows: Sequence[Strip], *, x_label: str, unit: str) -> Drawing:
     """For each class its values as points, a box of median and quartiles, and the mean with its interval."""
 
     def paint(figure: Figure, theme: Theme) -> None:
@@ -90,7 +90,7 @@ def strips(rows: Sequence[Strip], *, x_label: str, unit: str, alt: str) -> Drawi
                 )
             if np.isfinite(row.mean):
                 axes.plot([row.mean], [y - 0.42], "D", color=theme.lines[1], markersize=5)
-            limits = f" ({score(row.low)} to {score(row.high)})" if np.isfinite(row.low) else ""
+            limits = f" ({found})" if (found := interval(row.low, row.high)) else ""
             for x, side, text in (
                 (0.0, "left", shortened(row.label, 28)),
                 (1.0, "right", f"mean {score(row.mean)}{limits}"),
@@ -110,10 +110,23 @@ def strips(rows: Sequence[Strip], *, x_label: str, unit: str, alt: str) -> Drawi
             loc="outside upper left", ncols=2, columnspacing=1.2, borderpad=0.1,
         )  # fmt: skip
 
+    n = count(max((len(row.values) for row in rows), default=0), unit)
+    alt = f"{x_label} by class, {n}. {'; '.join(map(strip_words, rows))}."
     return draw(paint, alt=alt, height=1.15 + 0.95 * max(len(rows), 1))
 
 
-def agreement(rows: Sequence[Amounts], *, measure: str, alt: str) -> Drawing:
+def strip_words(row: Strip) -> str:
+    """Mean with its interval, median and range of the values of a class."""
+    known = np.sort(row.values[np.isfinite(row.values)])
+    limits = interval(row.low, row.high)
+    mean = f"mean {score(row.mean)}{f' ({limits})' if limits else ''}, " if np.isfinite(row.mean) else ""
+    spread = "no value"
+    if len(known):
+        spread = f"median {score(float(np.median(known)))}, from {score(known[0])} to {score(known[-1])}"
+    return f"{shortened(row.label, 40)}: {mean}{spread}"
+
+
+def agreement(rows: Sequence[Amounts], *, measure: str, unit: str) -> Drawing:
     """Predicted against true volume; on the dotted line both are equal."""
     names = [shortened(row.label, 30) for row in rows]
 
@@ -146,4 +159,35 @@ def agreement(rows: Sequence[Amounts], *, measure: str, alt: str) -> Drawing:
             borderpad=0.1,
         )
 
+    n = count(max((len(row.truth) for row in rows), default=0), unit)
+    values = "; ".join(
+        f"{shortened(row.label, 40)}: true {_range(row.truth)}, predicted {_range(row.predicted)}"
+        for row in rows
+    )
+    middle = f"Median difference: {listing(median_differences(rows, measure))}."
+    alt = f"Predicted against true {volume_name(measure)} in {measure} of {n}. {values}. {middle}"
     return draw(paint, alt=alt, height=3.85 + 0.2 * (len(rows) + 1))
+
+
+def volume_name(measure: str) -> str:
+    """`area` of flat images, `volume` of others."""
+    return "area" if measure == "pixels" else "volume"
+
+
+def median_differences(rows: Sequence[Amounts], measure: str) -> list[str]:
+    """Predicted minus true volume of each class: the median with its sign."""
+    found = []
+    for row in rows:
+        middle = float(np.median(row.predicted - row.truth)) if len(row.truth) else 0.0
+        sign = "+" if middle > 0 else "−" if middle < 0 else ""
+        found.append(f"{shortened(row.label, 40)} {sign}{_figure(abs(middle))} {measure}")
+    return found
+
+
+def _figure(value: float) -> str:
+    """Three significant digits: `0.0213`, `4.12`, `1,090`."""
+    return number(round(value)) if value >= 100 else f"{value:.3g}"
+
+
+def _range(values: Floats) -> str:
+    return f"{_figure(float(values.min()))} to {_figure(float(values.max()))}" if len(values) else "none"

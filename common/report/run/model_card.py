@@ -1,4 +1,4 @@
-"""`MODEL_CARD.md`: front matter as the Hugging Face hub reads it, the text prefilled, the rest as marked blanks."""
+"""`MODEL_CARD.md`: front matter for the Hugging Face hub, text from the run, and marked blanks for the rest."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from graftwork.common.report.commands import repeat_of
 from graftwork.common.report.formatting import metric_name, shortened
 from graftwork.common.report.page import template_text
-from graftwork.common.report.run.run_facts import facts_of
-from graftwork.common.report.run.run_page import RunPage
-from graftwork.common.report.tables import SOLID
+from graftwork.common.report.run import data_section, limits_section, provenance_section, run_page
+from graftwork.common.report.run.further_section import further_of
+from graftwork.common.report.run.metrics_section import metrics_table
+from graftwork.common.report.run.provenance_section import VOLUME_NETWORK
+from graftwork.common.report.run.run_facts import facts_of, limits_of
+from graftwork.common.report.run.training_section import training_words
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation import Result
@@ -27,7 +31,7 @@ _HUB_METRICS = {"auroc": "roc_auc", "average_precision": "average_precision", "s
 
 
 class Written(str):
-    """Text that is Markdown or YAML already, and is not escaped again."""
+    """Text that is already Markdown or YAML, and is not escaped again."""
 
     __slots__ = ()
 
@@ -35,7 +39,7 @@ class Written(str):
 def model_card(run: Run) -> str:
     """The model card of a run, as Markdown with YAML front matter.
 
-    What the run knows stands in it; what only its makers know is a blank, `[TO BE FILLED IN: ...]`. It holds no
+    It contains the facts of the run. What only its authors know is a blank, `[TO BE FILLED IN: ...]`. It contains no
     path and no name of a person.
 
     Raises:
@@ -51,14 +55,31 @@ def model_card(run: Run) -> str:
         "transfer-learning",
         "graftwork",
         *(["monai"] if facts.segments else []),
-        *(["timm"] if facts.recipe.backbone.name != SOLID else []),
+        *(["timm"] if facts.recipe.backbone.name != VOLUME_NETWORK else []),
         facts.manifest.dataset.partition("/")[0],
         facts.recipe.strategy.name,
         str(facts.network.get("backbone") or facts.recipe.backbone.name),
     ]
     values: dict[str, Any] = {
         "facts": facts,
-        "page": RunPage(facts, figures=False),
+        "warnings": run_page.warnings_of(facts),
+        "result": run_page.primary_result(facts),
+        "settings": provenance_section.recipe_table(facts),
+        "shared": data_section.shared_sentence(facts),
+        "parts": data_section.parts_table(facts),
+        "absent": data_section.absent_classes(facts),
+        "training": training_words(facts),
+        "too_few": limits_section.too_few(facts),
+        "metrics_table": metrics_table(facts),
+        "further": further_of(facts),
+        "limits": [
+            *limits_section.limits_of_run(facts),
+            *limits_section.limits_of_data(facts),
+            *(line for _, lines in limits_of(facts.card) for line in lines),
+        ],
+        "licences": provenance_section.licences_table(facts),
+        "repeat": repeat_of(facts),
+        "environment": provenance_section.environment_table(facts),
         "version": __version__,
         "task": task,
         "name": f"{facts.name.rpartition('/')[2]}-{facts.recipe.seed}",
@@ -115,7 +136,7 @@ def _escaped(value: Any) -> Any:
 
 
 def _markdown(text: str) -> str:
-    """Text as Markdown that shows it: marks and HTML lose their meaning, line ends become spaces."""
+    """Text as Markdown: marks and HTML are escaped, line ends become spaces."""
     line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", line)
 
@@ -125,7 +146,7 @@ def _cell(text: object) -> Written:
 
 
 def _yaml(text: object) -> Written:
-    """A text as a YAML scalar in double quotes, whatever it holds."""
+    """Any text as a YAML scalar in double quotes."""
     quoted = json.dumps(" ".join(str(text).split()), ensure_ascii=False)
     # characters that YAML takes for line ends or refuses
     return Written(

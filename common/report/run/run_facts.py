@@ -1,9 +1,8 @@
-"""What is known about one run, read once from its folder and from the register of domains."""
+"""The data of a run that reports need, read once from its folder and from the registered domains."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,13 +30,13 @@ if TYPE_CHECKING:
 
 
 STRATEGIES = {
-    "linear-probe": "only the head learns, on a frozen pretrained backbone",
-    "full": "backbone and head learn, from pretrained weights",
-    "scratch": "backbone and head learn from random weights: the control without transfer",
+    "linear-probe": "only the head is trained, on a frozen pretrained backbone",
+    "full": "backbone and head are trained, from pretrained weights",
+    "scratch": "backbone and head are trained from random weights: the baseline without transfer",
 }
 NORMS = {
     "hold": "statistics and affine weights stay as pretrained",
-    "adapt": "statistics follow the data, affine weights stay",
+    "adapt": "statistics are updated from the data, affine weights stay",
     "train": "statistics and affine weights both change",
 }
 
@@ -46,8 +45,8 @@ NORMS = {
 class Facts:
     """One run, read once. `dataset`, `protocol` and `card` are None or empty where its domain is not installed.
 
-    `further` are its other evaluations, `protocols` those that the register knows of them by name, `examples` the
-    index of the outlined pictures.
+    `further` are its other evaluations, `protocols` the registered protocols of its dataset by name, `examples` the
+    index of the images with masks.
     """
 
     folder: Path
@@ -86,7 +85,7 @@ class Facts:
 
     @property
     def dataset_title(self) -> str:
-        """What people call the dataset."""
+        """The title of the dataset."""
         return self.dataset.title if self.dataset is not None else self.manifest.dataset
 
     @property
@@ -96,12 +95,12 @@ class Facts:
 
     @property
     def unit(self) -> str:
-        """What is judged as one: "image", "volume"."""
+        """The unit of evaluation: "image", "volume"."""
         return self.evaluation.unit or "image"
 
     @property
-    def picture(self) -> str:
-        """What a row of the manifest is: the unit, or where several make one, "slice" or "image"."""
+    def image(self) -> str:
+        """What a row of the manifest is: the unit, or where several form one unit, "slice" or "image"."""
         if self.segments:
             joined = "images" in self.predictions.columns and bool((self.predictions["images"] > 1).any())
         else:
@@ -112,7 +111,7 @@ class Facts:
 
     @property
     def target(self) -> Target:
-        """The target that the headline is of: the first, or a further one that the protocol asks for.
+        """The target of the primary result: the first, or another one that the protocol names.
 
         Raises:
             RunError: the manifest has no such target.
@@ -122,40 +121,40 @@ class Facts:
             if name in ("", target.name):
                 return target
         raise RunError(
-            f"it judges the target {name!r}, which the run does not have",
+            f"the run has no target {name!r} (found in metrics.json)",
             where=self.folder / "metrics.json",
-            remedy="make it again with `graftwork evaluate`",
+            remedy="write it again with `graftwork evaluate`",
         )
 
     @property
-    def judges_further(self) -> bool:
-        """Whether the headline is of another target than the first."""
+    def evaluates_further(self) -> bool:
+        """Whether the primary result is of another target than the first."""
         return self.target != self.manifest.target
 
     @property
     def segments(self) -> bool:
-        """Whether the first target says what each pixel or voxel is."""
+        """Whether the first target is a segmentation."""
         return self.manifest.target.kind == "segmentation"
 
     @property
     def exclusive(self) -> bool:
-        """Whether a case has one of several classes, which changes what some metrics are."""
+        """Whether a case has one of several classes, which changes the definition of some metrics."""
         return self.target.kind in EXCLUSIVE
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes that have numbers: all of the judged target, or without the background."""
+        """The classes with results: all of the evaluated target; of a segmentation without the background."""
         return self.target.classes[1:] if self.segments else self.target.classes
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts of the split: train, validation, test, and those kept of groups that are learned from."""
-        there = dict.fromkeys(self.split.parts.tolist())
-        return (*PARTS, *(part for part in there if part not in PARTS))
+        """The parts of the split: train, validation, test, and `seen` where the run has it."""
+        found = dict.fromkeys(self.split.parts.tolist())
+        return (*PARTS, *(part for part in found if part not in PARTS))
 
     @property
     def synthetic(self) -> bool:
-        """Whether the data were drawn by a program."""
+        """Whether the data are synthetic."""
         return self.manifest.synthetic
 
     @property
@@ -165,40 +164,40 @@ class Facts:
 
     @property
     def leaks(self) -> int:
-        """Groups that stand in more than one part."""
+        """The number of groups with cases in more than one part."""
         return int(self.split.leaks)
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """What the split says of classes that a part lacks, a sentence each."""
+        """Sentences of the split on classes that a part lacks."""
         return tuple(self.split.absent)
 
     @property
     def leak_allowed(self) -> bool:
-        """Whether the split was allowed to put a group into two parts."""
+        """Whether the recipe allowed groups with cases in two parts."""
         return bool(self.split.allow_leak or self.recipe.split.allow_leak)
 
     @property
     def primary(self) -> str:
-        """The metric that the protocol is decided by."""
+        """The primary metric of the protocol."""
         if self.protocol is not None:
             return self.protocol.primary
         return self.evaluation.results[0].metric if self.evaluation.results else "auroc"
 
     @property
     def headline(self) -> Result | None:
-        """The result of the primary metric: of no class in particular where there is one, else of the first."""
+        """The primary result: over all classes where there is one, else of the first class."""
         return self.overall(self.primary)
 
     def overall(self, metric: str) -> Result | None:
-        """The result of a metric: of no class in particular where there is one, else of the first."""
+        """The result of a metric: over all classes where there is one, else of the first class."""
         found = [result for result in self.evaluation.results if result.metric == metric]
         whole = [result for result in found if not result.label]
         return next(iter(whole or found), None)
 
     @property
     def recipe_text(self) -> str:
-        """The resolved recipe as TOML, without the place of a weights file."""
+        """The resolved recipe as TOML, without the folder of a weights file."""
         shown = self.recipe
         if shown.backbone.file:
             backbone = shown.backbone.model_copy(update={"file": self.scrub(shown.backbone.file)})
@@ -207,18 +206,18 @@ class Facts:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch whose weights were kept, or None where the log names none."""
+        """The epoch whose weights were saved, or None where the log names none."""
         best = [int(line["epoch"]) for line in self.log if line.get("best")]
         return best[-1] if best else None
 
     @property
     def solved(self) -> bool:
-        """Whether the head was solved, for one strength of a penalty after the other, and not trained in epochs."""
+        """Whether the head was solved for several regularisation strengths, not trained in epochs."""
         return bool(self.log) and all("strength" in line for line in self.log)
 
     @property
     def weights(self) -> Mapping[str, Any]:
-        """What the network says about its pretrained weights."""
+        """The entry of network.json on pretrained weights."""
         found = self.network.get("weights")
         return found if isinstance(found, Mapping) else {}
 
@@ -235,9 +234,9 @@ def facts_of(run: Run) -> Facts:
         about, protocol, card = _domain(run, manifest.dataset, evaluation.protocol)
         if len(split.parts) != len(manifest):
             raise RunError(
-                "split and manifest do not belong together",
+                f"split.csv has {len(split.parts):,} rows, manifest.parquet {len(manifest):,}",
                 where=run.folder,
-                remedy="begin the run again with --out elsewhere; one of both files was changed",
+                remedy="start the run again in another folder with --out; one of the files was changed",
             )
         private = {
             str(environment.get("data") or ""): "DIR",
@@ -274,7 +273,7 @@ def facts_of(run: Run) -> Facts:
 
 
 def _protocols(dataset: str) -> dict[str, Protocol]:
-    """The protocols by which a dataset may be judged, by their own names."""
+    """The protocols of a dataset, by name."""
     found: dict[str, Protocol] = {}
     with contextlib.suppress(GraftworkError):
         loaded = domain.dataset(dataset)
@@ -286,29 +285,27 @@ def _protocols(dataset: str) -> dict[str, Protocol]:
 
 
 def _examples(run: Run) -> list[Mapping[str, Any]]:
-    """The index of `examples/`; nothing where the run drew none."""
+    """The index of `examples/`; empty where the run has none."""
     return list(read_index(run.folder / "examples" / "index.json"))
 
 
 def _domain(run: Run, dataset: str, protocol: str) -> tuple[Dataset | None, Protocol | None, str]:
-    """What the register knows; a report can be remade where the domain is not installed any more."""
+    """Dataset, protocol and card; a report can be written where the domain is no longer installed."""
     about: Dataset | None = None
-    judged: Protocol | None = None
+    protocol_found: Protocol | None = None
     card = ""
     with contextlib.suppress(GraftworkError):
         about = domain.dataset(dataset).about
         card = domain.card(dataset)
     with contextlib.suppress(GraftworkError):
         found = run.protocol
-        if (
-            found.name.rpartition("/")[2] == protocol.rpartition("/")[2]
-        ):  # it is what the numbers were made by
-            judged = found
-    return about, judged, card
+        if found.name.rpartition("/")[2] == protocol.rpartition("/")[2]:  # else the numbers come from another
+            protocol_found = found
+    return about, protocol_found, card
 
 
 def limits_of(card: str) -> list[tuple[str, list[str]]]:
-    """The section of a data card whose heading speaks of limits, as ("text" or "list", lines)."""
+    """The section of a data card with `limit` in its heading, as ("text" or "list", lines)."""
     lines, level, inside = card.splitlines(), 0, False
     blocks: list[tuple[str, list[str]]] = []
     fresh = True
@@ -341,8 +338,3 @@ def _plain(markdown: str) -> str:
     text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", markdown)
     text = re.sub(r"\*\*|`", "", text)
     return re.sub(r"(?<!\w)([*_])(\S[^*_]*?)\1(?!\w)", r"\2", text).strip()
-
-
-def defined(value: float | None) -> bool:
-    """Whether a value is a finite number."""
-    return value is not None and math.isfinite(value)

@@ -1,4 +1,4 @@
-"""The tables about the data: parts, classes, covariates, the proof that no group is shared, unreadable files."""
+"""The section on the data: parts, classes, shared groups, covariates, unreadable files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from graftwork.common.data.splits import SEEN
 from graftwork.common.report.formatting import (
     NOT_AVAILABLE,
+    count,
     number,
     percent,
     plural,
+    sentence,
     shortened,
 )
-from graftwork.common.report.tables import Column, Row, Table
+from graftwork.common.report.section import Column, Row, Section, Table, section
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +25,67 @@ if TYPE_CHECKING:
     from graftwork.common.report.run.run_facts import Facts
 
 
-LEVELS = 12  # of a covariate; one with more is described, not listed
-CLASSES = 40  # named in a table, the most frequent ones; all stand in the run's metrics.json
-SHOWN = 50  # quarantined files named; the rest is counted
+LEVELS = 12  # of a covariate; one with more is summarised, not listed
+CLASSES = 40  # named in a table, the most frequent ones; metrics.json of the run has all
+SHOWN = 50  # quarantined files in the table; the others are counted
+
+
+@section("run", 100)
+def data(facts: Facts) -> Section:
+    """Parts and classes, shared groups, covariates, unreadable files."""
+    covariates, unreadable = covariates_table(facts), quarantine_table(facts)
+    found = [
+        Section("Groups shared between parts", text=(shared_sentence(facts),), tables=(proof_table(facts),))
+    ]
+    if covariates is not None:
+        found.append(
+            Section("Covariates", text=("None of them is an input of the network.",), tables=(covariates,))
+        )
+    found.append(
+        Section("Unreadable files", text=("None: every file was read.",))
+        if unreadable is None
+        else Section("Unreadable files", text=(quarantined(facts),), tables=(unreadable,))
+    )
+    return Section(
+        "Data", "data", tables=(parts_table(facts),), notes=absent_classes(facts), sections=tuple(found)
+    )
+
+
+def absent_classes(facts: Facts) -> tuple[str, ...]:
+    """Sentences of the split on classes that a part lacks."""
+    return tuple(sentence(facts.scrub(text)) for text in facts.absent)
+
+
+def quarantined(facts: Facts) -> str:
+    """How many files could not be read."""
+    n, limit = len(facts.quarantine), facts.recipe.training.max_unreadable_files
+    return (
+        f"{count(n, 'file')} could not be read and {'was' if n == 1 else 'were'} left out; the recipe allows "
+        f"{number(limit)}."
+    )
+
+
+def leak_sentence(facts: Facts) -> str:
+    """How many groups have cases in more than one part, and what that means for the numbers."""
+    return (
+        f"{number(facts.leaks)} of {count(facts.groups, facts.group)} "
+        f"{'has' if facts.leaks == 1 else 'have'} {plural(facts.image)} in more than one part: the results are too "
+        "optimistic"
+    )
+
+
+def verified(facts: Facts) -> str:
+    """That no group is shared; empty where one is."""
+    parts = " (train, validation, test)" if SEEN in facts.parts else ""
+    groups = plural(facts.group).capitalize()
+    return "" if facts.leaks else f"{groups} shared between parts{parts}: 0 of {number(facts.groups)}."
+
+
+def shared_sentence(facts: Facts) -> str:
+    """The number of shared groups, and what it means."""
+    if facts.leaks:
+        return f"{leak_sentence(facts)}. A network can recognise a {facts.group} from training."
+    return f"{verified(facts)} The split keeps every {facts.group} in one part."
 
 
 def _by_part(facts: Facts) -> dict[str, pd.DataFrame]:
@@ -34,15 +94,15 @@ def _by_part(facts: Facts) -> dict[str, pd.DataFrame]:
 
 
 def parts_table(facts: Facts) -> Table:
-    """Pictures, units, groups and classes of each part; shares are of the pictures of the part."""
+    """Images, units, groups and classes of each part."""
     parts = {**_by_part(facts), "all": facts.manifest.frame}
     frames = list(parts.values())
     sizes = [len(frame) for frame in frames]
-    rows = [Row(plural(facts.picture), tuple(map(number, sizes)), strong=True)]
+    rows = [Row(plural(facts.image), tuple(map(number, sizes)), strong=True)]
     unit = facts.manifest.unit
     if unit:
         rows.append(_distinct(plural(unit), frames, ["group", unit]))
-    names = dict.fromkeys((facts.picture, facts.group))  # a volume may be the group
+    names = dict.fromkeys((facts.image, facts.group))  # a volume may be the group
     if len(names) > 1:
         rows.append(_distinct(plural(facts.group), frames, ["group"]))
     several = len(facts.manifest.targets) > 1
@@ -50,18 +110,17 @@ def parts_table(facts: Facts) -> Table:
         if several:
             rows.append(Row(shortened(target.name, 48), ("",) * len(frames)))
         rows += _class_rows(facts, target, frames, level=int(several))
-    said = [f"Shares are of the {plural(facts.picture)} of the part."]
+    notes = [f"Percentages are of the {plural(facts.image)} of the part."]
     if SEEN in facts.parts:
-        said.append(
-            f"The part {SEEN} holds {plural(facts.picture)} that training did not see, of {plural(facts.group)} "
-            "that it did see."
+        notes.append(
+            f"The part {SEEN} has {plural(facts.image)} that are not in training, of {plural(facts.group)} that are."
         )
     return Table(
         f"{', '.join(map(plural, names)).capitalize()} and classes of each part",
-        (Column("what"), *(Column(part, numeric=True) for part in parts)),
+        (Column("count"), *(Column(part, numeric=True) for part in parts)),
         tuple(rows),
         stacks=SEEN in facts.parts,
-        notes=(*said, *left_out(facts)),
+        notes=(*notes, *left_out(facts)),
     )
 
 
@@ -71,7 +130,7 @@ def _distinct(name: str, frames: Sequence[pd.DataFrame], columns: list[str]) -> 
 
 
 def _class_rows(facts: Facts, target: Target, frames: Sequence[pd.DataFrame], *, level: int) -> list[Row]:
-    """How many cases of each class of a target each part has, and how many whose class is not known."""
+    """Numbers of cases by class of a target and part, and of cases without a known class."""
     sizes, rows = [len(frame) for frame in frames], []
     shown = set(frequent(facts, target))
     column = target.columns[0]
@@ -96,7 +155,7 @@ def _class_rows(facts: Facts, target: Target, frames: Sequence[pd.DataFrame], *,
 
 
 def frequent(facts: Facts, target: Target | None = None) -> list[str]:
-    """The classes of a target (the judged one) that tables name, in its order: all, or the most frequent of many."""
+    """The classes of a target (the evaluated one) that tables name, in its order: all, or the most frequent."""
     target, frame = target or facts.target, facts.manifest.frame
     if target.kind == "segmentation":
         return list(target.classes[1:])
@@ -108,17 +167,17 @@ def frequent(facts: Facts, target: Target | None = None) -> list[str]:
     else:
         found = frame[target.columns[0]].value_counts()
         counts = {name: int(found.get(name, 0)) for name in target.classes}
-    kept = set(sorted(target.classes, key=lambda name: -counts[name])[:CLASSES])
-    return [name for name in target.classes if name in kept]
+    shown = set(sorted(target.classes, key=lambda name: -counts[name])[:CLASSES])
+    return [name for name in target.classes if name in shown]
 
 
 def left_out(facts: Facts) -> tuple[str, ...]:
-    """What a table says where it does not name every class."""
+    """The note of a table that does not name every class."""
     classes = len(facts.target.classes)
     if classes <= CLASSES or facts.segments:
         return ()
     return (
-        f"The {CLASSES} most frequent of {number(classes)} classes; all stand in metrics.json of the run.",
+        f"The {CLASSES} most frequent of {number(classes)} classes; metrics.json of the run has all of them.",
     )
 
 
@@ -130,7 +189,7 @@ def _shares(name: str, counts: Sequence[int], sizes: Sequence[int], level: int =
 
 
 def covariates_table(facts: Facts) -> Table | None:
-    """What the manifest knows of the cases beside the target, by part; None where it knows nothing."""
+    """The covariates of the cases by part; None where there are none."""
     import pandas as pd
 
     parts = {**_by_part(facts), "all": facts.manifest.frame}
@@ -161,7 +220,7 @@ def covariates_table(facts: Facts) -> Table | None:
     if not rows:
         return None
     return Table(
-        f"Covariates of the {plural(facts.picture)} of each part (none of them is an input)",
+        f"Covariates of the {plural(facts.image)} of each part",
         (Column("covariate"), *(Column(part, numeric=True) for part in parts)),
         tuple(rows),
         stacks=SEEN in facts.parts,
@@ -176,8 +235,8 @@ def _spread(column: pd.Series) -> str:
 
 
 def proof_table(facts: Facts) -> Table:
-    """Groups that two parts share, counted over the split that was really used; of the part of groups that are met
-    again, also the units that it shares with train."""
+    """Groups that two parts share, counted over the split of the run; for the part `seen` also the units that it
+    shares with train."""
     rows = [
         Row(f"{pair.first} and {pair.second}", (number(pair.shared), number(pair.of)), strong=pair.shared > 0)
         for pair in facts.proof
@@ -189,14 +248,14 @@ def proof_table(facts: Facts) -> Table:
     ]
     notes = ["Counted over the split that this run used."]
     if SEEN in facts.parts:
-        unit = facts.manifest.unit or facts.picture
+        unit = facts.manifest.unit or facts.image
         both, frame = facts.split.shared_units, facts.split.seen.frame
-        # a unit lies within one group: parts without a common group have no common unit
+        # a unit belongs to one group: parts without a common group have no common unit
         rows = [
             replace(row, cells=(*row.cells, row.cells[0] if row.cells[0] == "0" else "–")) for row in rows
         ]
-        met = (number(frame["group"].nunique()), number(facts.groups), number(both.shared))
-        rows.append(Row(f"{both.first} and {both.second}", met, strong=both.shared > 0))
+        pair = (number(frame["group"].nunique()), number(facts.groups), number(both.shared))
+        rows.append(Row(f"{both.first} and {both.second}", pair, strong=both.shared > 0))
         columns.append(Column(f"shared {plural(unit)}", numeric=True))
         notes.append(
             f"The part {SEEN} shares its {plural(facts.group)} with train on purpose, and none of its {plural(unit)}."
@@ -211,7 +270,7 @@ def proof_table(facts: Facts) -> Table:
 
 
 def quarantine_table(facts: Facts) -> Table | None:
-    """The files that could not be read, with the reason; None where all could."""
+    """The files that could not be read, with the reason; None where all were read."""
     if not facts.quarantine:
         return None
     rows = tuple(
@@ -222,10 +281,10 @@ def quarantine_table(facts: Facts) -> Table | None:
         for line in facts.quarantine[:SHOWN]
     )
     more = len(facts.quarantine) - SHOWN
-    notes = (f"{number(more)} more stand in quarantine.csv of the run.",) if more > 0 else ()
+    notes = (f"{number(more)} more are in quarantine.csv of the run.",) if more > 0 else ()
     return Table(
         "Files that could not be read",
-        (Column("case"), Column("ended at"), Column("reason")),
+        (Column("case"), Column("step"), Column("reason")),
         rows,
         notes=notes,
     )

@@ -1,4 +1,4 @@
-"""The ledger of trainability as a picture: which stage learned in which epoch, at which rate."""
+"""The training ledger as a figure: which stage trained in which epoch, at which learning rate."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from graftwork.common.report.figures.drawing import Drawing, Theme, draw
-from graftwork.common.report.formatting import rate, shortened
+from graftwork.common.report.formatting import count, listing, number, rate, shortened
 
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """One stage over the epochs: how many of its parameters learn, at which rate, in which norm mode.
+    """One stage over the epochs: the number of its trained parameters, learning rate and norm mode.
 
     Attributes:
-        parameters: of the stage, all of them; 0 where that is not known.
-        kept: whether it did not run, because what it puts out was kept.
+        parameters: of the whole stage; 0: unknown.
+        cached: whether it did not run, because its output was cached.
     """
 
     stage: str
-    learning: tuple[int, ...]
+    trained: tuple[int, ...]
     rates: tuple[float, ...]
     norms: tuple[str, ...]
     parameters: int = 0
-    kept: tuple[bool, ...] = ()
+    cached: tuple[bool, ...] = ()
 
     def state(self, epoch: int) -> str:
-        """`learning`, `partly`, `frozen` or `kept`, in an epoch counted from 0."""
-        if self.learning[epoch] > 0:
-            return "partly" if self.learning[epoch] < self.parameters / 2 else "learning"
-        return "kept" if self.kept and self.kept[epoch] else "frozen"
+        """`trained`, `partly`, `frozen` or `cached`, in an epoch counted from 0."""
+        if self.trained[epoch] > 0:
+            return "partly" if self.trained[epoch] < self.parameters / 2 else "trained"
+        return "cached" if self.cached and self.cached[epoch] else "frozen"
 
 
 def ledger(
     rows: Sequence[LedgerRow],
     *,
-    alt: str,
     small: bool = False,
-    begins: Sequence[int] = (),
+    phases: Sequence[tuple[str, int, int]] = (),
     chosen: int | None = None,
     epoch: str = "epoch",
 ) -> Drawing:
-    """Stages (head on top) over epochs. Hatched: frozen. Filled: learning, as high as its rate. Letter: norm mode.
+    """Stages (head on top) over epochs. Hatched: frozen. Filled: trained, height by learning rate. Letter: norm mode.
 
     Args:
-        begins: the first epoch of each phase, where there are several; they are numbered in the order of time.
-        chosen: the epoch whose weights were kept.
-        epoch: what stands in a column.
+        phases: name, first and last epoch of each; where there are several, they are numbered.
+        chosen: the epoch whose weights were saved.
+        epoch: name of a column.
     """
+    begins = [first for _, first, _ in phases] if len(phases) > 1 else []
     epochs = len(rows[0].rates) if rows else 1
     states = {row.state(each) for row in rows for each in range(epochs)}
     pitch = max(0.13, min(0.27, 6.0 / max(len(rows), 1))) * (0.8 if small else 1.0)
@@ -71,11 +71,11 @@ def ledger(
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.set_xlabel(epoch)
-        for number, first in enumerate(begins, 1):
-            if number > 1:
+        for place, first in enumerate(begins, 1):
+            if place > 1:
                 axes.axvline(first - 0.5, color=theme.ink, linewidth=1.1)
             axes.annotate(
-                str(number), (first - 0.5, len(rows) - 0.4), xytext=(2, 1), textcoords="offset points",
+                str(place), (first - 0.5, len(rows) - 0.4), xytext=(2, 1), textcoords="offset points",
                 fontsize=8, fontweight="bold", color=theme.ink, annotation_clip=False,
             )  # fmt: skip
         if chosen is not None and epochs > 1:
@@ -90,12 +90,12 @@ def ledger(
         right.spines["right"].set_visible(False)
         right.set_ylabel("highest learning rate" if epoch == "epoch" else "")
         keys = {
-            "learning": Patch(facecolor=theme.lines[0], edgecolor=theme.muted, label="learning, as high as its rate"),
+            "trained": Patch(facecolor=theme.lines[0], edgecolor=theme.muted, label="trained, height by learning rate"),
             "partly": Patch(
-                facecolor=theme.paper, edgecolor=theme.lines[0], hatch="||||||", label="a part of it learning"
+                facecolor=theme.paper, edgecolor=theme.lines[0], hatch="||||||", label="partly trained"
             ),
             "frozen": Patch(facecolor=theme.fill, edgecolor=theme.muted, hatch="////", label="frozen"),
-            "kept": Patch(facecolor=theme.grid, edgecolor=theme.muted, label="frozen, run once and kept"),
+            "cached": Patch(facecolor=theme.grid, edgecolor=theme.muted, label="frozen, output cached"),
         }  # fmt: skip
         handles: list[Any] = [handle for state, handle in keys.items() if state in states]
         if chosen is not None and epochs > 1:
@@ -113,10 +113,11 @@ def ledger(
         figure.legend(handles=handles, loc="outside upper left", ncols=2, columnspacing=1.2, borderpad=0.1)
         if modes - {""}:
             words = {"hold": "H hold", "adapt": "A adapt", "train": "T train"}
-            said = ", ".join(words.get(mode, mode) for mode in ("hold", "adapt", "train") if mode in modes)
-            figure.supxlabel(f"norm layers: {said}", fontsize=9, x=0.02, ha="left", color=theme.muted)
+            names = ", ".join(words.get(mode, mode) for mode in ("hold", "adapt", "train") if mode in modes)
+            figure.supxlabel(f"norm layers: {names}", fontsize=9, x=0.02, ha="left", color=theme.muted)
 
     lines = (len(states) + (chosen is not None) + 1) // 2
+    alt = f"{_words(rows, epoch)} {phase_words(phases, epoch)}".strip()
     return draw(paint, alt=alt, height=1.0 + 0.17 * lines + 0.12 * bool(begins) + pitch * max(len(rows), 1))
 
 
@@ -132,7 +133,7 @@ def _stretch(
 ) -> None:
     bottom, tall = y - 0.4, 0.8
     highest = max(row.rates) or 1.0
-    if row.learning[start] > 0:
+    if row.trained[start] > 0:
         edges = np.repeat(np.arange(start, stop + 1), 2)[1:-1] + 0.5
         heights = np.repeat([max(0.06, value / highest) for value in row.rates[start:stop]], 2) * tall
         partly: dict[str, Any] = {}
@@ -147,9 +148,9 @@ def _stretch(
             )
         )
     else:
-        kept = row.state(start) == "kept"
+        cached = row.state(start) == "cached"
         look: dict[str, Any] = (
-            {"facecolor": theme.grid} if kept else {"facecolor": theme.fill, "hatch": "////"}
+            {"facecolor": theme.grid} if cached else {"facecolor": theme.fill, "hatch": "////"}
         )
         axes.add_patch(
             Rectangle((start + 0.5, bottom), stop - start, tall, edgecolor=theme.muted, linewidth=0.6, **look)
@@ -164,7 +165,36 @@ def _stretch(
 
 
 def _highest(row: LedgerRow, epoch: str) -> str:
-    top = max((value for value, learns in zip(row.rates, row.learning, strict=True) if learns), default=None)
+    top = max((value for value, trained in zip(row.rates, row.trained, strict=True) if trained), default=None)
     if top is not None and epoch == "strength":
         return "solved"
     return "frozen" if top is None else rate(top)
+
+
+def phase_words(phases: Sequence[tuple[str, int, int]], epoch: str) -> str:
+    """The phases with their numbers and epochs."""
+    return " ".join(
+        f"{place} {name} ({epoch} {first}{f' to {last}' if last > first else ''})."
+        for place, (name, first, last) in enumerate(phases, 1)
+    )
+
+
+def _words(rows: Sequence[LedgerRow], step: str) -> str:
+    always = [row.stage for row in rows if all(row.trained)]
+    never = [row.stage for row in rows if not any(row.trained)]
+    partly = [row.stage for row in rows if any(row.trained) and not all(row.trained)]
+    text = [
+        f"Trainability of {number(len(rows))} stages over {count(len(rows[0].rates) if rows else 0, step)}."
+    ]
+    for stages, words in (
+        (always, "trained throughout"),
+        (never, "frozen throughout"),
+        (partly, f"trained in some {step}s"),
+    ):
+        if stages:
+            short = listing(shortened(stage, 24) for stage in stages)
+            text.append(f"{short if len(stages) <= 12 else f'{len(stages)} stages'}: {words}.")
+    if step == "epoch":
+        highest = max((value for row in rows for value in row.rates), default=0.0)
+        text.append(f"Highest learning rate {rate(highest)}.")
+    return " ".join(text)

@@ -1,4 +1,4 @@
-"""Each class against the rest, on the part that was evaluated: what curves and decisions are made from."""
+"""Each class against the rest, on the evaluated part: the input of curves and decision tables."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation import Evaluation, Result, Threshold
 
 
-class Told(Protocol):
-    """A target as a table of predictions tells it."""
+class ScoredTarget(Protocol):
+    """A target with its columns in a table of predictions."""
 
     @property
     def kind(self) -> str: ...
@@ -30,17 +30,17 @@ class Told(Protocol):
     def scores(self) -> Sequence[str]: ...
 
 
-class Judged(Protocol):
-    """Predictions and what they came to, of a run or of a table that somebody brought."""
+class Evaluated(Protocol):
+    """Predictions and their evaluation, of a run or of any table."""
 
     @property
-    def target(self) -> Told: ...
+    def target(self) -> ScoredTarget: ...
     @property
     def evaluation(self) -> Evaluation: ...
     @property
     def predictions(self) -> pd.DataFrame: ...
     @property
-    def picture(self) -> str: ...
+    def image(self) -> str: ...
     @property
     def unit(self) -> str: ...
     @property
@@ -61,19 +61,19 @@ class OneClass:
 
     @property
     def defined(self) -> bool:
-        """Whether both kinds of cases are there, so that there is a curve."""
+        """Whether there are positive and negative cases, so that there is a curve."""
         return 0 < int(self.y.sum()) < len(self.y)
 
     @property
     def lack(self) -> str:
-        """Why there is no curve."""
+        """The reason why there is no curve."""
         if not len(self.y):
             return f"{self.name}: no case with a known label"
         return f"{self.name}: no {'positive' if not self.y.sum() else 'negative'} case"
 
 
-def classes_of(facts: Judged) -> list[OneClass]:
-    """Each class against the rest; of a binary target the positive class alone. Cases with unknown label are out."""
+def classes_of(facts: Evaluated) -> list[OneClass]:
+    """Each class against the rest; of a binary target only the positive class. Unknown labels are left out."""
     target, evaluation = facts.target, facts.evaluation
     frame = facts.predictions[facts.predictions["part"] == evaluation.part]
     thresholds = {threshold.label: threshold for threshold in evaluation.thresholds}

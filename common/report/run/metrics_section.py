@@ -1,11 +1,10 @@
-"""The table of all results: each with its interval or the reason why there is none, published values beside ours."""
+"""The sections on metrics: all results with intervals or reasons, published values, and results by class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from graftwork.common.evaluation.metrics.registry import EXCLUSIVE
 from graftwork.common.report.formatting import (
     NOT_AVAILABLE,
     count,
@@ -17,36 +16,46 @@ from graftwork.common.report.formatting import (
     shortened,
     title_of,
 )
-from graftwork.common.report.run.data_tables import frequent, left_out
-from graftwork.common.report.tables import Column, Row, Table
+from graftwork.common.report.run.data_section import frequent, left_out
+from graftwork.common.report.section import Column, Row, Section, Table, section
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation import Evaluation, Result
     from graftwork.common.report.run.run_facts import Facts
 
 
-if TYPE_CHECKING:
-    from graftwork.common.evaluation import Evaluation
+FEW = 20  # cases of a class, or groups of a part: fewer give unreliable results
+COLUMNS = 6  # metrics in the table of classes; the table of all metrics has every metric
 
 
-if TYPE_CHECKING:
-    from graftwork.common.evaluation import Evaluation, Result
+@section("run", 20)
+def by_class(facts: Facts) -> Section | None:
+    """The results of each class."""
+    evaluation = facts.evaluation
+    table = class_table(evaluation, frequent(facts), f"Each class on the {evaluation.part} part", titled=True)
+    return None if table is None else Section("Results by class", "classes", tables=(table,))
+
+
+@section("run", 30)
+def metrics(facts: Facts) -> Section:
+    """Every result."""
+    return Section("All metrics", "metrics", tables=(metrics_table(facts),))
 
 
 def interval_cell(result: Result) -> str:
-    """The interval, or the reason why there is none: one of the two always stands there."""
+    """The interval, or the reason why there is none."""
     found = interval(result.low, result.high)
     return found or f"{NOT_AVAILABLE}: {result.reason or 'the evaluation gave no interval and no reason'}"
 
 
 def positives_cell(evaluation: Evaluation, result: Result) -> str:
-    """How many cases are positive; of a mean over classes, the fewest and the most."""
+    """The number of positive cases; for a mean over classes, the smallest and the largest."""
     found = evaluation.positives(result)
     return "–" if found is None else " to ".join(dict.fromkeys(map(number, found)))
 
 
 def metrics_table(facts: Facts) -> Table:
-    """Every result with its interval, or the reason why there is none, and published values beside ours."""
+    """Every result with its interval, or the reason why there is none, beside published values."""
     evaluation = facts.evaluation
     published = facts.protocol.published if facts.protocol is not None else ()
     sources = list(dict.fromkeys((each.what, each.source) for each in published))
@@ -58,12 +67,12 @@ def metrics_table(facts: Facts) -> Table:
     columns.append(Column(plural(facts.unit), numeric=True))
     if counted:
         columns.append(Column("with the class" if facts.segments else "positive", numeric=True))
-    apart = facts.group != facts.unit  # else a unit is a group, and is counted already
+    apart = facts.group != facts.unit  # else groups are the units, which are counted
     columns += [Column(plural(facts.group), numeric=True)] if apart else []
     columns += [Column("published")] if published else []
     columns += [Column("method")] if len(methods) > 1 else []
     rows: list[Row] = []
-    shown, exclusive = set(frequent(facts)), facts.exclusive
+    shown = set(frequent(facts))
     for result in evaluation.results:
         if result.label and result.label not in shown:
             continue
@@ -82,8 +91,7 @@ def metrics_table(facts: Facts) -> Table:
             ]
             cells.append("; ".join(beside) or "–")
         cells += [result.method or "–"] if len(methods) > 1 else []
-        about = metric_name(result.metric, exclusive=exclusive)
-        head = about.title if about.unit in ("", "0 to 1") else f"{about.title} ({about.unit})"
+        head = title_of(result.metric, facts.target.kind)
         if result.classes is not None:
             head += f", mean over {result.classes[0]} of {result.classes[1]} classes"
         rows.append(Row(head, tuple(cells), strong=result is facts.headline))
@@ -102,32 +110,33 @@ def metrics_table(facts: Facts) -> Table:
         notes.append(_same_split(facts))
     notes += facts.protocol.notes if facts.protocol is not None else ()
     notes += left_out(facts)
-    notes.append("All values are without unit and run from 0 to 1 where nothing else is said.")
+    notes.append("Values without a unit are from 0 to 1.")
     return Table(
         f"All metrics on the {evaluation.part} part",
         tuple(columns),
         tuple(rows),
         stacks=True,
         notes=tuple(notes),
+        titled=True,
     )
 
 
 def _same_split(facts: Facts) -> str:
     if facts.synthetic:
-        return "These data are synthetic: published values stand here for the layout alone."
+        return "These data are synthetic: do not compare them with the published values."
     if facts.recipe.split.by == "publisher":
-        text = "This run is tested on the publisher's test part, as published values usually are"
+        text = "This run is tested on the published test part, as published values usually are"
         if facts.leaks:
-            text += f"; {number(facts.leaks)} {plural(facts.group)} stand in more than one part"
+            text += f"; {number(facts.leaks)} {plural(facts.group)} have cases in more than one part"
         return f"{text}."
     return (
-        f"The split differs: published values usually stand for the publisher's test part; here the test part was "
-        f"drawn by {facts.group}, so its cases are others and the values are not measured on the same thing."
+        "The split differs: published values are usually of the published test part; this test part was drawn by "
+        f"{facts.group}. The cases are different, so the values are not directly comparable."
     )
 
 
 def independent_table(evaluation: Evaluation) -> Table | None:
-    """DeLong's and Wilson's intervals, each beside the resampled one; None where theory has none."""
+    """DeLong's and Wilson's intervals, each beside the resampled one; None where there are none."""
     rows = []
     found = [each for each in evaluation.results if each.case_method]
     labelled = any(each.label for each in found)
@@ -151,11 +160,7 @@ def independent_table(evaluation: Evaluation) -> Table | None:
     )
 
 
-FEW = 20  # cases of a class, or groups of a part, below which a number says little
-METRICS = 6  # columns; all stand in the table of all metrics
-
-
-def said_value(result: Result | None) -> str:
+def with_interval(result: Result | None) -> str:
     """A value with its interval in one cell: `0.871 (0.840 to 0.902)`."""
     if result is None:
         return "–"
@@ -163,26 +168,27 @@ def said_value(result: Result | None) -> str:
     return f"{score(result.value)} ({found})" if found else f"{score(result.value)} (no interval)"
 
 
-def class_table(evaluation: Evaluation, shown: Sequence[str], caption: str) -> Table | None:
-    """One row a class; None where no class has a number of its own.
+def class_table(
+    evaluation: Evaluation, shown: Sequence[str], caption: str, *, titled: bool = False
+) -> Table | None:
+    """One row per class; None where there are no results by class.
 
     Args:
-        shown: the classes that are named, in this order.
-        caption: of the table.
+        shown: the classes in the table, in this order. caption: of the table.
+        titled: as of a `Table`.
     """
     labelled = [result for result in evaluation.results if result.label]
     classes = [name for name in shown if any(result.label == name for result in labelled)]
     if len(classes) < 2:
         return None
-    metrics = list(dict.fromkeys(result.metric for result in labelled))[:METRICS]
-    exclusive = evaluation.kind in EXCLUSIVE
+    metrics = list(dict.fromkeys(result.metric for result in labelled))[:COLUMNS]
     counted = any(result.positives is not None for result in labelled)
     rows, few = [], []
     for name in classes:
         of = {result.metric: result for result in labelled if result.label == name}
         positives = next((result.positives for result in of.values() if result.positives is not None), None)
         cells = [NOT_AVAILABLE if positives is None else number(positives)] if counted else []
-        cells += [said_value(of.get(metric)) for metric in metrics]
+        cells += [with_interval(of.get(metric)) for metric in metrics]
         if positives is not None and positives < FEW:
             few.append(f"{shortened(name, 40)} ({number(positives)})")
         rows.append(Row(shortened(name, 40), tuple(cells)))
@@ -191,14 +197,14 @@ def class_table(evaluation: Evaluation, shown: Sequence[str], caption: str) -> T
         such = "with" if evaluation.kind == "segmentation" else "of"
         columns.append(Column(f"{plural(evaluation.unit)} {such} the class", numeric=True))
     for metric in metrics:
-        about = metric_name(metric, exclusive=exclusive)
-        unit = f" ({about.unit})" if about.unit not in ("", "0 to 1") else ""
-        columns.append(Column(f"{about.title}{unit}", numeric=True))
+        columns.append(Column(title_of(metric, evaluation.kind), numeric=True))
     notes = ["In parentheses: 95 % interval."]
     if few:
         notes.insert(
             0,
-            f"Few cases, below {count(FEW, evaluation.unit)} of the class: {', '.join(few)}. Their values say little, "
+            f"Classes with fewer than {count(FEW, evaluation.unit)}: {', '.join(few)}. Their results are unreliable, "
             "whatever the intervals.",
         )
-    return Table(caption, tuple(columns), tuple(rows), stacks=True, notes=tuple(notes), spans=True)
+    return Table(
+        caption, tuple(columns), tuple(rows), stacks=True, notes=tuple(notes), spans=True, titled=titled
+    )
