@@ -15,11 +15,11 @@ from graftwork.common.evaluation import expected_calibration_error
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ((), "the pictures as they are, with the same class weights as the training loss."),
-        (("training.class_weights='none'",), "the pictures as they are."),
+        ((), "images without augmentation, with the same class weights as the training loss."),
+        (("training.class_weights='none'",), "images without augmentation."),
         (
             ("training.label_smoothing=0.1",),
-            "the pictures as they are, with the same class weights and label smoothing as the training loss.",
+            "images without augmentation, with the same class weights and label smoothing as the training loss.",
         ),
     ],
 )

@@ -50,13 +50,13 @@ def _alt(page: Page, begins: str) -> str:
 def _matrix(page: Page) -> list[list[int]]:
     """The counts of the confusion matrix, a row for each true class, its sum at the end."""
     table = page.html.split("<caption>Confusion matrix of the test part")[1].split("</table>")[0]
-    return [[int(n) for n in re.findall(r"<(?:b|td)>(\d+)<", row)] for row in table.split("<tr>")[2:]]
+    return [[int(n) for n in re.findall(r"<td[^>]*>(\d+)\b", row)] for row in table.split("<tr>")[2:]]
 
 
 def test_the_headline_names_the_target_that_is_judged(page: Page, run: Run) -> None:
     assert "AUROC, target empty, on the test part" in page.text
-    asked = [row for row in page.rows("What the recipe asked for") if row[0].endswith("target")]
-    assert [row[1].endswith("; the one judged here") for row in asked] == [False, False, True]
+    asked = [row for row in page.rows("Settings of the recipe") if row[0].endswith("target")]
+    assert [row[1].endswith("; evaluated here") for row in asked] == [False, False, True]
     (index,) = yaml.safe_load(model_card(run).split("---\n")[1])["model-index"]
     assert index["results"][0]["task"]["name"] == "empty"
 
@@ -81,32 +81,32 @@ def test_decisions_are_of_the_judged_target(page: Page, run: Run) -> None:
         for truth in (~empty, empty)
     ]
     assert _matrix(page) == wanted
-    asked = {row[0]: row[1] for row in page.rows("What the recipe asked for")}
+    asked = {row[0]: row[1] for row in page.rows("Settings of the recipe")}
     assert asked["decision"].startswith("threshold chosen on validation")
 
 
 def test_the_headline_stands_among_the_further_results_of_its_own_target_alone(page: Page, run: Run) -> None:
-    heads = {name: page.rows(f"{name}: each metric by")[0][1:] for name in ("species", "count", "empty")}
+    heads = {name: page.rows(f"{name}: metrics by")[0][1:] for name in ("species", "count", "empty")}
     unseen, seen = "frames, unseen locations", "frames, seen locations"
     assert heads["empty"] == [unseen, seen]
     assert heads["count"] == [unseen, seen]
     assert heads["species"] == [unseen, seen, "events, unseen locations", "events, seen locations"]
-    species = {row[0]: row[1:] for row in page.rows("species: each metric by")}
+    species = {row[0]: row[1:] for row in page.rows("species: metrics by")}
     own = next(each for each in run.further_evaluations if each.protocol == "frames" and each.part == "test")
     assert species["AUROC"][0].startswith(f"{own.result('auroc').value:.3f} (")
-    rows = {row[0]: row[1:] for row in page.rows("empty: each metric by")}
+    rows = {row[0]: row[1:] for row in page.rows("empty: metrics by")}
     assert rows["AUROC"][0].startswith(f"{run.evaluation.result('auroc').value:.3f} (")
 
 
 def test_a_target_with_nothing_beside_the_headline_has_no_further_section(tmp_path: Path) -> None:
     page = words([camera_run(tmp_path / "0-aa", seen=False, asked=(EMPTY, FRAMES))])
-    assert "species: each metric by" in page.text and "empty: each metric by" not in page.text
-    assert page.rows("species: each metric by")[0] == ["metric", "frames, unseen locations"]
+    assert "species: metrics by" in page.text and "empty: metrics by" not in page.text
+    assert page.rows("species: metrics by")[0] == ["metric", "frames, unseen locations"]
 
 
 def test_pictures_of_another_target_are_left_out_with_a_sentence(page: Page) -> None:
-    assert "Left out: the pictures that the run kept are of its first target, species." in page.text
-    assert "called hare, score 0.900" not in page.text and not page.html.count('<ol class="mistakes">')
+    assert "Left out: the images that the run saved are of its first target, species." in page.text
+    assert "predicted hare, score 0.900" not in page.text and not page.section("mistakes").named("img")
 
 
 def test_mistakes_of_the_first_target_are_not_decided_by_the_threshold_of_another(
@@ -142,13 +142,13 @@ def test_an_ordinal_target_that_is_judged_has_its_own_classes(tmp_path: Path) ->
 
 def test_runs_judged_by_different_targets_are_not_compared(run: Run, tmp_path: Path) -> None:
     other = camera_run(tmp_path / "0-aa", asked=(FRAMES, EMPTY))
-    with pytest.raises(UsageError, match=r"different targets cannot be compared.*empty"):
+    with pytest.raises(UsageError, match=r"the runs have different targets.*empty"):
         words([run, other])
     relabelled = camera_run(tmp_path / "0-bb", asked=(EMPTY, FRAMES))
     frame = relabelled.predictions
     frame["empty_target"] = frame["empty_target"].map({"animal": "no animal", "no animal": "animal"})
     frame.to_parquet(relabelled.folder / "predictions.parquet")
-    assert "the labels differ" in words([run, relabelled]).text
+    assert "same test cases with different labels" in words([run, relabelled]).text
 
 
 def test_numbers_of_a_target_that_the_manifest_lacks_are_refused(tmp_path: Path) -> None:

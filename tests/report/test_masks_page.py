@@ -93,21 +93,23 @@ def test_the_page_loads_nothing_and_has_words_for_its_figures(page: Page) -> Non
     check(page, figures=len(METRICS))
     alts = [attrs["alt"] or "" for attrs in page.named("img")]
     assert alts[0].startswith(
-        "Dice of 14 cases by region. whole: mean 0.464 (0.414 to 0.514), median 0.464, from 0.000 to"
+        "Dice by region, 14 cases. whole: mean 0.464 (0.414 to 0.514), median 0.464, from 0.000 to"
     )
     assert "core: mean" in alts[0] and any(
-        alt.startswith("Hausdorff distance, 95 %, max-of-directed (mm) of 14") for alt in alts
+        alt.startswith("Hausdorff distance, 95 %, max-of-directed (mm) by region, 14") for alt in alts
     )
 
 
 def test_the_headline_and_the_table_by_region(page: Page) -> None:
     """Means by hand: of 0/14 ... 13/14 it is 13/28; of halves without the first one 7/28."""
     mean = (13 / 28 + 7 / 28) / 2
-    assert (
-        f"Dice: {mean:.3f}, mean over 2 of 2 regions; 95 % interval {mean - 0.05:.3f} to {mean + 0.05:.3f}."
-        in page.text
+    assert page.result() == (
+        "Dice, mean over 2 of 2 regions",
+        f"{mean:.3f}",
+        f"95 % interval {mean - 0.05:.3f} to {mean + 0.05:.3f}",
     )
-    assert "14 cases: mine against truth; by protocol trial, version 3." in page.text
+    assert page.title() == "mine against truth" and "14 cases." in page.section("result").text
+    assert "by protocol trial, version 3" in page.text
     rows = page.rows("All metrics")
     assert rows[1][0] == "Dice, mean over 2 of 2 regions"
     assert rows[2] == ["whole", "0.464", "0.414 to 0.514", "14 of 14"]
@@ -135,33 +137,39 @@ def test_few_cases_ties_and_cases_without_a_value(tmp_path: Path) -> None:
     table.loc[table["case"] == "case 013", "dice"] = np.nan
     page = written(table, tmp_path)
     assert len(page.rows("The 10 worst of 13 cases")) == 11
-    assert "2 further cases have the same value as the last one here." in page.text
+    assert "2 further cases with the same value as the last one here." in page.text
     assert "1 case without a value in any region are not ranked" not in page.text
     assert "1 case without a value in any region: not ranked." in page.text
 
 
 def test_empty_masks_are_counted_where_the_table_tells(page: Page, tmp_path: Path) -> None:
-    heads, *rows = page.rows("Cases by what truth and prediction hold")
-    assert heads == ["region", "both hold it", "only prediction empty", "only truth empty", "both empty"]
+    heads, *rows = page.rows("Cases by empty masks")
+    assert heads == [
+        "region",
+        "neither empty",
+        "only predicted mask empty",
+        "only true mask empty",
+        "both empty",
+    ]
     assert rows == [["whole", "11", "3", "0", "0"], ["core", "11", "2", "0", "1"]]
     table = values()
     table.loc[(table["case"] == "case 005") & (table["region"] == "whole"), "truth_voxels"] = 0
-    again = written(table, tmp_path).rows("Cases by what truth and prediction hold")
+    again = written(table, tmp_path).rows("Cases by empty masks")
     assert again[1] == ["whole", "10", "3", "1", "0"]
     bare = written(values().drop(columns=["truth_voxels", "predicted_voxels"]), tmp_path)
-    assert "lacks the columns truth_voxels and predicted_voxels" in bare.text
-    assert "lacks the columns" not in page.text
+    assert "the table has no columns truth_voxels and predicted_voxels" in bare.text
+    assert "the table has no columns" not in page.text
 
 
 def test_the_policy_of_empty_masks_stands_in_the_methods(page: Page) -> None:
     assert "where one does, it is 0 and a distance 300 mm" in page.text
-    assert "a file without its pair is an error" in page.text
+    assert "A file without its pair is an error" in page.text
 
 
 def test_what_a_mean_leaves_out_and_what_has_no_interval(page: Page, tmp_path: Path) -> None:
-    assert "Dice is undefined, and left out of the mean, in so many cases: 1 of core." in page.text
+    assert "Dice is undefined in some cases, which the mean leaves out: 1 of core." in page.text
     alone = written(values(), tmp_path, low=math.nan)
-    assert "Dice is not told: 1 case only: nothing to resample." in alone.text
+    assert "Dice n/a undefined: 1 case only: nothing to resample" in alone.text
     rows = alone.rows("All metrics")
     assert {row[1] for row in rows[1:]} == {"n/a"}
     assert {row[2] for row in rows[1:]} == {"n/a: 1 case only: nothing to resample"}
@@ -171,13 +179,13 @@ def test_what_a_mean_leaves_out_and_what_has_no_interval(page: Page, tmp_path: P
 
 
 def test_what_it_takes_to_get_the_numbers_again(page: Page, tmp_path: Path) -> None:
-    rows = {row[0]: row[1] for row in page.rows("What to give")}
+    rows = {row[0]: row[1] for row in page.rows("Inputs")}
     assert (rows["truth"], rows["predictions"]) == ("truth", "mine")
-    assert rows["replicates"] == "500, seed 7" and rows["groups"] == "none: each case is its own"
+    assert rows["replicates"] == "500, seed 7" and rows["groups"] == "none: each case is a group"
     assert "/home" not in written(values(), tmp_path).html
     table, found = values(), judged(values())
     out = masks_report(found, table, RULES, tmp_path / "bare.html")
-    assert "predictions" not in {row[0] for row in Page(out.read_text("utf-8")).rows("What to give")}
+    assert "predictions" not in {row[0] for row in Page(out.read_text("utf-8")).rows("Inputs")}
 
 
 def test_pictures_by_a_protocol_of_one_region(tmp_path: Path) -> None:
@@ -217,15 +225,18 @@ def test_many_cases_and_odd_names_stay_readable_and_small(tmp_path: Path) -> Non
     assert (
         len(rows) == 11 and max(len(row[0].replace("&lt;", "<").replace("&gt;", ">")) for row in rows) <= 40
     )
-    assert "Of 500 points of a region 300 are drawn, evenly apart by rank, and all triangles." in page.text
+    assert (
+        "The figure shows 300 of 500 points of a region, evenly spaced by rank, and all triangles."
+        in page.text
+    )
     assert out.stat().st_size < LIMIT
 
 
 def test_worst_cases_differ_in_shape_and_all_of_them_are_drawn() -> None:
     marked = np.zeros(1000, bool)
     marked[:10] = True
-    strip = CaseStrip("it", np.linspace(0, 1, 1000), marked, 0.5, 0.48, 0.52)
-    drawing = case_strips([strip], x_label="Dice", unit="case", worst="10 worst cases", share=True, alt="")
+    strip = CaseStrip("it", np.linspace(0, 1, 1000), 0.5, 0.48, 0.52, marked)
+    drawing = case_strips([strip], x_label="Dice", unit="case", worst="10 worst cases", share=True)
     drawn = Counter(re.findall(r'<use xlink:href="#(\w+)"', drawing.light))
     shapes = dict(re.findall(r'<path id="(\w+)" d="(.*?)"', drawing.light, re.DOTALL))
     by = {n: shapes[name] for name, n in drawn.items()}
@@ -237,8 +248,8 @@ def test_a_far_distance_does_not_hide_the_others() -> None:
     none = np.zeros(5, bool)
 
     def said(values: np.ndarray, share: bool = False) -> str:
-        strip = CaseStrip("it", values, none[: len(values)], math.nan, math.nan, math.nan)
-        return case_strips([strip], x_label="mm", unit="case", worst="", share=share, alt="").light
+        strip = CaseStrip("it", values, math.nan, math.nan, math.nan, none[: len(values)])
+        return case_strips([strip], x_label="mm", unit="case", worst="", share=share).light
 
-    assert "by the logarithm above 1" in said(np.array([*near, 374.0])) and "logarithm" not in said(near)
+    assert "logarithmic above 1" in said(np.array([*near, 374.0])) and "logarithm" not in said(near)
     assert ">0.0<" in said(np.array([0.2, 0.95]), True) and ">0.0<" not in said(np.array([0.91, 0.95]), True)

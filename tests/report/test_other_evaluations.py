@@ -24,7 +24,7 @@ def page(run: Run) -> Page:
 
 
 def test_frames_and_events_of_seen_and_unseen_groups_stand_side_by_side(page: Page, run: Run) -> None:
-    head, *rows = page.rows("species: each metric by what is counted and where")
+    head, *rows = page.rows("species: metrics by unit and part")
     where = ("frames, unseen", "frames, seen", "events, unseen", "events, seen")
     assert head == ["metric", *(f"{each} locations" for each in where)]
     table = {row[0]: row[1:] for row in rows}
@@ -35,21 +35,21 @@ def test_frames_and_events_of_seen_and_unseen_groups_stand_side_by_side(page: Pa
     for place, evaluation in ((0, frames), (2, events[0]), (3, events[1])):
         found = evaluation.result("balanced_accuracy")
         assert table["Balanced accuracy"][place] == f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
-    assert "Unseen: of locations that no training met" in page.text
+    assert "Unseen: locations that are not in training" in page.text
     assert (
-        "Few locations, so that intervals are too narrow: frames, unseen locations (3 locations)" in page.text
+        "Few locations, so the intervals are too narrow: frames, unseen locations (3 locations)" in page.text
     )
 
 
 def test_a_further_target_has_its_own_table_in_its_own_measure(page: Page, run: Run) -> None:
-    rows = {row[0]: row[1:] for row in page.rows("count: each metric by what is counted and where")}
+    rows = {row[0]: row[1:] for row in page.rows("count: metrics by unit and part")}
     (test, _) = [each for each in run.further_evaluations if each.target == "count"]
     assert rows["Within one class"][0].startswith(f"{test.result('within_one').value:.3f} (")
     assert rows["Mean absolute error (classes)"][0].startswith(
         f"{test.result('mean_absolute_error').value:.3f} ("
     )
     assert "count (ordinal)" in page.text
-    asked = {row[0]: row[1] for row in page.rows("What the recipe asked for")}
+    asked = {row[0]: row[1] for row in page.rows("Settings of the recipe")}
     assert asked["further target"] == "count, ordinal: 0, 1, 2 and 3 or more, in this order"
 
 
@@ -63,7 +63,7 @@ def test_a_run_without_further_results_has_no_such_section(tmp_path: Path, page:
 def test_parts_are_counted_by_picture_unit_and_group_for_each_target(page: Page, run: Run) -> None:
     head, *rows = page.rows("Frames, locations and classes of each part")
     table = [row[0] for row in rows]
-    assert head == ["what", "train", "validation", "test", "seen", "all"]
+    assert head == ["count", "train", "validation", "test", "seen", "all"]
     assert table == [
         "frames", "events", "locations", "species", "nothing", "hare", "marten", "rare thing",
         "count", "0", "1", "2", "3 or more",
@@ -80,21 +80,21 @@ def test_the_proof_counts_the_groups_that_are_met_again_and_no_shared_event(page
     assert rows[:3] == [[pair, "0", "12", "0"] for pair in pairs]
     assert rows[3] == ["train and seen", "6", "12", "0"]
     assert "The part seen shares its locations with train on purpose, and none of its events." in page.text
-    assert not [stamp for stamp in page.stamps() if "LEAK" in stamp]
-    assert "Groups shared between parts (train, validation, test): 0 of 12." in page.text
+    assert not [stamp for stamp in page.warnings() if "LEAK" in stamp]
+    assert "Locations shared between parts (train, validation, test): 0 of 12." in page.text
 
 
 def test_rare_classes_are_named_with_their_numbers_and_weights(page: Page, run: Run) -> None:
     rows = {row[0]: row for row in page.rows("Each class on the test part")}
     assert rows["rare thing"][1] == "0" and rows["rare thing"][2] == "n/a (no interval)"
     assert rows["nothing"][1] == str(run.evaluation.result("sensitivity", "nothing").positives)
-    assert "Few cases, below 20 frames of the class: marten (10), rare thing (0)." in page.text
+    assert "Classes with fewer than 20 frames: marten (10), rare thing (0)." in page.text
     assert "No case of rare thing in the test part" in page.text  # the split's own sentence, under Data
-    asked = {row[0]: row[1] for row in page.rows("What the recipe asked for")}
+    asked = {row[0]: row[1] for row in page.rows("Settings of the recipe")}
     train = run.split.train.frame["target"].value_counts()
     low, high = (train.sum() / (len(train) * train[name]) for name in ("nothing", "rare thing"))
     assert asked["class weights"].endswith(f"from {low:.3g} (nothing) to {high:.3g} (rare thing)")
-    assert "0.2 is kept out in whole events" in asked["split"]
+    assert "0.2 of the rest, in whole events, is left out of training" in asked["split"]
 
 
 def test_definitions_are_those_of_several_classes(page: Page) -> None:
@@ -113,7 +113,7 @@ def test_an_ordinal_first_target_is_shown_as_classes_in_an_order(tmp_path: Path)
     target = Target("grade", "ordinal", ("none", "mild", "moderate", "severe"))
     page = words([made_run(tmp_path / "r", kind="ordinal", target=target)])
     assert "Confusion matrix of the test part" in page.text
-    assert "were called the true class or one beside it." in page.text
-    asked = {row[0]: row[1] for row in page.rows("What the recipe asked for")}
+    assert "the predicted class is the true class or next to it." in page.text
+    asked = {row[0]: row[1] for row in page.rows("Settings of the recipe")}
     assert asked["target"].endswith("moderate and severe, in this order")
-    assert asked["decision"] == "a case is given the class of the highest score"
+    assert asked["decision"] == "the class with the highest score"

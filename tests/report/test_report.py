@@ -211,8 +211,8 @@ def test_a_run_without_numbers_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_no_leak_no_stamp_but_the_proof(page: Page) -> None:
-    assert not [stamp for stamp in page.stamps() if "LEAK" in stamp]
-    assert "Groups shared between parts: 0 of 150." in page.text
+    assert not [stamp for stamp in page.warnings() if "LEAK" in stamp]
+    assert "Patients shared between parts: 0 of 150." in page.text
     assert page.rows("Patients shared between parts")[1:] == [
         ["train and validation", "0", "150"], ["train and test", "0", "150"], ["validation and test", "0", "150"],
     ]  # fmt: skip
@@ -224,27 +224,27 @@ def test_shared_groups_are_stamped_with_their_number(tmp_path: Path) -> None:
     shared = int((parts.drop_duplicates().groupby("group").size() > 1).sum())
     assert 0 < shared < 150
     page = words([run])
-    said = f"{shared} of 150 patients stand in more than one part: these numbers flatter"
-    assert [stamp for stamp in page.stamps() if said in stamp] and "0 of 150" not in page.text
+    said = f"{shared} of 150 patients have images in more than one part: the results are too optimistic"
+    assert [stamp for stamp in page.warnings() if said in stamp] and "0 of 150" not in page.text
     both = len(set(parts.group[parts.part == "train"]) & set(parts.group[parts.part == "test"]))
     assert page.rows("Patients shared between parts")[2] == ["train and test", str(both), "150"]
     assert said in model_card(run)
     clean = made_run(tmp_path / "clean", seed=1)
-    stamps = words([run, clean]).stamps()
+    stamps = words([run, clean]).warnings()
     assert [stamp for stamp in stamps if said in stamp and "seed 0" in stamp and "seed 1" not in stamp]
 
 
 def test_allowed_leakage_is_stamped_where_none_came_of_it(tmp_path: Path) -> None:
     page = words([made_run(tmp_path / "r", allow_leak=True)])
-    (stamp,) = [stamp for stamp in page.stamps() if "LEAK" in stamp]
+    (stamp,) = [stamp for stamp in page.warnings() if "LEAK" in stamp]
     assert "--allow-leak" in stamp and "0 of 150 patients" in stamp
-    assert "flatter" not in stamp
+    assert "optimistic" not in stamp
 
 
 def test_synthetic_data_are_stamped_exactly_when_they_are(page: Page, tmp_path: Path) -> None:
-    assert [stamp for stamp in page.stamps() if stamp.startswith("SYNTHETIC DATA")]
+    assert [stamp for stamp in page.warnings() if stamp.startswith("SYNTHETIC DATA")]
     real = words([made_run(tmp_path / "r", notes=("Labels come from one reader.",))])
-    assert not real.stamps()
+    assert not real.warnings()
     assert dict(real.rows("Licences"))["data"] == "CC BY 4.0"
     assert dict(page.rows("Licences"))["data"].startswith("synthetic")
     assert "Labels come from one reader." in real.text
@@ -263,7 +263,7 @@ def test_the_headline_and_the_table_say_what_the_evaluation_says(page: Page, run
     rows = page.rows("All metrics on the test part")
     assert rows[1][:6] == ["AUROC", value, limits, str(result.n), str(result.positives), str(result.groups)]
     assert rows[1][6] == "0.968 [1]"  # Kermany 2018, from the registered protocol
-    assert "published values stand here for the layout alone" in page.text
+    assert "do not compare them with the published values" in page.text
 
 
 def test_every_metric_has_an_interval_or_a_reason(tmp_path: Path, page: Page) -> None:
@@ -284,9 +284,8 @@ def test_published_values_of_the_publishers_split_are_compared_as_such(tmp_path:
     real = ("One reader labelled every image.",)
     assert "The split differs" in words([made_run(tmp_path / "own", notes=real)]).text
     page = words([made_run(tmp_path / "r", by="publisher", notes=real)])
-    assert (
-        "The split differs" not in page.text
-        and "tested on the publisher's test part" in page.text.replace("&#39;", "'")
+    assert "The split differs" not in page.text and "tested on the published test part" in page.text.replace(
+        "&#39;", "'"
     )
 
 
@@ -296,7 +295,7 @@ def test_the_confusion_matrix_counts_at_the_threshold_of_validation(page: Page, 
     sick = frame["target"] == "pneumonia"
     rows = page.rows("Confusion matrix of the test part at the threshold chosen on validation")
     hit, n = int((called & sick).sum()), int(sick.sum())
-    assert rows[2][2] == f"{hit}{100 * hit / n:.1f}\u00a0%"
+    assert rows[2][2] == f"{hit} ({100 * hit / n:.1f}\u00a0%)"
     assert rows[1][1].startswith(str(int((~called & ~sick).sum())))
 
 
@@ -373,7 +372,9 @@ def test_lines_differ_in_more_than_colour() -> None:
 
 
 def test_mistakes_fewer_none_or_unreadable(tmp_path: Path) -> None:
-    assert "None: the run kept no wrong image" in words([made_run(tmp_path / "none", mistakes=0)]).text
+    assert (
+        "None: the run saved no misclassified image" in words([made_run(tmp_path / "none", mistakes=0)]).text
+    )
     few = made_run(tmp_path / "few", mistakes=2)
     (few.folder / "mistakes" / "01.jpg").write_bytes(b"not a picture")
     (few.folder / "mistakes" / "01_cam.jpg").unlink()
@@ -382,8 +383,8 @@ def test_mistakes_fewer_none_or_unreadable(tmp_path: Path) -> None:
     index[0]["picture"] = "../elsewhere.jpg"
     as_json(few.folder / "mistakes" / "index.json", index)
     page = words([few])
-    assert "The 2 images of the test part" in page.text
-    assert page.text.count("picture not kept") == 3
+    assert "The 2 misclassified images of the test part" in page.text
+    assert page.text.count("image not saved") == 3
     assert [
         attrs
         for attrs in page.named("img")
@@ -393,7 +394,7 @@ def test_mistakes_fewer_none_or_unreadable(tmp_path: Path) -> None:
 
 def test_quarantined_files_are_named_and_counted(tmp_path: Path) -> None:
     page = words([made_run(tmp_path / "r", quarantine=60)])
-    assert "60 files could not be read" in page.text and "10 more stand in quarantine.csv" in page.text
+    assert "60 files could not be read" in page.text and "10 more are in quarantine.csv" in page.text
     assert page.rows("Files that could not be read")[1][:2] == ["case0000", "decode"]
 
 
@@ -401,7 +402,7 @@ def test_limits_come_from_the_card_the_notes_and_the_run(page: Page, tmp_path: P
     assert "Small children of one hospital" in page.text  # the data card of the registered dataset
     assert "One run with one seed" in page.text and "30 patients" in page.text
     assert (
-        "There is no data card of elsewhere/made-up here."
+        "No data card of elsewhere/made-up is installed."
         in words([made_run(tmp_path / "r", kind="multi-class")]).text
     )
 
@@ -467,7 +468,7 @@ def test_a_run_of_one_epoch_and_an_old_environment(tmp_path: Path) -> None:
     page = words([run])
     assert "1 epoch of 1 planned." in page.text and "n/a" in page.text
     (run.folder / "log.jsonl").write_text("")
-    assert "kept no log" in words([run]).text
+    assert "has no log" in words([run]).text
 
 
 # Several runs
@@ -489,7 +490,7 @@ def test_the_comparison_lists_every_run_and_the_mean_over_seeds(several: list[Ru
         and mean[6] == f"range {low:.3f} to {high:.3f}"
     )
     assert not [row for row in rows if row[0] == "kermany_scratch, mean"]
-    assert "All 5 runs share the same test cases" in page.text
+    assert "All 5 runs have the same test cases" in page.text
     assert page.rows("Keys in which the recipes differ")[1] == [
         "strategy.name",
         "full",
@@ -503,17 +504,17 @@ def test_the_comparison_lists_every_run_and_the_mean_over_seeds(several: list[Ru
 
 def test_the_comparison_says_where_test_cases_or_labels_differ(run: Run, tmp_path: Path) -> None:
     other = made_run(tmp_path / "other", groups=120, seed=1)
-    assert "do not share their test cases: there are 2 different test sets" in words([run, other]).text
+    assert "The runs have 2 different test sets" in words([run, other]).text
     relabelled = made_run(tmp_path / "labels", seed=1)
     frame = relabelled.predictions
     frame.loc[frame.index[frame["part"] == "test"][0], "target"] = "normal"
     frame.loc[frame.index[frame["part"] == "test"][-1], "target"] = "pneumonia"
     frame["target"] = frame["target"].map({"normal": "pneumonia", "pneumonia": "normal"})
     frame.to_parquet(relabelled.folder / "predictions.parquet")
-    assert "the labels differ" in words([run, relabelled]).text
+    assert "same test cases with different labels" in words([run, relabelled]).text
     foreign = made_run(tmp_path / "foreign", target=Target("diagnosis", "binary", ("normal", "pneumonia")))
     assert "different datasets" in words([run, foreign]).text
-    with pytest.raises(UsageError, match=r"different targets cannot be compared.*nevus"):
+    with pytest.raises(UsageError, match=r"the runs have different targets.*nevus"):
         render([run, made_run(tmp_path / "other kind", kind="multi-class")])
 
 

@@ -46,8 +46,8 @@ def stacks(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_the_sections_are_those_of_a_segmentation(page: Page) -> None:
     titles = re.findall(r'<h2 id="(\w+)">', page.html)
-    assert {"overlap", "examples", "classes", "metrics"} <= set(titles)
-    assert not {"discrimination", "calibration", "decisions", "mistakes", "further"} & set(titles)
+    assert {"result", "overlap", "classes", "metrics"} <= set(titles)
+    assert not {"curves", "calibration", "decisions", "mistakes", "further"} & set(titles)
     links = [attrs["href"] for attrs in page.named("a") if (attrs.get("href") or "") != "#content"]
     assert links == [f"#{title}" for title in titles]
     assert "ROC" not in page.text and "hreshold chosen" not in page.text
@@ -69,11 +69,11 @@ def test_the_headline_counts_units_and_the_distances_have_their_unit(page: Page,
 
 
 def test_the_rules_are_named(page: Page, stacks: Run) -> None:
-    assert "both empty, its Dice counts as 1" in page.text and "as MONAI does" in page.text
-    assert "Of 8 volumes none lacks a class" in page.text
+    assert "both empty, Dice is 1" in page.text and "as in MONAI" in page.text
+    assert "None of 8 volumes has an empty mask" in page.text
     other = words([stacks])
     empty = int((stacks.predictions.query("part == 'test'")["truth_lesion"] == 0).sum())
-    assert empty == 2 and f"lesion: both empty {empty}, predicted where there is none 0" in other.text
+    assert empty == 2 and f"lesion: both empty {empty}, only the true mask empty 0" in other.text
     assert "A volume is the stack of its slices (6 to 6, 48 in all)" in other.text
     undefined = outlined_again(stacks, empty="undefined")
     assert "is undefined and left out of the mean" in words([undefined]).text
@@ -96,7 +96,7 @@ def outlined_again(run: Run, **changes: object) -> Run:
 
 def test_overlap_and_volume_are_drawn_and_told(page: Page, run: Run) -> None:
     alts = [attrs.get("alt") or "" for attrs in page.named("img")]
-    (spread,) = {alt for alt in alts if alt.startswith("Dice of 8 volumes of the test part by class")}
+    (spread,) = {alt for alt in alts if alt.startswith("Dice of each volume by class, 8 volumes.")}
     front = run.evaluation.result("dice", "front")
     assert f"front: mean {front.value:.3f} ({front.low:.3f} to {front.high:.3f}), median" in spread
     (volume,) = {alt for alt in alts if alt.startswith("Predicted against true volume in mm³ of 8 volumes")}
@@ -109,9 +109,7 @@ def test_overlap_and_volume_are_drawn_and_told(page: Page, run: Run) -> None:
 def test_volumes_without_a_spacing_are_counted_in_voxels(tmp_path: Path) -> None:
     page = words([outlined_run(tmp_path / "r" / "0-aa", tmp_path / "data", units=10, spacing=False)])
     assert "In voxels." in page.text and "mm³" not in page.text
-    assert (
-        "The spacing of 4 of 4 volumes is not known: without it a distance in mm is undefined." in page.text
-    )
+    assert "The spacing of 4 of 4 volumes is unknown, so distances in mm are undefined there." in page.text
     rows = {row[0]: row for row in page.rows("All metrics on the test part")}
     assert rows["Hausdorff distance, 95 % (mm)"][1] == "n/a"
 
@@ -126,22 +124,22 @@ def test_the_pictures_are_in_the_page_with_their_captions(page: Page, run: Run) 
     assert re.search(
         r"Best of 8 volumes: mean Dice 0\.\d{3} patient person\d+, volume unit\d+ Dice front 0\.", page.text
     )
-    assert "Solid white: the border of the truth; dashed orange: that of the prediction." in page.text
+    assert "Solid white: border of the true mask; dashed orange: border of the predicted mask." in page.text
     assert str(run.manifest.root) not in page.html
 
 
 def test_a_run_without_pictures_says_so(stacks: Run) -> None:
-    assert "None: the run drew no volume of the test part." in words([stacks]).text
+    assert "The run saved no image of a volume of the test part with its masks." in words([stacks]).text
 
 
 def test_what_was_asked_tells_the_network(page: Page, stacks: Run) -> None:
-    asked = {row[0]: row[1] for row in page.rows("What the recipe asked for")}
+    asked = {row[0]: row[1] for row in page.rows("Settings of the recipe")}
     assert asked["target"] == "structure, segmentation: front and back against background"
-    assert asked["network"].startswith("unet3d: a U-Net of three dimensions")
+    assert asked["network"].startswith("unet3d: a 3-D U-Net")
     assert asked["input"].startswith("blocks of 32 × 48 × 32 voxels")
-    asked = {row[0]: row[1] for row in words([stacks]).rows("What the recipe asked for")}
-    assert "as the encoder of a U-Net, whose decoder ends in 16 channels" in asked["network"]
-    assert "32 slices a step" in asked["training"]
+    asked = {row[0]: row[1] for row in words([stacks]).rows("Settings of the recipe")}
+    assert "as the encoder of a U-Net; its decoder ends in 16 channels" in asked["network"]
+    assert "batches of 32 slices" in asked["training"]
 
 
 def test_slices_and_volumes_are_counted_by_part(stacks: Run) -> None:
@@ -152,15 +150,15 @@ def test_slices_and_volumes_are_counted_by_part(stacks: Run) -> None:
 
 def test_weak_labels_are_stamped_and_stay_among_the_limits(stacks: Run, page: Page) -> None:
     found = words([stacks])
-    assert found.stamps() == ["WEAK LABELS: Drawn by a program, corrected by nobody."]
-    assert "eak labels: drawn by a program" in found.text.partition("Of these data, as their loader notes")[2]
-    assert [stamp.partition(":")[0] for stamp in page.stamps()] == ["GROUPS IN DOUBT"]  # one volume each
+    assert found.warnings() == ["WEAK LABELS: Drawn by a program, corrected by nobody."]
+    assert "eak labels: drawn by a program" in found.text.partition("Of these data, from their loader")[2]
+    assert [stamp.partition(":")[0] for stamp in page.warnings()] == ["DOUBTFUL GROUPS"]  # one volume each
 
 
 @pytest.mark.parametrize(("units", "said"), [(20, False), (10, True)])
 def test_too_few_groups_are_said_beside_the_result(units: int, said: bool, tmp_path: Path) -> None:
     run = outlined_run(tmp_path / "r" / "0-aa", tmp_path / "data", units=units)
-    text = "Only 4 patients in the test part: too few to conclude anything."
+    text = "Only 4 patients in the test part: too few for any conclusion."
     page = words([run])
     assert bool(re.search(r'<p class="few"><b>Only 4 patients', page.html)) == said
     assert (text in model_card(run)) == said
@@ -178,13 +176,13 @@ def test_the_card_is_that_of_a_segmentation(run: Run) -> None:
 def test_runs_are_compared_side_by_side_without_curves(run: Run, tmp_path: Path, stacks: Run) -> None:
     other = outlined_run(tmp_path / "unet" / "1-bb", tmp_path / "data", solid=True, units=22, seed=1)
     page = Page(render([run, other]))
-    assert "All 2 runs share the same test cases: 8 volumes, with the same labels." in page.text
+    assert "All 2 runs have the same test cases: 8 volumes, with the same labels." in page.text
     alts = [attrs["alt"] or "" for attrs in page.named("img")]
     assert [alt for alt in alts if alt.startswith("Dice of each run")] and not [
         alt for alt in alts if "ROC" in alt
     ]
     assert "ROC" not in page.text
-    with pytest.raises(UsageError, match=r"different targets cannot be compared .*lesion.*Compare runs"):
+    with pytest.raises(UsageError, match=r"the runs have different targets .*lesion.*Compare runs"):
         render([run, stacks])
 
 

@@ -136,10 +136,10 @@ def test_the_operating_point_of_a_binary_target_is_counted_on_the_part_test(tmp_
     for name, hits, among, of in (
         ("Sensitivity", ill & called, ill, " positive"),
         ("Specificity", ~ill & ~called, ~ill, " negative"),
-        ("PPV", ill & called, called, " called positive"),
-        ("NPV", ~ill & ~called, ~called, " called negative"),
+        ("PPV", ill & called, called, " predicted positive"),
+        ("NPV", ~ill & ~called, ~called, " predicted negative"),
         ("Prevalence", ill, ill | True, ""),
-        ("Called positive", called, ill | True, ""),
+        ("Predicted positive", called, ill | True, ""),
     ):
         k, n = int(hits.sum()), int(among.sum())
         by_group = group_bootstrap(
@@ -156,10 +156,7 @@ def test_the_operating_point_of_a_binary_target_is_counted_on_the_part_test(tmp_
         f"(Youden's index) on the part validation ({len(validation)} cases, {(validation['target'] == 'ill').sum()}"
         in page.text
     )
-    assert (
-        "Wilson's take pictures as independent and are too narrow where several come from one patient"
-        in page.text
-    )
+    assert "Wilson's treat pictures as independent and are too narrow with several per patient" in page.text
 
 
 def test_a_threshold_of_the_part_that_is_judged_never_appears(tmp_path: Path) -> None:
@@ -175,16 +172,18 @@ def test_a_threshold_of_the_part_that_is_judged_never_appears(tmp_path: Path) ->
 
 def test_without_other_cases_there_is_no_threshold_and_no_set_and_the_page_says_why(tmp_path: Path) -> None:
     page, _ = written(binary(200).assign(part="test"), BINARY, trial(BINARY), tmp_path)
-    assert "No operating point, as no threshold could be chosen: no case in part validation." in page.text
+    assert "No operating point: no threshold could be chosen: no case in part validation." in page.text
     assert (
         "No threshold could be chosen: no case in part validation. Metrics that need a threshold" in page.text
     )
     assert "was chosen on the validation part" not in page.text
-    assert "is never chosen on the cases that it judges" in page.text
-    assert "No conformal sets at 90" in page.text and "the table has none of a part validation" in page.text
+    assert "never chosen on the cases that are evaluated" in page.text
+    assert (
+        "No conformal sets at 90" in page.text and "the table has no case of the part validation" in page.text
+    )
     assert "at the threshold" not in page.text
     judged, _ = written(binary(200), BINARY, trial(BINARY), tmp_path, part="validation", threshold=0.5)
-    assert "the part validation, which is the one that is judged here" in judged.text
+    assert "the part validation, which is evaluated here" in judged.text
 
 
 def test_every_label_has_its_operating_point_and_what_is_undefined_has_a_reason(tmp_path: Path) -> None:
@@ -206,7 +205,7 @@ def test_every_label_has_its_operating_point_and_what_is_undefined_has_a_reason(
     sizes = {each.n for each in evaluation.thresholds}
     assert f"({min(sizes)} to {max(sizes)} cases)" in page.text
     assert (
-        "An interval without width is no certainty" in page.text
+        "An interval of width 0 does not mean certainty" in page.text
     )  # the prevalence of f is 0 in all replicates
 
 
@@ -217,7 +216,7 @@ def test_decision_curves_are_of_the_most_frequent_labels(tmp_path: Path) -> None
     drawn = re.findall(r"Decision curve of (\w)\.", page.text)
     counts = here[[f"target_{name}" for name in LABELS.classes]].sum().to_numpy()
     assert drawn == [LABELS.classes[k] for k in np.argsort(-counts, kind="stable")[:4]]
-    assert "b" in drawn and "Shown are the 4 most frequent of 6 classes." in page.text
+    assert "b" in drawn and "The 4 most frequent of 6 classes." in page.text
     # up to the tenth above the largest score; the last of a hundred thresholds
     curve = decision_curve(here["target_a"], here["score_a"], here["group"], [0.006, 0.6], replicates=100)
     words = alt(page, "Net benefit of treating by the score of a over")
@@ -238,15 +237,15 @@ def test_decision_curves_are_of_the_most_frequent_labels(tmp_path: Path) -> None
         assert runs and ((fine.low > 0) & ~better).any()  # there treating all is as good
         where = listing(" to ".join(dict.fromkeys(each)) for each in ends)
         if len(runs) > 3:
-            where = f"{len(runs)} stretches between {ends[0][0]} and {ends[-1][1]}"
-        told = f"worth more than treating all and none at thresholds from {where} (pointwise"
-        assert f"Decision curve of {name}. Treating by the score is {told}" in page.text
+            where = f"{len(runs)} ranges between {ends[0][0]} and {ends[-1][1]}"
+        told = f"a higher net benefit than treating all and none at thresholds from {where} (pointwise"
+        assert f"Decision curve of {name}. Treating by the score has {told}" in page.text
 
 
 def test_a_filter_is_told_by_what_it_leaves_and_misses(tmp_path: Path) -> None:
     frame = binary()
     plain, _ = written(frame, BINARY, trial(BINARY), tmp_path)
-    assert "left to look at" not in plain.html
+    assert "left to read" not in plain.html
     page, evaluation = written(frame, BINARY, trial(BINARY, threshold="sensitivity"), tmp_path)
     here, threshold = cases_of(frame), evaluation.threshold
     assert threshold is not None
@@ -256,11 +255,11 @@ def test_a_filter_is_told_by_what_it_leaves_and_misses(tmp_path: Path) -> None:
     text = page.text.replace("\u00a0", " ")
     assert (
         f"At the threshold, {1 - found.value:.3f} of the positive pictures are missed (95 % interval "
-        f"{1 - found.high:.3f} to {1 - found.low:.3f}), and {kept.mean():.3f} of all are left to look at (95 % "
+        f"{1 - found.high:.3f} to {1 - found.low:.3f}), and {kept.mean():.3f} of all pictures are left to read (95 % "
         f"interval {left.low:.3f} to {left.high:.3f})." in text
     )
     none_missed = (here["score_ill"] >= here["score_ill"][ill].min()).mean()
-    assert f"{none_missed:.3f} left at 0.00 missed" in alt(page, "Share of pictures left to look at")
+    assert f"{none_missed:.3f} left at 0.00 missed" in alt(page, "Share of pictures left to read")
     assert "a sensitivity of at least 0.95 on the part validation" in text
 
 
@@ -289,7 +288,7 @@ def test_what_is_put_together_is_judged_together_in_every_section(tmp_path: Path
     # the point on the curve stands where the table says
     shares = f"sensitivity {rows['Sensitivity'][0]}, specificity {rows['Specificity'][0]}"
     assert shares in alt(page, "ROC curve of ill")
-    answered = page.rows("Risk where the least sure are left out")
+    answered = page.rows("Risk without the least certain cases")
     assert answered[1][3] == f"{len(here)}" and "single" not in page.text
     groups = events[events["part"] == "validation"]["group"].nunique()
     assert f"so one event of each of {groups} patients of part validation was drawn (seed 0)" in page.text
@@ -301,22 +300,22 @@ def test_risk_is_of_the_decisions_that_are_surest(tmp_path: Path) -> None:
     here = cases_of(frame)
     p = here[[f"score_{name}" for name in SEVERAL.classes]].to_numpy()
     wrong = np.array(SEVERAL.classes)[p.argmax(1)] != here["target"].to_numpy()
-    rows = {row[0]: row[1:] for row in page.rows("Risk where the least sure are left out")}
+    rows = {row[0]: row[1:] for row in page.rows("Risk without the least certain cases")}
     assert rows["AURC"][0] == f"{aurc(wrong, p.max(1)):.3f}"
     low, high = map(float, rows["AURC"][1].split(" to "))
     assert low < aurc(wrong, p.max(1)) < high
     whole = group_bootstrap(lambda w: (w @ wrong) / w.sum(1), here["group"], replicates=100)
     assert rows["Wrong, all answered"] == [*said(wrong.mean(), whole.low, whole.high), str(len(here))]
     assert "Operating points" not in sections(page) and "Decision curve" not in sections(page)
-    assert rows["Wrong, the surest 80 % answered"][2] == str(math.ceil(0.8 * len(here)))
+    assert rows["Wrong, most certain 80 % answered"][2] == str(math.ceil(0.8 * len(here)))
 
 
 def test_ties_that_a_protocol_leaves_undecided_are_wrong(tmp_path: Path) -> None:
     frame = several()
     frame[["score_red", "score_green", "score_blue"]] = (0.5, 0.5, 0.0)
     page, _ = written(frame, SEVERAL, trial(SEVERAL, ties="wrong"), tmp_path)
-    assert page.rows("Risk where the least sure are left out")[1][1] == "1.000"
-    assert "A tie is decided for no class" in page.text
+    assert page.rows("Risk without the least certain cases")[1][1] == "1.000"
+    assert "A tie has no decision" in page.text
 
 
 def test_a_binary_target_is_decided_by_the_larger_probability(tmp_path: Path) -> None:
@@ -324,7 +323,7 @@ def test_a_binary_target_is_decided_by_the_larger_probability(tmp_path: Path) ->
     page, _ = written(frame, BINARY, trial(BINARY), tmp_path, threshold=0.1)
     here = cases_of(frame)
     wrong = (here["score_ill"] > 0.5) != (here["target"] == "ill")
-    rows = {row[0]: row[1:] for row in page.rows("Risk where the least sure are left out")}
+    rows = {row[0]: row[1:] for row in page.rows("Risk without the least certain cases")}
     sure = np.maximum(here["score_ill"], 1 - here["score_ill"])
     assert rows["Wrong, all answered"][0] == f"{wrong.mean():.3f}"
     assert float(rows["AURC"][0]) == pytest.approx(aurc(wrong, sure), abs=0.0006)
@@ -369,11 +368,11 @@ def test_sets_are_calibrated_on_one_case_of_each_other_patient(shared: int, tmp_
     of = {row[0]: row[1:] for row in page.rows("Coverage by true class")}
     for k, name in enumerate(SEVERAL.classes):
         assert of[name][0] == f"{hit[truth == k].mean():.3f}" and of[name][2] == str((truth == k).sum())
-    assert f"A set holds each class with a probability of at least {bound:.3f}" in page.text
+    assert f"A set has each class with a probability of at least {bound:.3f}" in page.text
     assert (
         f"Pictures of one patient are not exchangeable, so one picture of each of {n} patients" in page.text
     )
-    assert ("5 patients that also stand in part test were left out." in page.text) == bool(shared)
+    assert ("Left out: 5 patients that part test also has." in page.text) == bool(shared)
 
 
 def test_too_few_patients_calibrate_no_set(tmp_path: Path) -> None:
@@ -382,16 +381,13 @@ def test_too_few_patients_calibrate_no_set(tmp_path: Path) -> None:
     page, _ = written(frame, BINARY, trial(BINARY), tmp_path)
     left = cases_of(frame, "validation")["group"].nunique()
     assert left < 9
-    assert f"they take at least 9 patients to calibrate on; part validation has {left}." in page.text
+    assert f"calibration needs at least 9 patients; part validation has {left}." in page.text
 
 
 def test_a_table_without_groups_says_what_its_sets_take_for_granted(tmp_path: Path) -> None:
     page, _ = written(binary(200).drop(columns="group"), BINARY, trial(BINARY), tmp_path)
-    assert (
-        "The table has no groups: where several pictures come from one source they are not exchangeable"
-        in page.text
-    )
-    assert "these do here" in page.text  # intervals by case, as Wilson's
+    assert "The table has no groups: several pictures of one source are not exchangeable" in page.text
+    assert ", as these do." in page.text  # intervals by case, as Wilson's
     assert "Coverage, mean over" not in page.text
 
 
@@ -400,7 +396,7 @@ def test_a_part_with_one_kind_of_cases_or_one_patient_has_reasons_in_place_of_nu
     frame.loc[frame["part"] == "test", "target"] = "well"
     page, _ = written(frame, BINARY, trial(BINARY, threshold="sensitivity"), tmp_path)
     assert "Sensitivity of ill is undefined: no case is positive." in page.text
-    assert "No curve of pictures left to look at: none is positive." in page.text
+    assert "No workload curve: no picture is positive." in page.text
     assert not any(title.startswith("Decision curve") for title in sections(page))
     frame["target"] = frame["target"].where(frame["part"] == "validation", None)
     page, _ = written(frame, BINARY, trial(BINARY), tmp_path)
@@ -438,7 +434,7 @@ def test_the_figures_are_drawn_and_their_links_lead_to_them(tmp_path: Path) -> N
     drawn = " ".join(page.pictures())
     for label in (
         "net benefit per case", "threshold probability", "share of positives missed",
-        "share of pictures left to look at", "share of pictures answered", "share wrong of those answered",
+        "share of pictures left to read", "share of pictures answered", "share wrong of those answered",
     ):  # fmt: skip
         assert f">{label}<" in drawn
     links = {(attrs["href"] or "")[1:] for attrs in page.named("a")}

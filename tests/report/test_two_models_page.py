@@ -19,7 +19,7 @@ from graftwork.common.evaluation import Protocol
 from graftwork.common.evaluation.compare_models import Compared, Comparison, compare
 from graftwork.common.evaluation.intervals.paired_tests import Difference
 from graftwork.common.report import compared_report
-from graftwork.common.report.external.two_models_page import told_apart
+from graftwork.common.report.external.two_models_page import distinct_names
 from graftwork.common.report.figures.difference_figures import (
     DifferenceRow,
     common_limits,
@@ -120,16 +120,16 @@ def test_values_and_counts_are_those_of_the_tables(
     assert rows["Specificity"][:2] == [str((~ill).sum()), str(ill.sum())]
     cases = {row[0]: row[1] for row in page.rows("Decisions on")}
     alone = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
-    assert [cases[f"decided rightly by {side} alone"] for side in "AB"] == [str(n) for n in alone]
-    assert cases["decided rightly by both, or by neither"] == str(len(right[0]) - sum(alone))
+    assert [cases[f"correct only by {side}"] for side in "AB"] == [str(n) for n in alone]
+    assert cases["correct by both, or by neither"] == str(len(right[0]) - sum(alone))
     assert f"The same {len(right[0])} images of" in page.text
 
 
 def test_the_headline_says_difference_interval_and_p(page: Page, binary: Comparison) -> None:
     found = binary.compared[0].difference
-    said = f"AUROC: A minus B +{found.value:.3f}, 95 % interval {found.low:.3f} to {found.high:.3f}, p {found.p:.3f}."
-    assert said in page.text and found.low > 0
-    assert "does not hold 0: by this metric A is the better one" in page.text
+    limits = f"95 % interval {found.low:.3f} to {found.high:.3f}, p {found.p:.3f}"
+    assert page.result() == ("AUROC: A minus B", f"+{found.value:.3f}", limits) and found.low > 0
+    assert "does not contain 0: by this metric, A is better" in page.text
     heads = page.rows("All metrics")[0]
     assert heads == ["metric", "images", "positive", "A", "B", "A − B", "95 % interval", "p", "p, DeLong"]
 
@@ -146,9 +146,9 @@ def changed(found: Comparison, **changes: Any) -> Comparison:
             -0.2,
             0.1,
             0.4,
-            ("A minus B −0.050, 95 % interval −0.200 to 0.100, p 0.400", "The interval holds 0"),
+            ("A minus B −0.050 95 % interval −0.200 to 0.100, p 0.400", "The interval contains 0"),
         ),
-        (-0.2, -0.01, 0.0004, ("p <0.001.", "by this metric B is the better one")),
+        (-0.2, -0.01, 0.0004, ("p <0.001", "by this metric, B is better")),
     ],
 )
 def test_what_the_interval_allows_to_say(
@@ -170,7 +170,7 @@ def test_a_number_without_an_interval_is_not_shown(binary: Comparison, tmp_path:
     )
     page = written(found, KERMANY, tmp_path)
     assert "0.322" not in page.html and "0.765" not in page.html
-    assert "AUROC: no difference is told, 1 patient only: nothing to resample." in page.text
+    assert "AUROC: A minus B n/a undefined: 1 patient only: nothing to resample" in page.text
     row = next(row for row in page.rows("All metrics") if row[0] == "AUROC")
     assert row[3] == "n/a: 1 patient only" and row[5:7] == ["n/a", "n/a: 1 patient only: nothing to resample"]
     assert "AUROC, A minus B: 1 patient only: nothing to resample." in page.text
@@ -198,9 +198,9 @@ def test_classes_have_their_corrected_p_and_undefined_ones_their_reason(
 
 def test_the_pairing_is_told(page: Page, classed: Comparison, tmp_path: Path) -> None:
     for said in (
-        "in each of 200 replicates the same patients are drawn for both",
-        "DeLong's test of two paired AUROCs (DeLong et al. 1988) and McNemar's exact test (McNemar 1947) take images",
-        "Thresholds were chosen for each model by itself, on its own scores of the part validation.",
+        "each of 200 replicates draws the same patients for both models",
+        "DeLong's test of two paired AUROCs (DeLong et al. 1988) and McNemar's exact test (McNemar 1947) treat images",
+        "Thresholds were chosen for each model separately, on its scores of the part validation.",
     ):
         assert said in page.text
     assert "Holm" not in page.text
@@ -208,7 +208,7 @@ def test_the_pairing_is_told(page: Page, classed: Comparison, tmp_path: Path) ->
 
 
 def test_what_it_takes_to_get_the_numbers_again(page: Page, binary: Comparison) -> None:
-    rows = {row[0]: row[1] for row in page.rows("What to give")}
+    rows = {row[0]: row[1] for row in page.rows("Inputs")}
     assert (rows["A"], rows["B"]) == ("first/predictions.csv", "second/predictions.csv")
     assert rows["replicates"] == "200, seed 0" and rows["protocol"] == "kermany, version 1"
     assert np.__version__ in rows["versions"]
@@ -237,13 +237,15 @@ def test_labels_that_do_not_exclude_each_other(tmp_path: Path) -> None:
     rules = protocol(target, ("auroc", "sensitivity"))
     found = compare(frames[0], frames[1], target, rules, bootstrap=100)
     page = written(found, rules, tmp_path)
-    assert "a case can have several labels, or none, so there is no such test" in page.text
+    assert "a case can have several labels, so there is no test" in page.text
     rows = page.rows("Threshold of each class")
     assert [row[0] for row in rows[1:]] == ["a", "b"]
     assert float(rows[1][1]) == found.evaluations[0].thresholds[0].value
-    assert "Chosen for Youden's index, on so many cases of the part validation." in page.text
+    assert "Chosen for Youden's index, on the cases of the part validation" in page.text
     fixed = compare(frames[0], frames[1], target, rules, bootstrap=50, threshold=0.5)
-    assert "Thresholds were fixed beforehand, the same for both." in written(fixed, rules, tmp_path).text
+    assert (
+        "Thresholds were fixed beforehand, the same for both models." in written(fixed, rules, tmp_path).text
+    )
 
 
 def test_a_hundred_classes_with_odd_names_stay_readable(classed: Comparison, tmp_path: Path) -> None:
@@ -262,7 +264,7 @@ def test_a_hundred_classes_with_odd_names_stay_readable(classed: Comparison, tmp
     assert not page.named("b")[1:] or "<b>基" not in page.html
     assert len(page.rows("AUROC of 130 classes")) == 131
     assert len([attrs for attrs in page.named("img") if attrs["class"] == "by-day"]) == 3
-    assert "10 further classes stand in the table alone." in page.text
+    assert "10 further classes: see the table." in page.text
     longest = max(len(row[0]) for row in page.rows("AUROC of 130 classes"))
     assert longest <= 60  # 40, of which the angles are escaped
 
@@ -285,11 +287,11 @@ def test_many_rows_are_folded_but_for_the_primary_metric(classed: Comparison, tm
 
 
 def test_files_are_told_apart_by_no_more_than_it_takes() -> None:
-    assert told_apart("/a/b/one.csv", "/c/two.csv") == ("one.csv", "two.csv")
-    assert told_apart("/x/a/p.csv", "/x/b/p.csv") == ("a/p.csv", "b/p.csv")
-    assert told_apart("p.csv", "p.csv") == ("p.csv", "p.csv")
-    assert told_apart("p.csv", "/x/p.csv") == ("p.csv", "x/p.csv")
-    assert len(told_apart("a" * 300 + ".csv", "b.csv")[0]) == 60
+    assert distinct_names("/a/b/one.csv", "/c/two.csv") == ("one.csv", "two.csv")
+    assert distinct_names("/x/a/p.csv", "/x/b/p.csv") == ("a/p.csv", "b/p.csv")
+    assert distinct_names("p.csv", "p.csv") == ("p.csv", "p.csv")
+    assert distinct_names("p.csv", "/x/p.csv") == ("p.csv", "x/p.csv")
+    assert len(distinct_names("a" * 300 + ".csv", "b.csv")[0]) == 60
 
 
 def test_the_figure_marks_zero_and_fills_what_is_apart() -> None:
@@ -297,7 +299,7 @@ def test_the_figure_marks_zero_and_fills_what_is_apart() -> None:
     low, high = common_limits([rows[0]])
     assert low < 0 < 0.3 < high
     drawing = differences(
-        rows, x_label="A − B", limits=(-0.1, 0.4), alt="", apart="p < 0.05", otherwise="not"
+        rows, x_label="A − B", limits=(-0.1, 0.4), title="", apart="p < 0.05", otherwise="not"
     )
     faces = re.findall(r'<use [^>]*fill="(#\w{6})"[^>]*stroke="#0072b2"', drawing.light)
     # each circle once in the key and once in the plot, beside the ends of the lines

@@ -15,7 +15,7 @@ from small_runs import RECIPE, recipe_file, small_weights, synthetic_data
 from graftwork.common import verbs
 from graftwork.common.data.domain import dataset
 from graftwork.common.data.synthetic import is_synthetic, rests_on_synthetic
-from graftwork.common.report.run.training_summary import training_words
+from graftwork.common.report.run.training_section import training_words
 from graftwork.common.runs.run_folder import open_run
 
 

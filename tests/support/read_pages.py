@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 from html.parser import HTMLParser
 from unittest import mock
@@ -18,14 +19,14 @@ VOID = {"meta", "img", "br", "source", "link", "input"}
 class Page(HTMLParser):
     """The tags, the text and the pictures of a page; fails on tags that do not close."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
-        self.html = html
+        self.html = text
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.words: list[str] = []
         self.style = ""
-        self.feed(html)
+        self.feed(text)
         assert not self.open, f"left open: {self.open}"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:

@@ -187,7 +187,8 @@ def limits(runs: Runs) -> Section:
     if one_seed:
         text.append(f"Only one seed of {listing(one_seed)}: a difference can come from the seed.")
     text.append(
-        "Overlap of intervals is not a test. A test of a difference needs both runs on the same cases, resampled together."
+        "Overlap of intervals is not a test. A test of a difference needs both runs on the same cases, "
+        "resampled together."
     )
     text += dict.fromkeys(warning for facts in runs.runs if (warning := too_few(facts)))
     text += [

@@ -94,8 +94,10 @@ def _risk(cases: Cases, evaluation: Evaluation) -> tuple[Figure, Table, list[str
     )
     tied = " A tie has no decision and counts as wrong." if cases.undecided else ""
     notes = [
-        f"Each of the {units} gets the class with the {larger} probability, and this probability is the certainty of the "
-        f"decision (Geifman and El-Yaniv, NeurIPS 2017).{half}{tied} Among {units} with the same certainty, each counts "
+        f"Each of the {units} gets the class with the {larger} probability, and this probability is the "
+        "certainty of the "
+        f"decision (Geifman and El-Yaniv, NeurIPS 2017).{half}{tied} Among {units} with the same certainty, "
+        "each counts "
         "with their mean error.",
         "A curve that falls to the left shows that the model is less certain where it is wrong: a person can read the "
         "least certain cases, and the rest has fewer wrong decisions. Choose the number of such cases on other data.",
@@ -145,7 +147,8 @@ def _sets(cases: Cases, others: Cases | None, evaluation: Evaluation) -> tuple[t
         return (), [f"{without}they are calibrated on the part {CALIBRATED_ON}, which is evaluated here."]
     if not len(others):
         return (), [
-            f"{without}they are calibrated on other cases, and the table has no case of the part {CALIBRATED_ON} with a "
+            f"{without}they are calibrated on other cases, and the table has no case of the part "
+            f"{CALIBRATED_ON} with a "
             "known label."
         ]
     apart = ~np.isin(others.groups, np.unique(cases.groups))
@@ -258,7 +261,8 @@ def _set_notes(
         else f"{units} like these"
     )
     return [
-        f"A set has each class with a probability of at least {score(1 - limit)}: this is number {number(k)}, in falling order, of the "
+        f"A set has each class with a probability of at least {score(1 - limit)}: this is number {number(k)}, "
+        "in falling order, of the "
         f"probabilities of the true class in {number(n)} calibration cases (LAC; Sadinle, Lei and Wasserman, JASA "
         "114:223, 2019). A set is empty where no class is that probable.",
         f"{one}{left}",

@@ -52,7 +52,8 @@ CALIBRATED_ON = "validation"  # the part on which thresholds and conformal sets 
 
 
 class Predictions:
-    """A table of predictions with its evaluation; `predictions` has the cases of the protocol, combined if it says so."""
+    """A table of predictions with its evaluation; `predictions` has the cases of the protocol, combined if it "
+    "says so."""
 
     def __init__(
         self,

@@ -120,7 +120,8 @@ def _operating_points(
         notes.append(f"No operating point{of}: {reason}.")
     if lacking:
         notes.append(
-            "A threshold is fixed beforehand or chosen on other cases, those of the part validation of the table. It is "
+            "A threshold is fixed beforehand or chosen on other cases, those of the part validation of the "
+            "table. It is "
             "never chosen on the cases that are evaluated."
         )
     points = operating_points_of(
@@ -144,7 +145,8 @@ def _point_notes(evaluation: Evaluation, points: Sequence[OperatingPoint], names
     )
     notes = [
         f"{_rules([each.threshold for each in points])} Positive: a score at or above the threshold.",
-        "PPV and NPV: the share of the predicted positives, or negatives, that is correct. Both depend on the prevalence.",
+        "PPV and NPV: the share of the predicted positives, or negatives, that is correct. Both depend on the "
+        "prevalence.",
         f"Intervals: {method}. Wilson's treat {units} as independent and are too narrow with several per "
         f"{evaluation.group}." if evaluation.group_column else
         f"Intervals: {method}. Wilson's treat {units} as independent, as these do.",
@@ -162,7 +164,8 @@ def _point_notes(evaluation: Evaluation, points: Sequence[OperatingPoint], names
         undefined.append(f"No intervals by {plural(evaluation.group)}: {points[0].reason}.")
     if no_width:
         notes.append(
-            "An interval of width 0 does not mean certainty: every replicate gave the same value. See Wilson's interval."
+            "An interval of width 0 does not mean certainty: every replicate gave the same value. See Wilson's "
+            "interval."
         )
     return [*notes, *undefined]
 

@@ -193,7 +193,8 @@ def _forests(data: TwoModels) -> list[Figure]:
             apart=f"Holm p < {LEVEL:g}", otherwise=f"Holm p ≥ {LEVEL:g}",
         )  # fmt: skip
         caption = (
-            f"Right of the line A is higher, left of it B. Lines: {data.level}s of each class, resampling {groups}; p is "
+            f"Right of the line A is higher, left of it B. Lines: {data.level}s of each class, resampling "
+            f"{groups}; p is "
             "corrected for the number of classes (Holm). Diamond: mean over classes."
         )
         more = len(found) - len(rows)

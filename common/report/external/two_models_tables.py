@@ -81,7 +81,8 @@ class TwoModels:
             )
         notes = (
             f"A: {self.names[0]}. B: {self.names[1]}. In parentheses: the interval of each model.",
-            f"The smallest possible p with {one.bootstrap:,} replicates is {1 / one.bootstrap:.2g}. p is not corrected for "
+            f"The smallest possible p with {one.bootstrap:,} replicates is {1 / one.bootstrap:.2g}. p is not "
+            "corrected for "
             "several metrics.",
         )
         columns = (

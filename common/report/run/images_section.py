@@ -32,7 +32,9 @@ def class_examples(facts: Facts) -> Section | None:
     if facts.segments:
         images = mask_images(facts)
         return (
-            Section("Example masks", text=(masks_sentence(facts),), images=tuple(images), large=True) if images else None
+            Section("Example masks", text=(masks_sentence(facts),), images=tuple(images), large=True)
+            if images
+            else None
         )
     target, frame = facts.target, facts.manifest.frame
     names = [name for name in frequent(facts) if name in target.classes]

@@ -133,11 +133,14 @@ def _rules(facts: Facts, masks: Masks, units: pd.DataFrame) -> list[str]:
         text = ["The protocol of this run is not installed, so its rule for empty masks is unknown."]
     else:
         rule = "is 1" if facts.protocol.empty == "one" else "is undefined and left out of the mean"
-        text = [f"Where the true and the predicted mask are both empty, Dice {rule}; where only one is, it is 0."]
+        text = [
+            f"Where the true and the predicted mask are both empty, Dice {rule}; where only one is, it is 0."
+        ]
     if (both | only_predicted | only_true).any():
         counts = [
             f"{shortened(name, 40)}: both empty {number(int(both[:, k].sum()))}, only the true mask empty "
-            f"{number(int(only_predicted[:, k].sum()))}, only the predicted mask empty {number(int(only_true[:, k].sum()))}"
+            f"{number(int(only_predicted[:, k].sum()))}, only the predicted mask empty "
+            f"{number(int(only_true[:, k].sum()))}"
             for k, name in enumerate(facts.classes[:DRAWN])
         ]
         text.append(f"Of {several}: {'; '.join(counts)}.")
