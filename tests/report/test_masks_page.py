@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from checked_pages import check, worded
 from PIL import Image
-from read_pages import Page
+from read_pages import Page, check, worded
 
 from graftwork.common.evaluation import Evaluation, Protocol, Result
 from graftwork.common.evaluation.mask_rules import MaskRules, Region

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from checked_pages import check, worded
 from predicted import BINARY, KERMANY, Target, protocol, table
-from read_pages import Page
+from read_pages import Page, check, worded
 
 from graftwork.common.evaluation import Protocol
 from graftwork.common.evaluation.compare_models import Compared, Comparison, compare

@@ -51,11 +51,11 @@ def test_a_head_that_was_solved_is_not_described_as_trained(solved: Path) -> Non
     for text in (card, report, recipe, (solved / "metrics.json").read_text()):
         assert not re.search(r"\b10 epochs|epochs = |a step\b|rate 0\.001|rate = |batch_size = ", text)
     for text in (card, report):
-        assert "solved by L-BFGS on all training cases at once, for 2 strengths" in text
-        assert "The head was solved to convergence for 2 strengths" in text
+        assert "solved by L-BFGS on all training cases at once, for 2 regularisation strengths" in text
+        assert "The head was solved for 2 regularisation strengths by L-BFGS" in text
         assert "The epoch was chosen" not in text
-        assert "while the epoch runs" not in text
-    assert "It chose the strength whose weights were kept" in report
+        assert "measured during the epoch" not in text
+    assert "This curve chose the strength whose weights were saved" in report
     assert "# epochs: only with strategy.regularisation_strengths = 0" in recipe
 
 
@@ -122,5 +122,5 @@ def test_batches_that_were_halved_are_in_the_report() -> None:
         primary="auroc",
     )  # fmt: skip
     said = training_words(facts)  # type: ignore[arg-type]
-    assert "3 epochs of 5 planned. Training ended early" in said
-    assert "from epoch 2 on a batch was worked through in 4 parts in place of 1" in said
+    assert "3 epochs of 5 planned. Training stopped early" in said
+    assert "from epoch 2 a batch was computed in 4 parts instead of 1" in said

@@ -68,8 +68,8 @@ def operating_points(data: Predictions) -> Section | None:
         return Section(title, anchor, text=(text,))
     questions = cases.questions()
     points, tables, folded, notes = _operating_points(cases, questions, evaluation)
-    inner = [Section(f"Counts, and intervals that treat {plural(data.unit)} as independent", tables=(each,), folded=True)
-             for each in folded]  # fmt: skip
+    below = f"Counts, and intervals that treat {plural(data.unit)} as independent"
+    inner = [Section(below, tables=(each,), folded=True) for each in folded]
     work = None
     if cases.kind == "binary" and data.protocol.threshold == "sensitivity":
         work = _work(cases, questions[0], points, evaluation)
