@@ -276,7 +276,7 @@ class Kept:
             used.append(mapped)
         rows = Rows(used, owner, row)
         if verify and (lost := rows.verify()):
-            log.warning("%s: %d cached rows lay in damaged files; they are computed again", self.kind, lost)
+            log.warning("%s: %d cached rows were in damaged files and are computed again", self.kind, lost)
         return rows
 
     def put(self, digests: Sequence[str], array: NDArray[Any]) -> bool:
@@ -328,7 +328,7 @@ class Kept:
 
     def _refuse(self, why: str) -> bool:
         if not self._refused:
-            log.warning("%s cannot be kept in %s: %s", self.kind, self.root, why)
+            log.warning("cannot cache %s in %s: %s", self.kind, self.root, why)
         self._refused = True
         return False
 

@@ -57,7 +57,7 @@ class Cache:
 
     def _anew(self, place: Path, damage: sqlite3.Error) -> sqlite3.Connection:
         """The database in the place of one that is damaged."""
-        log.warning("%s is damaged (%s) and begun anew; what it held is computed again", place, damage)
+        log.warning("%s is damaged (%s) and was replaced; its content is computed again", place, damage)
         try:
             for name in (place.name, f"{place.name}-wal", f"{place.name}-shm"):
                 place.with_name(name).unlink(missing_ok=True)

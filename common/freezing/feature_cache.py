@@ -157,7 +157,7 @@ def compute_features(
         missing = found.missing
         if len(missing):
             log.info(
-                "features: %d of %d at hand, %d to compute",
+                "feature cache: %d of %d images cached, computing %d",
                 len(asked) - len(missing),
                 len(asked),
                 len(missing),
@@ -306,23 +306,25 @@ def worth_keeping(
     """
     behind = backbone.stages[stages - 1].name
     if fresh:
-        return Decision(False, "not kept: pictures are changed anew in every epoch (augmentation.views = 0)")
+        return Decision(
+            False, "features not cached: each epoch has other augmented images (augmentation.views = 0)"
+        )
     costs = multiply_adds(backbone, size)
     whole, frozen = sum(costs.values()), sum(list(costs.values())[:stages])
     row = 2 * math.prod(cut.shape)
     total = row * (trained * max(1, views) + judged + (trained if views else 0))
-    said = f"{frozen / 1e9:.2f} of {whole / 1e9:.2f} G multiply-adds a picture are frozen for {epochs} epochs"
-    size_text = f"{row / 1e3:.1f} kB a picture, {total / 1e6:.0f} MB in all"
+    said = f"{frozen / 1e9:.2f} of {whole / 1e9:.2f} G multiply-adds per image are frozen for {epochs} epochs"
+    size_text = f"{row / 1e3:.1f} kB per image, {total / 1e6:.0f} MB in total"
     why = ""
     if epochs <= max(1, views):
-        why = f"each picture is met in {epochs} epochs alone"
+        why = f"each image is used in only {epochs} epochs"
     elif total > budget():
-        why = f"{size_text}, more than {VARIABLE} allows ({budget() / 2**30:.1f} GiB)"
+        why = f"{size_text}, more than the limit {VARIABLE} ({budget() / 2**30:.1f} GiB)"
     elif row / READING > frozen / COMPUTING:
-        why = f"{size_text} take longer to read than {frozen / 1e9:.3f} G multiply-adds to do"
+        why = f"reading {size_text} takes longer than computing {frozen / 1e9:.3f} G multiply-adds"
     if why:
-        return Decision(False, f"not kept behind {behind}: {why}")
-    return Decision(True, f"kept behind {behind}: {said}; {size_text}")
+        return Decision(False, f"features after {behind} not cached: {why}")
+    return Decision(True, f"features cached after {behind}: {said}; {size_text}")
 
 
 def best_precision(device: torch.device) -> str:

@@ -236,8 +236,8 @@ def batches(
         workers = min(workers, len(plan) - done) // 2
         with contextlib.suppress(TypeError):
             _bearable[source] = workers
-        left = f"{workers} of them" if workers else "without loading processes"
-        log.warning("a loading process died (%s); going on %s", cause, f"with {left}" if workers else left)
+        left = f"{workers} worker{'s' * (workers > 1)}" if workers else "the main process"
+        log.warning("a worker process died (%s); continuing with %s", cause, left)
     rest = _BatchSource(source, plan[done:], epoch)
     for index in range(len(rest)):
         yield rest[index]

@@ -106,7 +106,7 @@ def decode_once(
     fits = len(asked) * size * size * 3 <= limit
     if not fits:
         log.warning(
-            "pictures are read anew in every epoch: %d of them at %d px take %.1f GiB, and %s allows %.1f",
+            "images are read again in every epoch: %d of %d px need %.1f GiB, more than the limit %s of %.1f GiB",
             len(asked), size, needed / 2**30, VARIABLE, limit / 2**30,
         )  # fmt: skip
     failures: list[Failure] = []

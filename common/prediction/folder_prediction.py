@@ -151,9 +151,7 @@ def _old(place: Place, about: Mapping[str, Any]) -> Mapping[str, Any]:
     remedy = "name another file with --out, or move this one away"
     check_same(then, about, where=place.file, said=place.about, remedy=remedy)
     if not check_content(place.table(str(then["written_as"])), then):
-        log.warning(
-            "%s was changed or damaged since it was written; its rows are taken as they are", place.file
-        )
+        log.warning("%s was changed or damaged since it was written; its rows are used unchanged", place.file)
     return then
 
 
@@ -212,7 +210,7 @@ def _say_changed(listing: Listing, keys: pa.Array, file: Path) -> None:
             count += listing.file(row).stat().st_mtime_ns > since
     if count:
         log.warning(
-            "%d files changed since they were predicted: remove their rows to predict them anew (%s)",
+            "%d files changed since they were predicted: remove their rows to predict them again (%s)",
             count,
             file,
         )

@@ -257,7 +257,7 @@ def _no_masks(
     if left:
         left_out["masks"] = sum(left.values())
         shown = _few([_text(folder) for folder in left])
-        log.warning("%d files are masks that were predicted, and are left out: %s", sum(left.values()), shown)
+        log.warning("%d files are predicted masks and are skipped: %s", sum(left.values()), shown)
 
 
 def _of_pattern(pattern: str) -> tuple[Path, Iterator[str]]:

@@ -48,7 +48,7 @@ def merge(out: str | os.PathLike[str], *, form: str = "", escape: bool = False) 
     if any(each["listed"] != said[0]["listed"] for each in said):
         counts = [each["listed"]["files"] for each in said]
         log.warning(
-            "the shards did not see the same files (%d to %d): predict them again for those that came in between",
+            "the shards have different files (%d to %d): predict again for files that were added in between",
             min(counts),
             max(counts),
         )
@@ -68,9 +68,7 @@ def merge(out: str | os.PathLike[str], *, form: str = "", escape: bool = False) 
         then = about_of(place)
         check_same(then, about, where=file, said=place.about, remedy="move it away")
         if not check_content(place.table(str(then["written_as"])), then):
-            log.warning(
-                "%s was changed or damaged since it was written; its rows are taken as they are", file
-            )
+            log.warning("%s was changed or damaged since it was written; its rows are used unchanged", file)
         old = str(then["written_as"])
     with place.open(about):
         if place.parts():

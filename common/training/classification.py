@@ -109,15 +109,18 @@ class Classifying:
         said = {"phase": phase.name, "stages": stages, "behind": names[stages - 1] if stages else ""}
         mixes = recipe.training.mixup or recipe.training.cutmix
         if not stages:
-            return said | {"keep": False, "why": "no stage from the input on is frozen"}
+            return said | {"keep": False, "why": "the first stage is not frozen"}
         if mixes:
-            return said | {"keep": False, "why": "not kept: pictures are mixed anew in every step"}
+            return said | {"keep": False, "why": "features not cached: each step mixes other images"}
         if recipe.strategy.regularisation_strengths:
-            return said | {"keep": True, "why": f"kept behind {said['behind']}: the head is solved on it"}
+            return said | {
+                "keep": True,
+                "why": f"features cached after {said['behind']}: the head is solved on them",
+            }
         last = plan.last_epoch(number, recipe.training.epochs)
         found = self._cut(stages)
         if isinstance(found, Uncut):
-            return said | {"keep": False, "why": f"not kept: {found.reason}"}
+            return said | {"keep": False, "why": f"features not cached: {found.reason}"}
         decision = worth_keeping(
             self.network.backbone,
             found,

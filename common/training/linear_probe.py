@@ -79,7 +79,7 @@ def solve_probe(
             found = solve(cast(Network, network).head, table, truth, minimise, decay=strength)
         if not found.converged:
             log.warning(
-                "penalty %g: not converged after %d iterations, gradient %.2g",
+                "regularisation strength %g: not converged after %d iterations, gradient %.2g",
                 strength, found.iterations, found.gradient,
             )  # fmt: skip
         if accelerator.num_processes > 1:
@@ -105,7 +105,7 @@ def solve_probe(
             progress("solving the head", state.epoch - 1, len(path))
         value = "undefined" if judged.value is None else f"{judged.value:.4f}"
         log.info(
-            "penalty %g (%d of %d): %d iterations, loss %.4f, validation %s %s",
+            "regularisation strength %g (%d of %d): %d iterations, loss %.4f, validation %s %s",
             strength, state.epoch - 1, len(path), found.iterations, line["train_loss"], primary, value,
         )  # fmt: skip
     return state

@@ -118,7 +118,7 @@ def train(
         save(run, "last", loop.learner, state, accelerator)
         value = "undefined" if judged.value is None else f"{judged.value:.4f}"
         log.info(
-            "epoch %d of %d (%s): loss %.4f, validation %s %s, %.0f %% of the time spent waiting for data",
+            "epoch %d of %d (%s): loss %.4f, validation %s %s, %.0f %% of the time waiting for data",
             epoch, settings.epochs, plan.phases[phase].name, line["train_loss"], primary, value,
             100 * line["data_wait"],
         )  # fmt: skip
@@ -313,7 +313,7 @@ class Loop:
             torch.cuda.empty_cache()
         parts = self.settings.accumulation_steps << state.halvings
         log.warning(
-            "out of memory at epoch %d, step %d: going on with batches of %d cases in %d parts of %d",
+            "out of memory at epoch %d, step %d: continuing with batches of %d cases in %d parts of %d",
             state.epoch, state.step + 1, len(batch), parts, -(-len(batch) // parts),
         )  # fmt: skip
 

@@ -73,4 +73,4 @@ def _say_what_changed(run: Run, accelerator: Accelerator) -> None:
         if then.get(name) != now.get(name)
     ]
     if changed:
-        log.warning("this run began with %s: it may end with slightly other numbers", "; ".join(changed))
+        log.warning("this run started with %s: its results may differ slightly", "; ".join(changed))

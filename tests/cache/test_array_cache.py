@@ -257,7 +257,7 @@ def test_a_flipped_bit_in_a_row_removes_its_pack(
             rows = other.find(names(8), verify=verify)
             if verify:
                 assert rows.missing.tolist() == [0, 1, 2, 3]
-                assert "4 cached rows lay in damaged files" in caplog.text
+                assert "4 cached rows were in damaged files" in caplog.text
             assert rows.get(1) is None
             assert rows.get(0) is None, "a pack that is damaged in one place is not trusted in another"
             assert rows[6].tolist() == rows_of(1, 6)[0].tolist()

@@ -228,18 +228,18 @@ def test_the_decision_is_arithmetic_and_says_why(manifest: Manifest, monkeypatch
     wish = {"size": 64, "epochs": 5, "trained": 1000, "judged": 300, "views": 0, "fresh": False}
     decided = worth_keeping(backbone, found, 4, **wish)
     assert decided.keep and decided == worth_keeping(backbone, found, 4, **wish)
-    assert decided.why.startswith("kept behind layer3: ") and "for 5 epochs" in decided.why
+    assert decided.why.startswith("features cached after layer3: ") and "for 5 epochs" in decided.why
     for changed, why in (
-        ({"epochs": 1}, "met in 1 epochs"), ({"fresh": True}, "changed anew"), ({"views": 5}, "met in 5 epochs"),
+        ({"epochs": 1}, "only 1 epochs"), ({"fresh": True}, "other augmented images"), ({"views": 5}, "only 5 epochs"),
     ):  # fmt: skip
         other = worth_keeping(backbone, found, 4, **{**wish, **changed})
         assert not other.keep and why in other.why
     lite = create_backbone("tf_efficientnet_lite0", weights=None, seed=0).eval()
     first = cut(lite, 1, size=64)
     assert isinstance(first, Cut)
-    assert "longer to read" in worth_keeping(lite, first, 1, **wish).why
+    assert "takes longer than computing" in worth_keeping(lite, first, 1, **wish).why
     monkeypatch.setenv("GRAFTWORK_CACHE_GB", "0.001")
-    assert "GRAFTWORK_CACHE_GB allows" in worth_keeping(backbone, found, 4, **wish).why
+    assert "more than the limit GRAFTWORK_CACHE_GB" in worth_keeping(backbone, found, 4, **wish).why
     monkeypatch.setenv("GRAFTWORK_CACHE_GB", "much")
     with pytest.raises(UsageError, match="GRAFTWORK_CACHE_GB"):
         worth_keeping(backbone, found, 4, **wish)

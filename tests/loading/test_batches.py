@@ -236,7 +236,7 @@ def test_a_dead_worker_costs_no_batch_and_its_cause_is_said(
 ) -> None:
     assert read(_Faulty(act), workers=1) == list(range(12))
     (record,) = caplog.records
-    assert "going on without loading processes" in record.getMessage()
+    assert "continuing with the main process" in record.getMessage()
     assert all(word in record.getMessage() for word in words), record.getMessage()
 
 
@@ -251,9 +251,9 @@ def test_shared_memory_that_is_full_is_an_error_that_arrives(
 
     monkeypatch.setattr(torch.UntypedStorage, "_share_fd_cpu_", full)
     assert read(_Faulty(lambda: None), workers=2) == list(range(12))
-    assert [record.getMessage().split("; going on ")[1] for record in caplog.records] == [
-        "with 1 of them",
-        "without loading processes",
+    assert [record.getMessage().split("; continuing with ")[1] for record in caplog.records] == [
+        "1 worker",
+        "the main process",
     ]
     assert all("shared memory" in line and "--shm-size" in line for line in caplog.messages)
 
@@ -262,8 +262,8 @@ def test_fewer_workers_go_on_and_are_remembered(caplog: pytest.LogCaptureFixture
     source = _Faulty(die(signal.SIGKILL), bears=1)
     assert read(source, workers=4) == list(range(12))
     assert [line.split("; ")[-1] for line in caplog.messages] == [
-        "going on with 2 of them",
-        "going on with 1 of them",
+        "continuing with 2 workers",
+        "continuing with 1 worker",
     ], "half of them, then one; and one is enough"
     caplog.clear()
     assert read(source, workers=4) == list(range(12))

@@ -78,7 +78,7 @@ def test_what_does_not_fit_the_budget_is_read_anew_and_said(
     source = source_of(manifest)
     with caplog.at_level(logging.WARNING):
         assert len(decode_once(source, np.arange(5), contents(manifest))) == 1
-    assert source.decoded is None and "read anew in every epoch" in caplog.text
+    assert source.decoded is None and "read again in every epoch" in caplog.text
     assert np.array_equal(source.image(0), source_of(manifest).image(0))
 
 

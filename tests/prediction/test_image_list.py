@@ -180,7 +180,7 @@ def test_a_line_break_in_a_name_that_is_there_is_part_of_it(tmp_path: Path) -> N
 def test_masks_that_were_predicted_are_no_pictures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = make(tmp_path, "x.png", "masks/x.png", "masks/deep/y.png", f"masks/{IDENTITY}")
     assert keys(list_files(root, SUFFIXES)) == ["x.png"]
-    assert "2 files are masks that were predicted, and are left out: masks" in caplog.text
+    assert "2 files are predicted masks and are skipped: masks" in caplog.text
     assert keys(list_files(f"{root}/**/*.png", SUFFIXES)) == ["x.png"]
     (root / "list.txt").write_text("masks/x.png")
     assert keys(list_files(root / "list.txt", SUFFIXES)) == ["masks/x.png"]  # asked for by name

@@ -72,7 +72,7 @@ def test_the_stages_of_a_phase_are_those_that_learn(recipe: Path, data: Path, tm
 
 
 def test_what_has_no_rate_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"strategy\.strengths"):
+    with pytest.raises(UsageError, match=r"strategy\.regularisation_strengths"):
         find_lr("chest_xray/kermany_linear-probe", data, tmp_path, ["image.size=32"])
     recipe = recipe_file(tmp_path)
     for wrong in ({"low": 0.0}, {"low": 1.0, "high": 0.1}, {"steps": 5}):

@@ -65,7 +65,7 @@ def test_lack_of_memory_halves_the_parts_and_keeps_the_batch(
     limited(monkeypatch, 3, error)
     with caplog.at_level(logging.WARNING):
         found = open_run(run(recipe, data, tmp_path, VIT).folder)
-    assert "out of memory at epoch 1, step 1: going on with batches of" in caplog.text
+    assert "out of memory at epoch 1, step 1: continuing with batches of" in caplog.text
     assert caplog.text.count("out of memory") == 2, "8 to 4 to 2, once for the whole run"
     for one, two in zip(whole.log, found.log, strict=True):
         assert one["train_loss"] == pytest.approx(two["train_loss"], abs=1e-5)

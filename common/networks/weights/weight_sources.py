@@ -208,7 +208,9 @@ def find_hub(architecture: str, tag: str, offline: bool) -> Found:
             raise Absent(
                 f"{repository} is not in the hub's cache, and the network may not be asked"
             ) from None
-        logger.info("asking the Hugging Face hub for %s of %s, revision %s", filename, repository, revision)
+        logger.info(
+            "downloading %s of %s, revision %s, from the Hugging Face hub", filename, repository, revision
+        )
         try:
             path = huggingface_hub.hf_hub_download(repository, filename, revision=revision)
         except Exception as error:  # the client passes on the errors of several libraries

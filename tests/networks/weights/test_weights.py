@@ -425,7 +425,7 @@ def test_before_a_request_the_log_says_what_is_asked(
     assert [local for _, _, local in hub.asked] == [True, False]
     said = [entry.getMessage() for entry in caplog.records if entry.name == "graftwork"]
     assert (
-        "asking the Hugging Face hub for model.safetensors of timm/test_resnet.r160_in1k, revision main"
+        "downloading model.safetensors of timm/test_resnet.r160_in1k, revision main, from the Hugging Face hub"
         in said[0]
     )
     assert "0123abc" in said[-1]
