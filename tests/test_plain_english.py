@@ -57,6 +57,7 @@ PATTERN = re.compile("|".join(rf"(?P<w{n}>\b(?:{word})\b)" for n, word in enumer
 RIGHT_HERE: dict[str, str] = {
     "Moore-Penrose": "a name",
     'pictures = "."': "a key of columns.toml",
+    "picture cam": "keys of the index files of a run",
 }
 
 

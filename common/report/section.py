@@ -166,7 +166,7 @@ def section(page: str, place: int) -> Callable[[Function], Function]:
     """Register a function as a section of a page.
 
     The function gets the page's data (`Facts` of a run, `Evaluated` predictions ...) and returns a `Section`, or
-    None where the data have nothing for it. Its module is found in the folder of its page.
+    None where the data have nothing for it. Its module is found anywhere in `report/`.
 
     Args:
         page: `run`, `comparison`, `predictions`, `two-models` or `masks`.
@@ -181,15 +181,11 @@ def section(page: str, place: int) -> Callable[[Function], Function]:
     return register
 
 
-def sections_of(page: str, package: str, data: object) -> tuple[Section, ...]:
-    """The sections of a page, from the functions that modules of a package register.
-
-    Args:
-        page: as they name it. package: the full name of the folder. data: what each function gets.
-    """
-    folder = import_module(package)
-    for module in pkgutil.iter_modules(folder.__path__):
-        import_module(f"{package}.{module.name}")
+def sections_of(page: str, data: object) -> tuple[Section, ...]:
+    """The sections of a page: every registered function gets the data, in the order of its place."""
+    report = import_module("graftwork.common.report")
+    for module in pkgutil.walk_packages(report.__path__, "graftwork.common.report."):
+        import_module(module.name)
     registered = sorted((place, name, function) for name, (place, function) in _REGISTERED[page].items())
     found = [function(data) for _, _, function in registered]
     return tuple(each for each in found if each is not None)

@@ -129,6 +129,10 @@ def said(value: float, low: float, high: float) -> list[str]:
 def test_the_operating_point_of_a_binary_target_is_counted_on_the_part_test(tmp_path: Path) -> None:
     frame = binary()
     page, evaluation = written(frame, BINARY, trial(BINARY), tmp_path)
+    assert page.title() == "predictions" and page.sections() == [
+        "result", "metrics", "curves", "calibration", "operating-points", "decision-curves", "abstention",
+        "undefined", "methods", "repeat",
+    ]  # fmt: skip
     here, threshold = cases_of(frame), evaluation.threshold
     assert threshold is not None
     ill, called = (here["target"] == "ill").to_numpy(), (here["score_ill"] >= threshold.value).to_numpy()

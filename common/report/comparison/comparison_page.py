@@ -83,7 +83,7 @@ def comparison_page(facts: Sequence[Facts]) -> Page:
         subtitle=f"{metrics} · {strategies}",
         warnings=tuple(_warnings(runs)),
         verified="" if shared else f"Groups shared between parts: 0 of {totals} in each run.",
-        sections=sections_of("comparison", __package__ or "", runs),
+        sections=sections_of("comparison", runs),
         footer=(
             f"Written by graftwork from the files of runs {folders} alone. The page loads nothing and runs no script. "
             f"The report of each run has more: {more}."

@@ -116,7 +116,7 @@ def masks_page(
         result=_primary(data),
         tiles=tuple(tiles[:TILES]),
         notes=tuple(map(sentence, evaluation.notes)),
-        sections=sections_of("masks", __package__ or "", data),
+        sections=sections_of("masks", data),
         footer=footer(),
     )
 

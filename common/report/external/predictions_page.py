@@ -126,7 +126,7 @@ def predictions_page(
         result=_primary(data),
         tiles=tuple(_others(data)),
         notes=tuple(map(sentence, evaluation.notes)),
-        sections=sections_of("predictions", __package__ or "", data),
+        sections=sections_of("predictions", data),
         footer=footer(),
     )
 

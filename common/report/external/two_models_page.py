@@ -73,7 +73,7 @@ def two_models_page(comparison: Comparison, protocol: Protocol, names: tuple[str
         tiles=tuple(tiles[:TILES]),
         text=_conclusion(data),
         notes=tuple(sentence(note) for note in comparison.all_notes),
-        sections=sections_of("two-models", __package__ or "", data),
+        sections=sections_of("two-models", data),
         footer=footer(),
     )
 

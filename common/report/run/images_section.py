@@ -25,6 +25,7 @@ EXAMPLES, THUMBNAIL, PART = (
 )  # images at most for all classes together; pixels of a side; the part
 CLASSES = 8  # with example images, the most frequent ones
 TRIES = 3  # files that are tried for each example
+SAVED_IMAGES = tuple("picture cam".split())  # keys of the index files of a run
 
 
 def class_examples(facts: Facts) -> Section | None:
@@ -131,7 +132,7 @@ def mistake_images(facts: Facts) -> list[Image]:
     """The misclassified images with captions, as many as fit into the page."""
     room, found = BYTES, []
     for entry in () if facts.evaluates_further else facts.mistakes:
-        source, cam = (image_uri(facts.folder / "mistakes", entry.get(key)) for key in ("picture", "cam"))
+        source, cam = (image_uri(facts.folder / "mistakes", entry.get(key)) for key in SAVED_IMAGES)
         fits = len(source) + len(cam) <= room
         room -= len(source) + len(cam) if fits else 0
         case = shortened(facts.scrub(str(entry.get("case", ""))), 60)
@@ -164,7 +165,7 @@ def mask_images(facts: Facts) -> list[Image]:
     """The best, the median and the worst unit with true and predicted masks."""
     room, found = BYTES, []
     for entry in facts.examples:
-        source = image_uri(facts.folder / "examples", entry.get("picture"))
+        source = image_uri(facts.folder / "examples", entry.get(SAVED_IMAGES[0]))
         fits = len(source) <= room
         room -= len(source) if fits else 0
         which, _, rest = str(entry.get("label") or entry.get("which", "")).partition(" ")

@@ -44,7 +44,7 @@ def run_page(facts: Facts) -> Page:
         caution=too_few(facts),
         text=tuple(meaning(facts)),
         examples=class_examples(facts),
-        sections=sections_of("run", __package__ or "", facts),
+        sections=sections_of("run", facts),
         footer=(
             f"Written by graftwork from the files of run {name} and example images from its data. The page contains "
             "images of the data: share it only as the data may be shared. It loads nothing and runs no script. "
