@@ -25,7 +25,7 @@ EXAMPLES, THUMBNAIL, PART = (
 )  # images at most for all classes together; pixels of a side; the part
 CLASSES = 8  # with example images, the most frequent ones
 TRIES = 3  # files that are tried for each example
-SAVED_IMAGES = tuple("picture cam".split())  # keys of the index files of a run
+SAVED_IMAGES = tuple("picture cam".split())  # noqa: SIM905 (the keys of the index files of a run)
 
 
 def class_examples(facts: Facts) -> Section | None:
