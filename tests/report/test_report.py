@@ -392,6 +392,23 @@ def test_mistakes_fewer_none_or_unreadable(tmp_path: Path) -> None:
     ]
 
 
+def test_examples_of_each_class_come_from_the_test_part(
+    run: Run, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Examples of each class" not in page.text  # the data of this run cannot be read
+    rows: list[int] = []
+
+    def thumbnail(_: object, row: int) -> str:
+        rows.append(row)
+        return "data:image/jpeg;base64,AAAA"
+
+    monkeypatch.setattr("graftwork.common.report.run.images_section._thumbnail", thumbnail)
+    shown = words([run]).section("result")
+    alts = [attrs["alt"] or "" for attrs in shown.named("img")]
+    assert [alt.rpartition(" ")[2] for alt in alts] == ["normal."] * 3 + ["pneumonia."] * 3
+    assert set(run.split.parts.iloc[rows]) == {"test"}
+
+
 def test_quarantined_files_are_named_and_counted(tmp_path: Path) -> None:
     page = words([made_run(tmp_path / "r", quarantine=60)])
     assert "60 files could not be read" in page.text and "10 more are in quarantine.csv" in page.text
