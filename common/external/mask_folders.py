@@ -68,7 +68,7 @@ def evaluate_folders(
     rows = []
     for number, (case, pair) in enumerate(pairs.items()):
         if progress is not None:
-            progress("masks", number, len(pairs))
+            progress("evaluating masks", number, len(pairs))
         try:
             read, spacing = _read(pair)
         except GraftworkError as error:
@@ -88,7 +88,7 @@ def evaluate_folders(
                 )
                 rows.append({"case": case, "region": region, **found[region], **voxels})
     if progress is not None:
-        progress("masks", len(pairs), len(pairs))
+        progress("evaluating masks", len(pairs), len(pairs))
     faults += [fault for side in sides for fault in side.faults()]
     refuse_faults(faults, predicted)
     import pandas as pd

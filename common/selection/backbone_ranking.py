@@ -139,7 +139,7 @@ def select_among(
     left_out: list[tuple[str, str]] = []
     for number, name in enumerate(dict.fromkeys(among)):
         if progress is not None:
-            progress("judging backbones", number, len(among))
+            progress("ranking backbones", number, len(among))
         try:
             judged.append(_judge(recipe, manifest, rows, digests, name, progress))
         except GraftworkError as error:

@@ -136,7 +136,7 @@ def search(
                 average = SMOOTHING * average + (1 - SMOOTHING) * losses[-1]
                 smoothed.append(average / (1 - SMOOTHING ** len(losses)))
                 if progress is not None:
-                    progress("looking for a rate", step + 1, len(order))
+                    progress("finding the learning rate", step + 1, len(order))
                 if len(losses) > EDGE and smoothed[-1] > DIVERGED * min(smoothed):
                     ended = f"the smoothed loss had risen to {DIVERGED:g} times its minimum"
                     break
