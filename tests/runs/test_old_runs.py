@@ -1,4 +1,4 @@
-"""A run folder that version 0.1.0 wrote (synthetic radiographs) is opened, evaluated and reported with equal numbers."""
+"""A run folder written by version 0.1.0 (synthetic radiographs) opens, evaluates and reports with equal numbers."""
 
 from __future__ import annotations
 

@@ -68,7 +68,11 @@ def table(made: Split) -> pd.DataFrame:
 def test_seen_is_of_groups_that_train_and_of_no_unit_that_does(
     places: int, each: int, frames: int, share: float, seed: int
 ) -> None:
-    made = split(events(places, each, frames, seed), seed=seed, seen=share)
+    try:
+        made = split(events(places, each, frames, seed), seed=seed, seen=share)
+    except DatasetError as error:  # each place keeps one event, which leaves too few
+        assert each <= 3 and "can be set aside as seen" in str(error)
+        return
     rows = table(made)
     train, seen = rows[rows["part"] == "train"], rows[rows["part"] == SEEN]
     elsewhere = rows[rows["part"].isin(["validation", "test"])]
