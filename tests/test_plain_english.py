@@ -56,8 +56,10 @@ PATTERN = re.compile("|".join(rf"(?P<w{n}>\b(?:{word})\b)" for n, word in enumer
 # Files, or text in which a word is right, each with the reason.
 RIGHT_HERE: dict[str, str] = {
     "Moore-Penrose": "a name",
-    'pictures = "."': "a key of columns.toml",
     "picture cam": "keys of the index files of a run",
+    "network learns": "what networks do",
+    "network may learn": "what networks do",
+    "labels learns": "what networks do",
 }
 
 

@@ -30,9 +30,9 @@ DATASET = Dataset(
     group="location",
     target=Target("species", "multi-class", ()),
     protocol="species",
-    licence="as the publisher of the set states it",
+    licence="as stated by the publisher of the dataset",
     citation=(
-        "The set's own publication. Format: COCO Camera Traps, of Microsoft AI for Earth and LILA BC. The counts of "
+        "The publication of the dataset. Format: COCO Camera Traps, of Microsoft AI for Earth and LILA BC. The counts of "
         "the card are of Caltech Camera Traps 20: Beery S, Van Horn G, Perona P. Recognition in Terra Incognita. "
         "ECCV 2018. arXiv:1807.04975"
     ),
