@@ -63,11 +63,11 @@ class TableError(GraftworkError):
 
 
 class LeakError(GraftworkError):
-    """A group, or the same picture, would stand in two parts of a split."""
+    """A group, or the same image, would stand in two parts of a split."""
 
 
 class ImageError(GraftworkError):
-    """A picture that cannot be read.
+    """An image that cannot be read.
 
     Args:
         what: the reason.

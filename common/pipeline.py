@@ -1,4 +1,4 @@
-"""A run from where it stands to its report: network, training, predictions, evaluation, pictures, report.
+"""A run from where it stands to its report: network, training, predictions, evaluation, images, report.
 
 Each stage leaves its result in the run's folder before the next begins, so that whatever ends the process, the
 next call goes on behind the last stage that was done.

@@ -1,4 +1,4 @@
-"""The domains that come with graftwork. Each registers by the entry point `graftwork.domains`, as a stranger's does."""
+"""The domains included in graftwork. Each registers by the entry point `graftwork.domains`, as external domains do."""
 
 if not __name__.startswith(
     "graftwork."

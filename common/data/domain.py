@@ -54,7 +54,7 @@ class Dataset:
         further: names of further protocols, in the order of a report: of other targets, or of cases put together
             (the frames of an event).
         known_as: further names that the data, or the collections that they are drawn from, go by; weights that say
-            they were trained on one of them have seen these pictures.
+            they were trained on one of them have seen these images.
         one_case_groups: whether each group is expected to have one case, as where a patient has one image.
     """
 

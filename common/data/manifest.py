@@ -160,7 +160,7 @@ class Manifest:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], root: str | os.PathLike[str]) -> Manifest:
-        """Read what `save` wrote; `root` is where the pictures lie on this machine.
+        """Read what `save` wrote; `root` is where the images lie on this machine.
 
         Raises:
             DatasetError: the file is missing, damaged, not a manifest, or not valid.
@@ -336,7 +336,7 @@ def _unit_faults(frame: pd.DataFrame, unit: str) -> list[str]:
     if "slice" in frame.columns:
         again = frame["slice"][frame.duplicated([unit, "slice"], keep=False)]
         if len(again):
-            faults.append(_fault("slice", f"is another in each picture of a {unit}", again))
+            faults.append(_fault("slice", f"is another in each image of a {unit}", again))
     return faults
 
 

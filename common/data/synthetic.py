@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 MARKER = "SYNTHETIC.txt"  # lies in a folder that `synthesize` wrote, so that nobody takes it for data
-NOTE = "synthetic: these pictures were drawn by a program; they show nothing real and prove nothing"
+NOTE = "synthetic: these images were drawn by a program; they show nothing real and prove nothing"
 
 
 SAID = "SYNTHETIC DATA: made up to try the program. These numbers say nothing about the world."
 
 
 def begin(folder: str | os.PathLike[str], *, cases: int, seed: int, least: int) -> Path:
-    """Begin a made-up dataset: the folder, with the marker in it before any picture.
+    """Begin a made-up dataset: the folder, with the marker in it before any image.
 
     Args:
         folder: must be missing, empty, or hold the same made-up set already.
@@ -40,7 +40,7 @@ def begin(folder: str | os.PathLike[str], *, cases: int, seed: int, least: int) 
             f"cases is at least {least}, got {cases}", where=root, remedy="ask for more cases (--cases)"
         )
     note = (
-        "SYNTHETIC. These pictures were drawn by graftwork, to try programs on. They show nothing real, and no\n"
+        "SYNTHETIC. These images were drawn by graftwork, to try programs on. They show nothing real, and no\n"
         f"result obtained on them says anything about the world.\ncases={cases} seed={seed}\n"
     )
     if root.is_file():
@@ -52,7 +52,7 @@ def begin(folder: str | os.PathLike[str], *, cases: int, seed: int, least: int) 
                 "the folder holds something else", where=root, remedy="name a new or an empty folder"
             )
     root.mkdir(parents=True, exist_ok=True)
-    # first, so that not even an interrupted call leaves pictures that could be taken for data
+    # first, so that not even an interrupted call leaves images that could be taken for data
     (root / MARKER).write_text(note, encoding="utf-8")
     return root
 

@@ -48,7 +48,7 @@ class Protocol:
         unit: of analysis, in the singular: "image". kind: of the target.
         primary: the metric that decides (early stopping, comparisons); higher is better.
         metrics: what is reported, in this order; names in `METRICS`.
-        aggregation: how pictures become units, in a sentence; empty where a picture is the unit.
+        aggregation: how images become units, in a sentence; empty where an image is the unit.
         labels: what the labels are and what becomes of unknown ones.
         threshold: the rule by which the threshold is chosen on validation.
         notes: what a reader must know, a sentence each. published: values of others.
@@ -59,7 +59,7 @@ class Protocol:
         by: the column whose equal values are put together into one unit before it is judged, such as "event";
             empty where each case is judged alone.
         pooling: how the scores of a unit come from those of its cases. rest: the class, of exclusive ones, that
-            yields to others in one unit, such as that of a picture with nothing in it. See `units.py`.
+            yields to others in one unit, such as that of an image with nothing in it. See `units.py`.
         empty: segmentation, Dice and Jaccard of a class that neither truth nor prediction holds: 1, or undefined.
         ties: multi-class, a case whose largest score several classes share: given the first of them, or none of
             them and so wrong.

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 StrPath = str | os.PathLike[str]
 Reader = Callable[[StrPath], "pd.DataFrame"]
 _LISTED = 20
-_SHARES = 1.001  # of the picture: 1, and what rounding adds
+_SHARES = 1.001  # of the image: 1, and what rounding adds
 
 
 def evaluate_boxes(
@@ -60,7 +60,7 @@ def evaluate_boxes(
             `location` of the images, where there is one, else each image is its own group.
         bootstrap, seed: of the intervals.
         read: reads predictions that are no list into a table, a row a detection: `file`, `category` (by name), `x`,
-            `y`, `width`, `height` (shares of the picture, origin top left), `score`, `failure`, `record` (which record
+            `y`, `width`, `height` (shares of the image, origin top left), `score`, `failure`, `record` (which record
             of the file); an image without a detection, or with a `failure`, is a row without a category. Its
             `attrs["notes"]` count what was left out, one sentence for each kind.
 
@@ -201,7 +201,7 @@ def _predictions(
 
 
 def _of_files(frame: pd.DataFrame, truth: Truth) -> tuple[Detections | None, BoolArray, list[str]]:
-    """Detections that are told by file, category and shares of the picture, in the truth's terms."""
+    """Detections that are told by file, category and shares of the image, in the truth's terms."""
     wrong: defaultdict[str, list[str]] = defaultdict(list)
     place = truth.by_file()
     names = [str(name) for name in frame["file"]]
@@ -237,7 +237,7 @@ def _of_files(frame: pd.DataFrame, truth: Truth) -> tuple[Detections | None, Boo
     number_faults(share, score, own, wrong, "detections")
     far = np.isfinite(share).all(axis=1) & (np.abs(share) > _SHARES).any(axis=1)
     if far.any():
-        wrong["boxes that are not shares of the picture (0 to 1) but px, as another program writes them"] += [
+        wrong["boxes that are not shares of the image (0 to 1) but px, as another program writes them"] += [
             f"{name}: {', '.join(f'{value:g}' for value in box)}"
             for name, box in zip(own[far], share[far], strict=True)
         ]

@@ -1,4 +1,4 @@
-"""Predictions of any program, judged by a protocol, compared, and reported: no run, no network, no pictures."""
+"""Predictions of any program, judged by a protocol, compared, and reported: no run, no network, no images."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Frozen work is done once: what the frozen stages of a backbone put out, kept by content.
 
-A row is what crosses behind the last frozen stage for one picture. It is found by a hash of all that it depends on:
-the frozen weights, the preprocessing, the reader, the libraries and the content of the picture. So the same picture is
+A row is what crosses behind the last frozen stage for one image. It is found by a hash of all that it depends on:
+the frozen weights, the preprocessing, the reader, the libraries and the content of the image. So the same image is
 never sent through the same stages twice, whatever the seed, the strategy or the split, and nothing stale can be found.
 """
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("graftwork")
 
 VERSION = 1  # of what this file computes; a change that alters rows raises it
-STEP = 32  # pictures that go through the network at once
+STEP = 32  # images that go through the network at once
 PACK = 32 * 2**20  # bytes of rows that are written together, about
 READING = 300e6  # bytes a second that an ordinary disk gives, assumed
 COMPUTING = (
@@ -46,12 +46,12 @@ COMPUTING = (
 
 
 class FeatureSource:
-    """Kept rows in the place of pictures: `source[epoch, row]` is `(what crosses, target)` or a `Failure`.
+    """Kept rows in the place of images: `source[epoch, row]` is `(what crosses, target)` or a `Failure`.
 
     Attributes:
-        views: changed views of each training picture; epoch e meets view 1 + (e - 1) % views. 0: none.
+        views: changed views of each training image; epoch e meets view 1 + (e - 1) % views. 0: none.
         targets: as `tasks.encode`.
-        failures: pictures that could not be read, by row.
+        failures: images that could not be read, by row.
     """
 
     def __init__(
@@ -109,13 +109,13 @@ def compute_features(
     """What the first stages put out for the cases of `source`, computed where it is not kept.
 
     Args:
-        contents: SHA-256 of each picture's file, in the order of the source.
+        contents: SHA-256 of each image's file, in the order of the source.
         cut: of `backbone`; its prefix is what runs.
         weights: what identifies the frozen tensors, `prefix.fingerprint`.
         precision: "bfloat16" runs the prefix under autocast.
-        views: how many changed views of the pictures `changed` are kept beside each picture as it is.
+        views: how many changed views of the images `changed` are kept beside each image as it is.
         rows: the cases that are wanted; None for all.
-        progress: called with (pictures done, pictures in all).
+        progress: called with (images done, images in all).
 
     Raises:
         RunError: rows can be kept neither on disk nor, as they are no pooled features, in memory.
@@ -299,10 +299,10 @@ def worth_keeping(
 
     Args:
         stages: that are frozen, of which `cut` is the cut.
-        size: side of the pictures, px.
+        size: side of the images, px.
         epochs: of the phase in which they are frozen.
         trained, judged: numbers of cases; the latter are met in every epoch too, at most.
-        views: changed views of each training picture; fresh: pictures are changed anew in every epoch.
+        views: changed views of each training image; fresh: images are changed anew in every epoch.
     """
     behind = backbone.stages[stages - 1].name
     if fresh:

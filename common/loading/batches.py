@@ -1,6 +1,6 @@
 """Which cases stand in which batch, and how they are read ahead.
 
-Nothing here has a history: the order of an epoch, the batches and the change made to a picture are hashes of
+Nothing here has a history: the order of an epoch, the batches and the change made to an image are hashes of
 (seed, epoch, index). So the batches are the same for any number of workers and processes, and a resumed run
 finds its place by arithmetic, without reading what it had read before.
 """

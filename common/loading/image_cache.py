@@ -1,4 +1,4 @@
-"""Pictures are decoded once: kept at the input's size, by content, for every run that meets them again."""
+"""Images are decoded once: kept at the input's size, by content, for every run that meets them again."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ log = logging.getLogger("graftwork")
 
 
 class Decoded:
-    """Pictures that were read once and are kept at the input's size, by row of the manifest."""
+    """Images that were read once and are kept at the input's size, by row of the manifest."""
 
     def __init__(self, kept: Sequence[tuple[NDArray[np.int64], Rows]]) -> None:
         self._kept = kept
 
     def __call__(self, row: int) -> NDArray[Any] | None:
-        """The picture [size, size, C] uint8; None where it is not kept."""
+        """The image [size, size, C] uint8; None where it is not kept."""
         for rows, found in self._kept:
             position = int(np.searchsorted(rows, row))
             if position < len(rows) and rows[position] == row:
@@ -42,7 +42,7 @@ class Decoded:
 
 
 class _Resized(Dataset[tuple[Any, Any]]):
-    """What `decode_once` reads: pictures at the input's size; of no channels those that are not to be kept."""
+    """What `decode_once` reads: images at the input's size; of no channels those that are not to be kept."""
 
     def __init__(self, source: ImageSource, contents: Sequence[str]) -> None:
         self.source = source
@@ -72,18 +72,18 @@ def decode_once(
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Failure]:
-    """Read pictures once; from then on `source` takes them, resized, from where they are kept.
+    """Read images once; from then on `source` takes them, resized, from where they are kept.
 
-    Pictures of 8 bits are kept, by content; others are read anew each time, and so are all of them where they do not
+    Images of 8 bits are kept, by content; others are read anew each time, and so are all of them where they do not
     fit into the budget (`kept.budget`), which the log says. What comes out of `source` is the same either way.
 
     Args:
         rows: of the manifest, those that will be met.
-        contents: SHA-256 of each picture's file, in the order of the source.
-        progress: called with (pictures done, pictures in all).
+        contents: SHA-256 of each image's file, in the order of the source.
+        progress: called with (images done, images in all).
 
     Returns:
-        the pictures that could not be read.
+        the images that could not be read.
     """
     asked = np.unique(rows)
     size, about = source.preprocessing.size, source.preprocessing

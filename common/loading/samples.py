@@ -1,4 +1,4 @@
-"""How a case becomes tensors: a picture and its classes, a picture and its mask, blocks of a volume and of its mask.
+"""How a case becomes tensors: an image and its classes, an image and its mask, blocks of a volume and of its mask.
 
 A source is indexed by row, or by (epoch, row), which seeds what is random about it; epoch 0 is without augmentation.
 """
@@ -38,7 +38,7 @@ UNKNOWN = 255  # the class of every pixel of a case whose mask is not known
 
 
 class ImageSource(Dataset[tuple[Any, Any]]):
-    """The pictures of a manifest as a map-style torch dataset.
+    """The images of a manifest as a map-style torch dataset.
 
     `source[row]` is `(image, target)`: image float32 [3, size, size], normalised; target as `tasks.encode`.
     The loop asks with `(epoch, row)`, which seeds the augmentation.
@@ -87,7 +87,7 @@ class ImageSource(Dataset[tuple[Any, Any]]):
         return np.ascontiguousarray(self.preprocessing.normalised(fitted))
 
     def resized(self, row: int) -> NDArray[Any]:
-        """The picture of a row at the input's size, as `Preprocessing.resized`, read from its file."""
+        """The image of a row at the input's size, as `Preprocessing.resized`, read from its file."""
         picture = read_image(self.root / self.paths[row].as_py(), cover=self.preprocessing.cover)
         return self.preprocessing.resized(picture)
 
@@ -151,12 +151,12 @@ def _or_failure(row: int, sample: Any) -> tuple[Any, Any]:
 
 
 class MaskSource(_Masked):
-    """The pictures of a manifest and their masks: `source[row]` is `(image, classes)`.
+    """The images of a manifest and their masks: `source[row]` is `(image, classes)`.
 
     image: float32 [3, size, size], normalised; classes: [size, size], the class of each pixel, by the nearest one.
 
     Raises (on indexing by a plain row):
-        ImageError: a file cannot be read. DatasetError: the mask does not fit its picture.
+        ImageError: a file cannot be read. DatasetError: the mask does not fit its image.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class MaskSource(_Masked):
         return np.ascontiguousarray(self.preprocessing.normalised(fitted)), mask
 
     def _fitted(self, row: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        # a slice above or below all there is to see holds one value, and is a picture like any other
+        # a slice above or below all there is to see holds one value, and is an image like any other
         picture = read_image(self.file(row), constant="allow")
         return self.preprocessing.fitted(picture), self.mask(row, picture.pixels.shape[:2])
 

@@ -1,4 +1,4 @@
-"""A picture or a volume to the network's input (preprocessing), and the seeded changes made in training (augmentation).
+"""An image or a volume to the network's input (preprocessing), and the seeded changes made in training (augmentation).
 
 Preprocessing is a value that is stored with the run, so that whoever uses the network later feeds it the same.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image as PillowImage
 
-from graftwork.common.data.images import Picture, to_float
+from graftwork.common.data.images import StoredImage, to_float
 from graftwork.common.errors import ImageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _RESAMPLING = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes the network's input.
+    """How an image becomes the network's input.
 
     Attributes:
         size: side of the square input, px.
@@ -62,12 +62,12 @@ class Preprocessing:
         """The shorter side that a draft decoding must keep, px: twice the input, which costs half a grey level."""
         return 2 * self.size
 
-    def fitted(self, picture: Picture) -> NDArray[np.float32]:
-        """The picture at the input's size: [size, size, C] float32 in 0..1, C as in the picture."""
+    def fitted(self, picture: StoredImage) -> NDArray[np.float32]:
+        """The image at the input's size: [size, size, C] float32 in 0..1, C as in the image."""
         return unit(self.resized(picture))
 
-    def resized(self, picture: Picture) -> NDArray[Any]:
-        """The same as uint8 of the picture's own values where these are uint8; `unit` of it is `fitted`."""
+    def resized(self, picture: StoredImage) -> NDArray[Any]:
+        """The same as uint8 of the image's own values where these are uint8; `unit` of it is `fitted`."""
         size = self.size
         channels = picture.pixels.shape[2]
         pixels = picture.pixels if picture.pixels.dtype == np.uint8 else to_float(picture, channels)
@@ -83,7 +83,7 @@ class Preprocessing:
         return canvas
 
     def window(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Where a picture of this size comes to lie in the input: top, left, height, width; px, of `crop` negative."""
+        """Where an image of this size comes to lie in the input: top, left, height, width; px, of `crop` negative."""
         if self.fit == "squash":
             return 0, 0, self.size, self.size
         scale = (min if self.fit == "pad" else max)(self.size / height, self.size / width)
@@ -91,7 +91,7 @@ class Preprocessing:
         return (self.size - inner[0]) // 2, (self.size - inner[1]) // 2, *inner
 
     def fitted_mask(self, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The mask [H, W] of a picture at the input's size [size, size], by the nearest pixel; bars are background."""
+        """The mask [H, W] of an image at the input's size [size, size], by the nearest pixel; bars are background."""
         top, left, *inner = self.window(*classes.shape)
         resized = np.asarray(
             PillowImage.fromarray(classes).resize((inner[1], inner[0]), PillowImage.Resampling.NEAREST)
@@ -107,7 +107,7 @@ class Preprocessing:
         together to grey (Rec. 601) where the network takes one channel.
 
         Raises:
-            ImageError: the picture has too few channels; its stage is "recipe", for no file is at fault.
+            ImageError: the image has too few channels; its stage is "recipe", for no file is at fault.
         """
         channels = len(self.mean)
         if channels == 1 and fitted.shape[2] == 3:
@@ -124,8 +124,8 @@ class Preprocessing:
         inputs: NDArray[np.float32] = ((fitted - mean) / std).transpose(2, 0, 1)
         return inputs
 
-    def __call__(self, picture: Picture) -> NDArray[np.float32]:
-        """Picture to the network's input: float32 [3, size, size], normalised."""
+    def __call__(self, picture: StoredImage) -> NDArray[np.float32]:
+        """Image to the network's input: float32 [3, size, size], normalised."""
         return self.normalised(self.fitted(picture))
 
 
@@ -199,7 +199,7 @@ def _resize(pixels: NDArray[Any], height: int, width: int, interpolation: str) -
 def augmenter(wish: AugmentationSection) -> Augment | None:
     """The augmentation that a recipe asks for, or None where it asks for nothing.
 
-    Each call is seeded by its caller, so a picture's change depends on (seed, epoch, index) and never on the worker.
+    Each call is seeded by its caller, so an image's change depends on (seed, epoch, index) and never on the worker.
     """
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else its import asks the network for its version
     steps: list[Any] = []
@@ -233,7 +233,7 @@ def augmenter(wish: AugmentationSection) -> Augment | None:
 
 
 class Augment:
-    """A pipeline of albumentations, seeded for each picture; picklable, so that workers may be spawned."""
+    """A pipeline of albumentations, seeded for each image; picklable, so that workers may be spawned."""
 
     def __init__(self, steps: Sequence[Any]) -> None:
         import albumentations as A
@@ -241,10 +241,10 @@ class Augment:
         self.pipeline = A.Compose(list(steps))
 
     def __repr__(self) -> str:
-        return repr(self.pipeline)  # what it does, so that what is kept of changed pictures can be told apart
+        return repr(self.pipeline)  # what it does, so that what is kept of changed images can be told apart
 
     def __call__(self, picture: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-        """A picture [H, W, C] float32 in 0..1, changed; of the same shape and range."""
+        """An image [H, W, C] float32 in 0..1, changed; of the same shape and range."""
         self.pipeline.set_random_seed(seed % 2**32)
         changed: NDArray[np.float32] = self.pipeline(image=np.ascontiguousarray(picture))["image"]
         return np.clip(changed.reshape(picture.shape), 0, 1)
@@ -252,7 +252,7 @@ class Augment:
     def both(
         self, picture: NDArray[np.float32], mask: NDArray[np.uint8], seed: int
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """A picture, and its mask [H, W] moved alike (by the nearest pixel; what comes in from outside is class 0)."""
+        """An image, and its mask [H, W] moved alike (by the nearest pixel; what comes in from outside is class 0)."""
         self.pipeline.set_random_seed(seed % 2**32)
         changed = self.pipeline(image=np.ascontiguousarray(picture), mask=np.ascontiguousarray(mask))
         return np.clip(changed["image"].reshape(picture.shape), 0, 1), changed["mask"]

@@ -67,8 +67,8 @@ class Figures:
 
     Attributes:
         name, family: timm's name, and the family's.
-        parameters, multiply_adds: of the network without a classifier; of one picture of `size` px.
-        size: side of the pictures that it was made for, px.
+        parameters, multiply_adds: of the network without a classifier; of one image of `size` px.
+        size: side of the images that it was made for, px.
         width: number of pooled features.
         stages: how many it has.
         licence: of the usual weights, as their publisher says; "" where nobody said.

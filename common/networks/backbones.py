@@ -125,12 +125,12 @@ def create_backbone(
         padding: "same" pads as TensorFlow does; "" is what the weights say, or else the architecture's own.
         channels: of the input. Pretrained weights of the first convolution are adapted as timm does: for one channel
             those of the colours are added up, for more than three they are repeated and scaled.
-        size: side of the pictures, px; None for what the network was made for. Of networks with tables of positions
+        size: side of the images, px; None for what the network was made for. Of networks with tables of positions
             these are resampled, as timm does.
         drop_path: probability with which the deepest residual branch is left out in training; it rises from 0.
 
     Raises:
-        UsageError: no such architecture, or it cannot pad, take pictures or leave out branches as asked.
+        UsageError: no such architecture, or it cannot pad, take images or leave out branches as asked.
         WeightsError: the tensors do not fit; names all that are missing, unexpected or of another shape.
     """
     architecture, tag = architecture_of(name)
@@ -180,7 +180,7 @@ def seeded(seed: int) -> Iterator[None]:
 def _network(
     architecture: str, tag: str, padding: str, seed: int, channels: int, size: int | None, drop_path: float
 ) -> tuple[nn.Module, bool]:
-    """The timm module, and whether it takes pictures of the size that its weights were made for."""
+    """The timm module, and whether it takes images of the size that its weights were made for."""
     if padding not in ("", "same"):
         raise UsageError(f"padding is '' or 'same', not '{padding}'", where="backbone.padding")
     with seeded(seed):
@@ -218,9 +218,9 @@ def _network(
 
 
 def _takes(network: nn.Module, channels: int, size: int) -> bool:
-    """Whether pictures of a size go through a network; nothing is computed but shapes."""
+    """Whether images of a size go through a network; nothing is computed but shapes."""
     patch = _patch(network)
-    if patch and size % patch:  # the rest of the picture would be cut off, unsaid
+    if patch and size % patch:  # the rest of the image would be cut off, unsaid
         return False
     ghost = cast(Any, meta_copy(network))
     try:
@@ -233,7 +233,7 @@ def _takes(network: nn.Module, channels: int, size: int) -> bool:
 
 
 def _patch(network: nn.Module | None) -> int:
-    """Side of the squares into which a transformer cuts pictures, px; 0 of other networks."""
+    """Side of the squares into which a transformer cuts images, px; 0 of other networks."""
     patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
     return int(patch[0]) if isinstance(patch, tuple) else 0
 
@@ -255,9 +255,7 @@ def _no_size(architecture: str, size: int, network: nn.Module | None, channels: 
     else:
         least = native if network is None else _least(network, channels, size, native)
         remedy = f"choose a larger size, {least} px at least; it was made for {native} px"
-    return UsageError(
-        f"{architecture} does not take pictures of {size} px", where="image.size", remedy=remedy
-    )
+    return UsageError(f"{architecture} does not take images of {size} px", where="image.size", remedy=remedy)
 
 
 def _least(network: nn.Module, channels: int, small: int, large: int) -> int:
@@ -269,7 +267,7 @@ def _least(network: nn.Module, channels: int, small: int, large: int) -> int:
 
 
 def sizes_of(backbone: Backbone) -> str:
-    """Sides of the pictures that an architecture can be made for, for people."""
+    """Sides of the images that an architecture can be made for, for people."""
     said = timm.get_pretrained_cfg(backbone.name, allow_unregistered=True)
     if said is not None and said.fixed_input_size:
         return f"multiples of {_patch(backbone.network) or 32} px; tables of positions are resampled"

@@ -1,4 +1,4 @@
-"""What a network costs, stage by stage: parameters, and multiply-adds of one picture."""
+"""What a network costs, stage by stage: parameters, and multiply-adds of one image."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def parameters(backbone: Backbone) -> dict[str, int]:
 
 
 def multiply_adds(backbone: Backbone, size: int) -> dict[str, int]:
-    """Multiply-adds of one picture by stage, as torch counts those of convolutions, matrix products and attention.
+    """Multiply-adds of one image by stage, as torch counts those of convolutions, matrix products and attention.
 
     Additions of norms, activations and pooling are not counted, as usual. Nothing is computed: the network runs on
     torch's meta device.
 
     Args:
-        size: side of the picture, px.
+        size: side of the image, px.
     """
     ghost = meta_copy(backbone)
     stages = {

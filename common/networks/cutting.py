@@ -2,7 +2,7 @@
 
 The network is traced into a graph (torch.fx, with timm's own list of what must not be traced into). Everything up to
 the last operation of the frozen stages is the prefix, everything behind it the suffix; where several values would cross
-and all but one are the same for every picture, such as tables of positions, these are noted as constants. A cut is held
+and all but one are the same for every image, such as tables of positions, these are noted as constants. A cut is held
 against the whole network before it is used; where it does not give the same, the network is not cut.
 """
 
@@ -35,7 +35,7 @@ class Cut:
     Attributes:
         prefix: images [B, C, H, W] to what crosses, in eval mode; a copy, norms folded, of the stages as they were.
         suffix: what crosses to pooled features [B, width]; shares modules and parameters with the backbone.
-        shape: of what crosses, for one picture.
+        shape: of what crosses, for one image.
     """
 
     def __init__(self, prefix: nn.Module, suffix: _Suffix, shape: tuple[int, ...]) -> None:
@@ -71,7 +71,7 @@ def cut(backbone: Backbone, stages: int, *, size: int) -> Cut | Uncut:
 
     Args:
         stages: how many, from 1 to all; behind all of them cross the pooled features.
-        size: side of the pictures, px; a cut is good for these alone.
+        size: side of the images, px; a cut is good for these alone.
     """
     if not 1 <= stages <= len(backbone.stages):
         raise ValueError(f"a cut behind {stages} of {len(backbone.stages)} stages")
@@ -228,7 +228,7 @@ class _Halves:
         return dict(runner.env)
 
     def prefix(self) -> fx.GraphModule:
-        """Pictures to what crosses."""
+        """Images to what crosses."""
         if not hasattr(self, "at"):
             return fx.GraphModule(self.root, self.graph)
         graph = fx.Graph()
@@ -276,7 +276,7 @@ def _stage_of(node: fx.Node, backbone: Backbone) -> int | None:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether a value is the same for other pictures, and another number of them."""
+    """Whether a value is the same for other images, and another number of them."""
     if isinstance(one, Tensor) or isinstance(other, Tensor):
         return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):

@@ -28,12 +28,12 @@ USUAL = {
 
 
 def check_inputs(inputs: Tensor, *, mean: Sequence[float], std: Sequence[float], size: int) -> None:
-    """See that a batch of pictures is what normalisation with `mean` and `std` makes of values in 0..1.
+    """See that a batch of images is what normalisation with `mean` and `std` makes of values in 0..1.
 
     Layout, number of channels, size and type; finite values; per channel the range that values in 0..1 can reach,
-    which tells pictures that were never scaled, were normalised twice, with other numbers or in another order of
-    channels, where these differ; pictures in 0..1 with black in them that were never normalised; and pictures of a
-    single value. What lies within the range cannot be told apart by it: a dark or dull picture may pass.
+    which tells images that were never scaled, were normalised twice, with other numbers or in another order of
+    channels, where these differ; images in 0..1 with black in them that were never normalised; and images of a
+    single value. What lies within the range cannot be told apart by it: a dark or dull image may pass.
 
     Args:
         inputs: [B, C, size, size], floating; C as many as `mean` has.
@@ -51,7 +51,7 @@ def check_inputs(inputs: Tensor, *, mean: Sequence[float], std: Sequence[float],
         raise UsageError(
             f"channel {channel + 1} holds {low[channel]:.3g} to {high[channel]:.3g}, which are not finite numbers",
             where=WHERE,
-            remedy="look at the pictures and at what changes them: a division by 0, an overflow of float16",
+            remedy="look at the images and at what changes them: a division by 0, an overflow of float16",
         )
     expected = _reached(mean, std)
     wrong = [at for at in range(len(mean)) if not _within(low, high, expected, std, (at,))]
@@ -59,7 +59,7 @@ def check_inputs(inputs: Tensor, *, mean: Sequence[float], std: Sequence[float],
         told, remedy = _explained(low, high, mean, std)
         at = wrong[0]
         raise UsageError(
-            f"channel {at + 1} holds {low[at]:.3g} to {high[at]:.3g}, and pictures in 0..1 normalised with mean "
+            f"channel {at + 1} holds {low[at]:.3g} to {high[at]:.3g}, and images in 0..1 normalised with mean "
             f"{mean[at]:g} and deviation {std[at]:g} hold {expected[0][at]:.3g} to {expected[1][at]:.3g}{told}",
             where=WHERE,
             remedy=remedy,
@@ -67,13 +67,13 @@ def check_inputs(inputs: Tensor, *, mean: Sequence[float], std: Sequence[float],
     if min(low) == 0 and max(high) <= 1 and max(expected[0]) < 0:
         raise UsageError(
             f"all values lie in 0..1, the least is exactly 0, and black is {max(expected[0]):.3g} or less when it is "
-            "normalised: the pictures were scaled, and not normalised",
+            "normalised: the images were scaled, and not normalised",
             where=WHERE,
             remedy=f"normalise with mean {_listed(mean)} and deviation {_listed(std)}",
         )
     if bool((each_low == each_high).all()):
         raise UsageError(
-            "every picture of the batch is of one value",
+            "every image of the batch is of one value",
             where=WHERE,
             remedy="look at the files: are they empty?",
         )
@@ -132,18 +132,18 @@ def _explained(
     ]
     if likely:
         return (
-            f": they look like pictures that were normalised {' or '.join(likely)}",
+            f": they look like images that were normalised {' or '.join(likely)}",
             "scale pixels to 0..1, and normalise them once, with these numbers in the order of the channels",
         )
     if min(low) >= 0 and max(high) <= 65535:
         kind = "8" if max(high) <= 255 else "16"
         return (
-            f": they look like pictures of {kind} bits a channel as they were read",
+            f": they look like images of {kind} bits a channel as they were read",
             f"divide by {2 ** int(kind) - 1}, and normalise",
         )
     if _within(low, high, _reached(mean, std, top=65535.0), std, every):
         return (
-            ": they look like pictures that were normalised without being scaled to 0..1",
+            ": they look like images that were normalised without being scaled to 0..1",
             "divide by the greatest value of the type (255 of 8 bits) before they are normalised",
         )
     return (
@@ -153,7 +153,7 @@ def _explained(
 
 
 def _mistakes(mean: Sequence[float], std: Sequence[float]) -> Iterator[tuple[str, Range, Sequence[float]]]:
-    """How pictures in 0..1 are normalised by mistake: in words, what it makes of them, by which deviation."""
+    """How images in 0..1 are normalised by mistake: in words, what it makes of them, by which deviation."""
     if list(mean) != list(mean[::-1]) or list(std) != list(std[::-1]):
         yield "with the channels in reverse order (BGR)", _reached(mean[::-1], std[::-1]), std[::-1]
     for name, (theirs, spread) in USUAL.items():
@@ -188,7 +188,7 @@ def normalisation_fault(mean: Sequence[float], std: Sequence[float], record: Wei
     if not said_mean or (len(mean) == len(said_mean) and not _differ(mean, said_mean, std, said_std)):
         return ""
     return (
-        f"pictures are normalised with mean {_listed(mean)} and deviation {_listed(std)}, and the weights "
-        f"({record.origin}) were trained on pictures normalised with mean {_listed(said_mean)} and deviation "
+        f"images are normalised with mean {_listed(mean)} and deviation {_listed(std)}, and the weights "
+        f"({record.origin}) were trained on images normalised with mean {_listed(said_mean)} and deviation "
         f"{_listed(said_std)}"
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Network(Staged):
-    """A backbone with a head on it: pictures in, logits out.
+    """A backbone with a head on it: images in, logits out.
 
     Attributes:
         stages: names of the backbone's stages from input to output; `HEAD` stands above them.
@@ -45,7 +45,7 @@ class Network(Staged):
         ] = []  # in a list, so that what the cut shares with the backbone is not held twice
 
     def enter(self, behind: Cut | None) -> None:
-        """Take what the first stages of the backbone put out for input from now on; None: pictures again."""
+        """Take what the first stages of the backbone put out for input from now on; None: images again."""
         self._entry = [] if behind is None else [behind]
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class Network(Staged):
             if "more than 1 value per channel" not in str(error):
                 raise
             raise UsageError(
-                "batch norm cannot learn from a single picture of which one pixel is left",
+                "batch norm cannot learn from a single image of which one pixel is left",
                 where="training.batch_size",
                 remedy="use larger batches, fewer parts (training.accumulation_steps), a larger image.size or "
                 "strategy.norm=hold",

@@ -1,6 +1,6 @@
-"""Networks that outline: a class for each pixel of a picture, or for each voxel of a volume.
+"""Networks that outline: a class for each pixel of an image, or for each voxel of a volume.
 
-A picture's network is a U-Net (Ronneberger et al. 2015) whose descending half is any pretrained timm network; a
+An image's network is a U-Net (Ronneberger et al. 2015) whose descending half is any pretrained timm network; a
 volume's is MONAI's 3-D U-Net, for which there are no pretrained weights. In both the descending half is the
 backbone, with its stages, and all that ascends again belongs to the stage `HEAD`.
 """
@@ -37,7 +37,7 @@ class Encoder(nn.Module):
 
     Attributes:
         name, mean, std, stages: as of the backbone; `stages` of what is left.
-        channels, reductions: of each map, from the largest to the smallest; a map is about the picture's size
+        channels, reductions: of each map, from the largest to the smallest; a map is about the image's size
             divided by its reduction.
 
     Raises:
@@ -77,12 +77,12 @@ class Encoder(nn.Module):
 
 class Segmenter(Staged):
     """A U-Net on a pretrained encoder: from its smallest map upwards, each step twice as large, with the encoder's map
-    of that size beside it where there is one, and the picture itself beside the last.
+    of that size beside it where there is one, and the image itself beside the last.
 
     Args:
         backbone: see `Encoder`.
         outputs: number of classes.
-        width: channels at the size of the picture; each step deeper has twice as many, 256 at most.
+        width: channels at the size of the image; each step deeper has twice as many, 256 at most.
         dropout: probability in [0, 1) with which a whole map is zeroed before the last layer.
         seed: of the decoder's initial weights; the global generator is left as it was.
     """
@@ -102,7 +102,7 @@ class Segmenter(Staged):
             for step in self.steps:
                 skip = sizes.get(step, 0) + (3 if step == 1 else 0)
                 wide = min(WIDEST, width * step)
-                # batch norm: instance norm would raise the noise of a picture that shows nothing to full strength
+                # batch norm: instance norm would raise the noise of an image that shows nothing to full strength
                 blocks.append(TwoConv(2, channels + skip, wide, act=ACTIVATION, norm="batch", bias=False))
                 channels = wide
             last = nn.Conv2d(channels, outputs, kernel_size=1)

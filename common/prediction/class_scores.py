@@ -108,7 +108,7 @@ def scored(
 def _through(
     network: nn.Module, inputs: torch.Tensor, targets: Sequence[Target], device: torch.device
 ) -> NDArray[np.float64]:
-    """Scores [B, classes] of pictures [B, 3, H, W], sent through the network as a batch of `STEP`."""
+    """Scores [B, classes] of images [B, 3, H, W], sent through the network as a batch of `STEP`."""
     whole = torch.zeros((STEP, *inputs.shape[1:]), dtype=inputs.dtype)
     whole[: len(inputs)] = inputs
     logits = network(whole.to(device, memory_format=torch.channels_last))[: len(inputs)]

@@ -71,7 +71,7 @@ def predict(
     share = shard_of(shard) if shard else None
     if job.masks and form:
         raise UsageError(
-            "masks have one format each, by their pictures", where="--format", remedy="leave it out"
+            "masks have one format each, by their images", where="--format", remedy="leave it out"
         )
     if job.masks and wished.is_file():
         raise UsageError("it is a file; masks go into a folder", where=wished, remedy="name a folder")

@@ -1,6 +1,6 @@
-"""Whose a folder of masks is: one network's, over one folder; and never that of somebody's pictures.
+"""Whose a folder of masks is: one network's, over one folder; and never that of somebody's images.
 
-Masks have the names of their pictures, so a folder that holds anything else could lose it. A folder is made ours by
+Masks have the names of their images, so a folder that holds anything else could lose it. A folder is made ours by
 a file that says what makes its masks, written before the first of them; all that write into it, shards too, are held
 against it.
 """
@@ -51,12 +51,12 @@ def check_names(keys: Iterable[str], suffix: str, endings: Sequence[str], where:
 
 
 def check_apart(out: Path, listing: Listing, suffix: str, endings: Sequence[str]) -> None:
-    """See that no mask would take the place of a picture, by whatever links the two are reached.
+    """See that no mask would take the place of an image, by whatever links the two are reached.
 
     Raises:
         UsageError: one would.
     """
-    what = "masks would be written over the pictures"
+    what = "masks would be written over the images"
     if os.path.realpath(out) == os.path.realpath(listing.root):
         raise UsageError(what, where=out, remedy=_REMEDY)
     masks = (_which(out / mask_name(key, suffix, endings)) for key in listing.keys.to_pylist())

@@ -1,4 +1,4 @@
-"""The masks of files by a segmenter: one at a time, each written whole at the same relative path as its picture."""
+"""The masks of files by a segmenter: one at a time, each written whole at the same relative path as its image."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def masked(
 
     Args:
         network: in eval mode, on `device`. seen: the images of the run.
-        suffix: ".png", or ".nii.gz" for volumes. endings: those of pictures.
+        suffix: ".png", or ".nii.gz" for volumes. endings: those of images.
 
     Raises:
         RunError: a mask cannot be written.

@@ -39,7 +39,7 @@ LIBRARIES = (
 
 
 def fingerprints(manifest: Manifest, progress: Progress | None = None) -> pd.DataFrame:
-    """What identifies each file that a run is begun on: its pictures in the manifest's order, then its masks.
+    """What identifies each file that a run is begun on: its images in the manifest's order, then its masks.
 
     Returns:
         columns case, file (relative to the root), size, mtime_ns, sha256 ("" for a missing one).
@@ -122,7 +122,7 @@ def library_versions() -> dict[str, str]:
 
 
 def describe_machine(name: str, manifest: Manifest) -> dict[str, Any]:
-    """What environment.json begins with: versions, machine, where the pictures lie. `name`: the recipe's."""
+    """What environment.json begins with: versions, machine, where the images lie. `name`: the recipe's."""
     from graftwork import __version__
 
     return {

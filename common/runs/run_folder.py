@@ -104,7 +104,7 @@ class Run:
         return self.manifest_at(self.data)
 
     def manifest_at(self, root: Path) -> Manifest:
-        """The manifest that the run began with, of pictures that lie in `root`."""
+        """The manifest that the run began with, of images that lie in `root`."""
         from graftwork.common.data.manifest import Manifest
 
         return Manifest.load(self._there("manifest.parquet"), root)
@@ -124,7 +124,7 @@ class Run:
 
     @property
     def data(self) -> Path:
-        """The folder of the pictures, as given by --data."""
+        """The folder of the images, as given by --data."""
         return Path(self.environment["data"])
 
     @cached_property
@@ -136,7 +136,7 @@ class Run:
 
     @cached_property
     def files(self) -> pd.DataFrame:
-        """What `fingerprints` said of every file when the run began: pictures in the manifest's order, then masks."""
+        """What `fingerprints` said of every file when the run began: images in the manifest's order, then masks."""
         return self._table("files.parquet")
 
     # What happened
@@ -164,7 +164,7 @@ class Run:
 
     @property
     def quarantine(self) -> list[dict[str, str]]:
-        """The pictures that could not be read: case, stage, reason."""
+        """The images that could not be read: case, stage, reason."""
         return read_quarantine(self.folder / "quarantine.csv")
 
     @property

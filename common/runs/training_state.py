@@ -27,7 +27,7 @@ class State:
         loss_sum, loss_count: of the epoch under way.
         log: a line an epoch, as in log.jsonl.
         ledger: a row an epoch and stage, as in ledger.csv.
-        quarantine: row of the manifest to (stage, reason), for pictures that could not be read.
+        quarantine: row of the manifest to (stage, reason), for images that could not be read.
     """
 
     epoch: int = 1

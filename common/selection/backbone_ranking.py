@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 CRITERIA = ("log_me", "leep", "h_score", "probe")
-TIMED = 32  # pictures on which the speed is measured
+TIMED = 32  # images on which the speed is measured
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Candidate:
     Attributes:
         name: as it was named.
         backbone, weights, trained_on, licence: what it is, where its weights are from, what they saw.
-        parameters, multiply_adds: of the backbone; of one picture at the recipe's size.
-        images_per_second: through the frozen network here, measured on a batch of random pictures.
+        parameters, multiply_adds: of the backbone; of one image at the recipe's size.
+        images_per_second: through the frozen network here, measured on a batch of random images.
         log_me, leep, h_score: see `transferability`; NaN where undefined.
         probe, probe_low, probe_high: AUROC of the cross-validated linear probe, with its 95 % interval by group.
         note: why a score is missing.
@@ -129,7 +129,7 @@ def select_among(
     target = manifest.targets[0]
     if target.kind not in ("binary", "multi-class", "ordinal") or recipe.backbone.channels != 3:
         raise UsageError(
-            f"the scores of transferability are for exclusive classes of pictures, not for {target.kind}",
+            f"the scores of transferability are for exclusive classes of images, not for {target.kind}",
             where=manifest.dataset,
             remedy="choose by training candidates for a few epochs",
         )
@@ -167,7 +167,7 @@ def _contents(manifest: Manifest, rows: NDArray[np.int64]) -> list[str]:
     found = [""] * len(manifest.frame)
     with Cache() as cache:
         for row in rows.tolist():
-            with contextlib.suppress(OSError):  # said when the picture is read
+            with contextlib.suppress(OSError):  # said when the image is read
                 found[row] = cache.fingerprint(manifest.file(row)).sha256
     return found
 
@@ -213,7 +213,7 @@ def _judge(
     )
     if len(known) < 2:
         raise UsageError(
-            "of the training part no label is known, or no picture can be read",
+            "of the training part no label is known, or no image can be read",
             where=name,
             remedy="`graftwork check` says what is wrong with the dataset",
         )
@@ -259,7 +259,7 @@ def _old_classes(
 
 
 def _speed(whole: Cut, size: int, device: torch.device, precision: str) -> float:
-    """Pictures a second through the frozen network, the best of three batches after one to warm up."""
+    """Images a second through the frozen network, the best of three batches after one to warm up."""
     channels = 3
     images = torch.randn(TIMED, channels, size, size, device=device).to(memory_format=torch.channels_last)
     best = math.inf

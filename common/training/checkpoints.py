@@ -155,6 +155,6 @@ def restore(run: Run, learner: Learner) -> State | None:
 
 
 def share_quarantine(state: State, accelerator: Accelerator) -> None:
-    """Tell every process which pictures the others could not read."""
+    """Tell every process which images the others could not read."""
     for met in shared([state.quarantine], accelerator):
         state.quarantine.update(met)

@@ -1,4 +1,4 @@
-"""A run whose pictures are classified: what its network learns from, how it is judged, and what it predicts."""
+"""A run whose images are classified: what its network learns from, how it is judged, and what it predicts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Classifying:
 
     Attributes:
         network: a backbone with a head.
-        source: what it learns from and is judged on: pictures, or the kept output of frozen stages.
+        source: what it learns from and is judged on: images, or the kept output of frozen stages.
         minimise: the loss of each case.
     """
 
@@ -82,7 +82,7 @@ class Classifying:
         self.minimise = objective(run.manifest.targets, run.recipe.training, truth, accelerator.device)
 
     def learn_from(self, plan: Plan, number: int, first: int) -> tuple[ImageSource | FeatureSource, int]:
-        """See `training.Sources`: the kept output of the frozen stages where that saves work, else pictures, decoded
+        """See `training.Sources`: the kept output of the frozen stages where that saves work, else images, decoded
         once."""
         run, network = self.run, self.network
         stages = frozen_stages(plan.phases[number].modes)
@@ -168,7 +168,7 @@ class Classifying:
         return source
 
     def _decode(self) -> None:
-        """Read each picture once, the judged ones too, so that a damaged one ends no long run."""
+        """Read each image once, the judged ones too, so that a damaged one ends no long run."""
         run = self.run
         if self._decoded:
             return
@@ -179,7 +179,7 @@ class Classifying:
                 np.concatenate([run.split.rows(part) for part in ("train", *parts_judged(run))]),
                 run.files["sha256"].tolist(),
                 workers=run.recipe.training.workers,
-                progress=self._check("reading pictures"),
+                progress=self._check("reading images"),
             )
         if self.accelerator.is_main_process:
             quarantine(State(), failures, run.recipe.training.max_unreadable_files, run)
@@ -193,7 +193,7 @@ class Classifying:
         return heeding(what, self.signals, self.progress)
 
     def validate(self, check: Check) -> Validation:
-        """Loss and primary metric of the validation part, picture by picture.
+        """Loss and primary metric of the validation part, image by image.
 
         The metric is that of the protocol's target; what the protocol puts together is judged so in the end alone.
         """
@@ -268,7 +268,7 @@ class Classifying:
                 )
 
     def illustrate(self) -> None:
-        """Write the pictures of the most confident mistakes."""
+        """Write the images of the most confident mistakes."""
         self.network.enter(None)
         plain = ImageSource(self.run.manifest, self.pictures.preprocessing)
         write_mistakes(self.run, self.network, plain, self.accelerator.device)

@@ -1,4 +1,4 @@
-"""Where a network looked: Grad-CAM, and the pictures of the most confident mistakes."""
+"""Where a network looked: Grad-CAM, and the images of the most confident mistakes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def grad_cam(network: Network, images: Tensor, outputs: Tensor) -> NDArray[np.float32]:
-    """Grad-CAM of one output for each picture (Selvaraju et al. 2017, equations 1 and 2).
+    """Grad-CAM of one output for each image (Selvaraju et al. 2017, equations 1 and 2).
 
     Args:
         network: in eval mode; its weights and their gradients are not touched.
@@ -93,7 +93,7 @@ def confident_mistakes(
 
 
 def write_mistakes(run: Run, network: Network, source: ImageSource, device: torch.device) -> None:
-    """Write `mistakes/`: the most confidently wrong test pictures as the network saw them, with their Grad-CAM."""
+    """Write `mistakes/`: the most confidently wrong test images as the network saw them, with their Grad-CAM."""
     from PIL import Image
 
     target = run.manifest.target
@@ -135,7 +135,7 @@ def write_mistakes(run: Run, network: Network, source: ImageSource, device: torc
 
 
 def _overlay(picture: NDArray[np.float32], cam: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The picture in grey under the map in a palette whose lightness rises with the value (legible in greyscale)."""
+    """The image in grey under the map in a palette whose lightness rises with the value (legible in greyscale)."""
     from matplotlib import colormaps
 
     grey = picture.mean(axis=2, keepdims=True)

@@ -1,6 +1,6 @@
 """A network over rows of a manifest: logits in the order asked for, the same for any number of processes.
 
-And what all work over rows has in common: what is done about pictures that cannot be read, and about a signal.
+And what all work over rows has in common: what is done about images that cannot be read, and about a signal.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Validation:
     Attributes:
         loss: mean over the cases; None where none could be read.
         value: of the metric that chooses the epoch; None where it is undefined.
-        failures: pictures that could not be read.
+        failures: images that could not be read.
     """
 
     loss: float | None
@@ -73,10 +73,10 @@ def predict_rows(
         outputs: number of logits a case.
 
     Returns:
-        logits [n, outputs] in the order of `rows`, NaN where a picture could not be read; these failures.
+        logits [n, outputs] in the order of `rows`, NaN where an image could not be read; these failures.
 
     Raises:
-        RunError: the network's output is not finite, which must not pass for an unread picture.
+        RunError: the network's output is not finite, which must not pass for an unread image.
     """
     settle(network, accelerator)
     logits = np.full((len(rows), outputs), np.nan, np.float32)
@@ -130,7 +130,7 @@ def check_finite(outcome: torch.Tensor) -> None:
 
 
 def to_device(inputs: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Pictures in the memory layout that convolutions are quickest in; features as they are."""
+    """Images in the memory layout that convolutions are quickest in; features as they are."""
     layout = torch.channels_last if inputs.ndim == 4 else torch.contiguous_format
     return inputs.to(device, memory_format=layout)
 
@@ -156,7 +156,7 @@ def _gathered(
 def prediction_table(
     manifest: Manifest, rows: NDArray[np.int64], parts: NDArray[Any], logits: NDArray[np.float32]
 ) -> pd.DataFrame:
-    """The hinge: case, group, part, path, targets, one score a class, covariates. Unread pictures are left out.
+    """The hinge: case, group, part, path, targets, one score a class, covariates. Unread images are left out.
 
     Args:
         parts: the part of each of `rows`.
@@ -193,10 +193,10 @@ def heeding(what: str, signals: Signals, progress: Progress | None) -> Check:
 
 
 def read_first(run: Run, source: Any, check: Check, size: int = 32) -> None:
-    """Read each picture that will be judged once before hours of training, so that a damaged one ends no long run.
+    """Read each image that will be judged once before hours of training, so that a damaged one ends no long run.
 
     Args:
-        size: pictures that are read together.
+        size: images that are read together.
 
     Raises:
         RunError: more of them than the recipe bears cannot be read; lists them all.
@@ -212,7 +212,7 @@ def read_first(run: Run, source: Any, check: Check, size: int = 32) -> None:
 
 
 def quarantine(state: State, failures: Sequence[Failure], tolerance: int, run: Run) -> None:
-    """Set unreadable pictures aside with their reason.
+    """Set unreadable images aside with their reason.
 
     Raises:
         RunError: there are more than `tolerance`; lists all that were met. Or the recipe does not fit the images.
@@ -232,7 +232,7 @@ def quarantine(state: State, failures: Sequence[Failure], tolerance: int, run: R
             for row, (stage, reason) in state.quarantine.items()
         )
         raise RunError(
-            f"{len(state.quarantine)} pictures cannot be read, and the recipe bears {tolerance}"
+            f"{len(state.quarantine)} images cannot be read, and the recipe bears {tolerance}"
             f" (training.max_unreadable_files){listed}",
             where=run.folder,
             remedy="`graftwork check` lists all of them; mend or remove them, or raise training.max_unreadable_files",

@@ -55,7 +55,7 @@ def solve_probe(
 
     Raises:
         Interrupted: a signal came; all strengths that were done are kept.
-        RunError: more pictures cannot be read than the recipe bears.
+        RunError: more images cannot be read than the recipe bears.
     """
     recipe = run.recipe
     path = strengths(recipe.strategy.regularisation_strengths)
@@ -112,7 +112,7 @@ def solve_probe(
 
 
 def _training_part(run: Run, source: FeatureSource, state: State) -> tuple[Any, torch.Tensor]:
-    """Features and truth of the training part, all views of it; pictures that cannot be read are set aside."""
+    """Features and truth of the training part, all views of it; images that cannot be read are set aside."""
     rows = run.split.rows("train")
     quarantine(
         state,
@@ -123,7 +123,7 @@ def _training_part(run: Run, source: FeatureSource, state: State) -> tuple[Any, 
     rows = np.array([row for row in rows.tolist() if row not in source.failures], np.int64)
     if not len(rows):
         raise RunError(
-            "of the training part no picture can be read",
+            "of the training part no image can be read",
             where=run.folder,
             remedy="run `graftwork check`, which names the reason for each file",
         )

@@ -68,13 +68,13 @@ def train(
     Args:
         network: as built, before its first step.
         minimise: logits and truth to the loss of each case.
-        validate: judges the network on the validation part; is given what to call between its pictures.
+        validate: judges the network on the validation part; is given what to call between its images.
         primary: the protocol's metric, of which `validate` gives the value: it chooses the best epoch.
         classes: the class of each training case, where the recipe asks for balanced sampling.
 
     Raises:
         Interrupted: a signal came; the step was ended and the state written.
-        RunError: the loss is not finite, memory does not suffice for one case, or more pictures cannot be read
+        RunError: the loss is not finite, memory does not suffice for one case, or more images cannot be read
             than the recipe bears.
     """
     loop = Loop(run, network, minimise, accelerator, signals, progress)
@@ -244,7 +244,7 @@ class Loop:
         if not len(batch):
             if accelerator.num_processes > 1:  # the others would wait for its gradients without end
                 raise RunError(
-                    "of one process's part of a step no picture can be read",
+                    "of one process's part of a step no image can be read",
                     where="training.batch_size",
                     remedy="use larger batches or fewer processes, or mend what `graftwork check` lists",
                 )

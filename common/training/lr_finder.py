@@ -45,7 +45,7 @@ class RateSearch:
         suggested: the lower of the two.
         phase: of the strategy, whose stages learned.
         ended: why the search ended.
-        table, picture: the files that were written; None before.
+        table, image: the files that were written; None before.
     """
 
     rates: tuple[float, ...]

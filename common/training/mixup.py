@@ -36,7 +36,7 @@ class Mixing:
     """Mixes each case of a batch with a partner, another one of the batch or itself.
 
     mixup (Zhang et al. 2018) blends the inputs of both; cutmix (Yun et al. 2019) pastes a rectangle of the partner's
-    picture. As in both papers, one share is drawn for a batch, and one rectangle. All draws come from (seed, epoch,
+    image. As in both papers, one share is drawn for a batch, and one rectangle. All draws come from (seed, epoch,
     step, part).
 
     Args:
@@ -59,16 +59,16 @@ class Mixing:
 
         Args:
             inputs: [B, C, H, W]; for mixup alone of any shape [B, ...].
-            truth: [B, ...]; classes [B, H, W] of outlined pictures are cut and pasted with the picture, and `share`
+            truth: [B, ...]; classes [B, H, W] of outlined images are cut and pasted with the image, and `share`
                 is then 1.
             part: number of the batch within its step.
 
         Raises:
-            UsageError: cutmix of what is not pictures.
+            UsageError: cutmix of what is not images.
         """
         if self.cutmix and (inputs.ndim != 4 or (truth.ndim == 3 and truth.shape[1:] != inputs.shape[2:])):
             raise UsageError(
-                f"cutmix cuts pictures [B, C, H, W] and their masks, not inputs {list(inputs.shape)} with targets "
+                f"cutmix cuts images [B, C, H, W] and their masks, not inputs {list(inputs.shape)} with targets "
                 f"{list(truth.shape)}",
                 where="training.cutmix",
                 remedy="set training.cutmix to 0; training.mixup mixes all that is learned from",
@@ -98,7 +98,7 @@ class Mixing:
 
 
 def _rectangle(draw: np.random.Generator, kept: float, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of a rectangle of a picture's shape, and of 1 - `kept` of its area where no edge cuts it off.
+    """Rows and columns of a rectangle of an image's shape, and of 1 - `kept` of its area where no edge cuts it off.
 
     Its middle is drawn uniformly (Yun et al. 2019, equation 2).
     """

@@ -1,7 +1,7 @@
-"""What a network outlined beside the truth: the best, the median and the worst unit of the test part, as pictures.
+"""What a network outlined beside the truth: the best, the median and the worst unit of the test part, as images.
 
-A unit is what the predictions have a row of: a volume, a stack of slices, a picture. It is drawn from the files that
-the run names, so the pictures can be made again without the network.
+A unit is what the predictions have a row of: a volume, a stack of slices, an image. It is drawn from the files that
+the run names, so the images can be made again without the network.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SIDE, DOTS = 2.4, 130  # inches of a panel, and dots an inch
 TRUTH, PREDICTION, HALO, PAPER = "#ffffff", "#ff9a1f", "#000000", "#101214"
 AROUND = 1.0  # of the size of what is outlined, kept on each side of it
-LEAST = 64  # pixels of a side that are shown at least, where the picture has them
+LEAST = 64  # pixels of a side that are shown at least, where the image has them
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def chosen_units(dice: NDArray[np.float64], names: Sequence[str]) -> list[tuple[
 
 
 def write_examples(run: Run) -> None:
-    """Write `examples/`: a picture of the best, the median and the worst unit of the test part, and `index.json`.
+    """Write `examples/`: an image of the best, the median and the worst unit of the test part, and `index.json`.
 
     Raises:
         RunError: the target is no segmentation, or the folder cannot be written.
@@ -99,8 +99,8 @@ def write_examples(run: Run) -> None:
             )
             try:
                 views, said = _views(run, unit)
-            except (ImageError, DatasetError) as error:  # the numbers stand without the picture
-                said = f"No picture: {error.what}"
+            except (ImageError, DatasetError) as error:  # the numbers stand without the image
+                said = f"No image: {error.what}"
             else:
                 entry["picture"] = f"{which}.png"
                 _draw(views, classes, folder / f"{which}.png")
@@ -132,7 +132,7 @@ def _views(run: Run, unit: pd.Series) -> tuple[list[_View], str]:
 
 
 def _masks(run: Run, row: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Classes of a row's picture: the truth, and what the network said."""
+    """Classes of a row's image: the truth, and what the network said."""
     frame, target, place = run.manifest.frame, run.manifest.target, _predicted(run, row)
     if place is None:
         raise DatasetError(
@@ -153,7 +153,7 @@ def _masks(run: Run, row: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def _predicted(run: Run, row: int) -> Path | None:
-    """The mask's file in the folder of the run, named after the case; None where there is none, as of a picture that
+    """The mask's file in the folder of the run, named after the case; None where there is none, as of an image that
     could not be read."""
     case = str(run.manifest.frame["case"].iloc[row])
     places = (run.folder / "masks" / f"{case}{suffix}" for suffix in (".nii.gz", ".png"))
@@ -169,7 +169,7 @@ def _slice(run: Run, rows: Sequence[int], spacing: Any) -> tuple[list[_View], st
     picture = read_image(run.manifest.file(rows[at]), constant="allow")
     if picture.pixels.shape[:2] != truth.shape:
         raise ImageError(
-            f"the mask has the shape {truth.shape}, its picture {picture.pixels.shape[:2]}",
+            f"the mask has the shape {truth.shape}, its image {picture.pixels.shape[:2]}",
             where=str(run.manifest.frame["case"].iloc[rows[at]]),
             stage="content",
             remedy="regrid the mask (`graftwork regrid`), or get image and mask from their source again",
@@ -231,7 +231,7 @@ def _mm(sides: Sequence[float]) -> str:
 
 
 def _windowed(view: _View) -> tuple[_View, bool]:
-    """What is outlined and its surroundings; whether that is the whole picture."""
+    """What is outlined and its surroundings; whether that is the whole image."""
     marked = (view.truth > 0) | (view.predicted > 0)
     if not marked.any():
         return view, True
@@ -256,7 +256,7 @@ def _draw(views: Sequence[_View], classes: Sequence[str], file: Path) -> None:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a user's matplotlibrc must not change a picture
+        matplotlib.rcdefaults()  # a user's matplotlibrc must not change an image
         cast(Any, matplotlib.rcParams).update({"text.parse_math": False, "font.size": 10})
         one = len(views) == 1
         shape = (SIDE * 1.4, SIDE * 1.4 + 0.32) if one else (2 * SIDE, 2 * SIDE)

@@ -1,6 +1,6 @@
-"""A run whose pictures or volumes are outlined: what its network learns from, how it is judged, the masks it writes.
+"""A run whose images or volumes are outlined: what its network learns from, how it is judged, the masks it writes.
 
-What is judged is a unit: a volume, a stack of slices that belong together, or a picture that stands alone.
+What is judged is a unit: a volume, a stack of slices that belong together, or an image that stands alone.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Segmenting:
 
     Attributes:
         network: a U-Net on a timm encoder, or one for volumes.
-        source: pictures and their masks, or blocks of volumes and of theirs.
+        source: images and their masks, or blocks of volumes and of theirs.
         balanced: None, as a mask has many classes at once; see `Classifying.balanced`.
         minimise: the loss of each case.
     """
@@ -120,7 +120,7 @@ class Segmenting:
     balanced = None
 
     def learn_from(self, plan: Plan, number: int, first: int) -> tuple[MaskSource | VolumeSource, int]:
-        """See `training.Sources`: always pictures or volumes, of which nothing is kept."""
+        """See `training.Sources`: always images or volumes, of which nothing is kept."""
         return self.source, 0
 
     def _check(self, what: str) -> Check:
@@ -185,14 +185,14 @@ class Segmenting:
                 )
 
     def illustrate(self) -> None:
-        """Write the pictures of the best, the median and the worst unit."""
+        """Write the images of the best, the median and the worst unit."""
         write_examples(self.run)
 
     def _worked_through(
         self, units: Sequence[Unit], check: Check, losses: list[float] | None = None
     ) -> Iterator[tuple[int, Unit, list[_Outlined], list[Failure]]]:
-        """This process's share of the units, one after the other: its place, the unit, its pictures that could be read
-        with the network's and the true classes, and the others. `losses` gets the loss of each picture."""
+        """This process's share of the units, one after the other: its place, the unit, its images that could be read
+        with the network's and the true classes, and the others. `losses` gets the loss of each image."""
         accelerator = self.accelerator
         settle(self.network, accelerator)
         mine = range(accelerator.process_index, len(units), accelerator.num_processes)
@@ -222,7 +222,7 @@ class Segmenting:
                 yield at, units[at], pictures, failures
 
     def _loss(self, logits: Tensor, truth: Classes) -> float:
-        """Of one picture or volume; NaN where its mask is not known."""
+        """Of one image or volume; NaN where its mask is not known."""
         if (truth == UNKNOWN).any():
             return float("nan")
         fitted = (
@@ -246,7 +246,7 @@ class Segmenting:
     ) -> dict[str, Any]:
         """What a unit's table row holds: who it is, the counts, the distances, and the covariates that are constant.
 
-        `whole`: every picture of it could be read; else its truth is not known, as where a mask is missing.
+        `whole`: every image of it could be read; else its truth is not known, as where a mask is missing.
         """
         frame = self.run.manifest.frame.iloc[[picture.row for picture in pictures]]
         first = frame.iloc[0]
@@ -316,16 +316,16 @@ def canonical_spacing(geometry: Geometry) -> tuple[float, ...]:
 def _refuse_wrong_network(manifest: Manifest, name: str) -> None:
     volumes = [is_volume(path) for path in manifest.frame["path"]]
     if any(volumes) != all(volumes):
-        raise UsageError("pictures and volumes cannot be learned from together", where=manifest.dataset)
+        raise UsageError("images and volumes cannot be learned from together", where=manifest.dataset)
     if any(volumes) and name != UNET3D:
         raise UsageError(
-            f"{name} sees pictures, and these are volumes",
+            f"{name} sees images, and these are volumes",
             where="backbone.name",
             remedy=f'set backbone.name = "{UNET3D}"',
         )
     if not any(volumes) and name == UNET3D:
         raise UsageError(
-            f"{UNET3D} sees volumes, and these are pictures",
+            f"{UNET3D} sees volumes, and these are images",
             where="backbone.name",
             remedy="name one of timm's networks, such as tf_efficientnet_lite0",
         )
@@ -334,7 +334,7 @@ def _refuse_wrong_network(manifest: Manifest, name: str) -> None:
 def logits_of(
     network: nn.Module, preprocessing: AnyPreprocessing, inputs: Tensor, device: torch.device
 ) -> Tensor:
-    """Logits [1, classes, *size] of one picture [1, 3, size, size], or of one volume [1, 1, X, Y, Z] of any size.
+    """Logits [1, classes, *size] of one image [1, 3, size, size], or of one volume [1, 1, X, Y, Z] of any size.
 
     A volume is worked through in blocks that overlap; where they do, their logits are averaged, the middle of a block
     weighing most (a Gaussian window).
@@ -358,9 +358,9 @@ def logits_of(
 
 
 def decided(logits: Tensor, preprocessing: AnyPreprocessing, shape: Sequence[int]) -> Classes:
-    """The likeliest class of each pixel of a picture of `shape`, or of each voxel.
+    """The likeliest class of each pixel of an image of `shape`, or of each voxel.
 
-    Of a picture the probabilities are brought from the network's size to the picture's own first.
+    Of an image the probabilities are brought from the network's size to the image's own first.
     """
     if isinstance(preprocessing, Preprocessing):
         top, left, *inner = preprocessing.window(shape[0], shape[1])
@@ -377,7 +377,7 @@ def decided(logits: Tensor, preprocessing: AnyPreprocessing, shape: Sequence[int
 def segment_picture(
     network: nn.Module, preprocessing: AnyPreprocessing, path: str | Path
 ) -> tuple[Classes, Geometry | None]:
-    """The classes of a picture [H, W] in its own size, or of a volume [X, Y, Z] in canonical order, with its geometry.
+    """The classes of an image [H, W] in its own size, or of a volume [X, Y, Z] in canonical order, with its geometry.
 
     A pure function of the network and the file; nothing is kept of the one for the next.
 

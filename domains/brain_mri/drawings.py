@@ -1,4 +1,4 @@
-"""Heads and hippocampi drawn by a program, for the made-up sets: nobody's anatomy."""
+"""Drawn heads and hippocampi for the synthetic datasets."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def draw_stack(
     Args:
         chance: draws the anatomy, the blob, the exposure and the noise.
         slices: how many, from the neck upwards. size: side of a slice in px.
-        pre, post: whether these sequences were taken; FLAIR stands in for one that was not.
+        pre, post: whether these sequences were taken; FLAIR replaces a missing one.
 
     Returns:
-        pictures [slices, size, size, 3] (pre-contrast, FLAIR, post-contrast) and masks [slices, size, size].
+        images [slices, size, size, 3] (pre-contrast, FLAIR, post-contrast) and masks [slices, size, size].
         The blob reaches into one slice at least, and never into all if there are more than two.
     """
     import numpy as np
@@ -42,19 +42,19 @@ def draw_stack(
     texture = _smooth(chance, z.shape, (0.6, size / 24, size / 24))
     light = 1 + 0.25 * _smooth(chance, z.shape, (slices, size / 3, size / 3))
     bright, contrast = chance.uniform(0.3, 0.42), chance.uniform(0.25, 0.4)
-    pictures = np.empty((*z.shape, 3))
+    images = np.empty((*z.shape, 3))
     for channel, (inside, in_fluid, in_blob) in enumerate(
         ((0.0, -0.22, -0.06), (0.0, -0.25, 1.0), (0.06, -0.2, 0.08))
     ):
         tissue = bright + inside + 0.07 * texture + in_fluid * fluid
         tissue = np.where(blob, tissue + contrast * in_blob, tissue)
         whole = np.where(brain, tissue, np.where(skull, chance.uniform(0.45, 0.8), 0.0)) * light
-        pictures[..., channel] = whole + chance.normal(0, 0.025, z.shape) * (radius < 1.05)
+        images[..., channel] = whole + chance.normal(0, 0.025, z.shape) * (radius < 1.05)
     if not pre:
-        pictures[..., 0] = pictures[..., 1]
+        images[..., 0] = images[..., 1]
     if not post:
-        pictures[..., 2] = pictures[..., 1]
-    return (np.clip(pictures, 0, 1) * 255).astype(np.uint8), blob
+        images[..., 2] = images[..., 1]
+    return (np.clip(images, 0, 1) * 255).astype(np.uint8), blob
 
 
 def _blob(
@@ -92,7 +92,7 @@ def draw_hippocampus(
         shape: voxels from left to right, back to front, foot to head.
 
     Returns:
-        the picture, 0..1, and the labels: 0 around it, 1 its front part, 2 its rear part; axes as `shape`.
+        the image, 0..1, and the labels: 0 around it, 1 its front part, 2 its rear part; axes as `shape`.
     """
     import numpy as np
 
@@ -112,9 +112,9 @@ def draw_hippocampus(
     # a dark cleft of fluid beside it and a bright sheet above it, as landmarks
     cleft = ((across - 1.4 * thick) / 0.14) ** 2 + (upward / 0.5) ** 2 + (along / 1.2) ** 2 < 1
     sheet = np.abs(upward - 1.3 * thick) < 0.1
-    picture = np.where(cleft, 0.1, np.where(sheet, 0.72, tissue))
-    picture = np.where(body, chance.uniform(0.5, 0.56) + 0.02 * _smooth(chance, shape, blur), picture)
-    return np.clip(picture + chance.normal(0, 0.03, shape), 0, 1), labels
+    image = np.where(cleft, 0.1, np.where(sheet, 0.72, tissue))
+    image = np.where(body, chance.uniform(0.5, 0.56) + 0.02 * _smooth(chance, shape, blur), image)
+    return np.clip(image + chance.normal(0, 0.03, shape), 0, 1), labels
 
 
 def _smooth(

@@ -53,7 +53,7 @@ _LISTED = 500
 
 @dataclass
 class _Files:
-    """What lies in the folders and what `dataset.json` says of it; keys are cases, values paths."""
+    """The files in the folders and the entries of `dataset.json`; keys are cases, values paths."""
 
     place: Path
     images: dict[str, str]
@@ -154,7 +154,7 @@ def read(root: str | os.PathLike[str]) -> Manifest:
 def _notes(root: Path, files: _Files) -> Iterator[str]:
     if is_synthetic(root, files.place):
         yield NOTE
-    yield "the set does not tell which volumes are of one person (left and right): parts may share people"
+    yield "the dataset does not say which volumes are of the same person (left and right): parts may share persons"
     yield "headers place every crop at 0 or 1 mm: where in the head it lay, and on which side, is not known"
     for what, names in files.unpaired.items():
         if names:
@@ -259,7 +259,7 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
 
 
 def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0) -> None:
-    """Write a small made-up set in the same layout and with the same quirks; it shows nobody.
+    """Write a small synthetic dataset in the same layout and with the same quirks.
 
     Blocks of tissue, about 24 x 32 x 24 voxels, with a bent body whose front and rear part are labelled. As in
     the published set: numbers with gaps, volumes of different size, intensities from a hundred to a million,
@@ -267,7 +267,7 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
     depends on `cases` and `seed` alone.
 
     Args:
-        folder: where to; must be new, empty, or hold the same made-up set already.
+        folder: the output folder; it must be new, empty, or hold the same synthetic dataset.
         cases: how many volumes, at least 10.
         seed: another seed, other volumes.
 
@@ -288,10 +288,10 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
         file = f"hippocampus_{number:03d}.nii.gz"
         chance = generator(DATASET.name, seed, file)
         shape = tuple(int(side + chance.integers(-3, 4)) for side in (24, 32, 24))
-        picture, labels = draw_hippocampus(chance, (shape[0], shape[1], shape[2]))
+        scan, labels = draw_hippocampus(chance, (shape[0], shape[1], shape[2]))
         byte = place % 5 == 2
         top = chance.uniform(112, 255) if byte else 10 ** chance.uniform(2.5, 6.2)
-        image = np.round(picture * top).astype(np.uint8) if byte else (picture * top).astype(np.float32)
+        image = np.round(scan * top).astype(np.uint8) if byte else (scan * top).astype(np.float32)
         offset = 0.0 if place % 14 == 3 else 1.0
         (root / "imagesTr" / file).write_bytes(_nifti(image, offset))
         (root / "labelsTr" / file).write_bytes(_nifti(labels, offset))
@@ -312,7 +312,7 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
 
 
 def _nifti(array: np.ndarray, offset: float) -> bytes:
-    """A gzipped NIfTI-1 file of 1 mm voxels whose first one lies at `offset` on each axis."""
+    """A gzipped NIfTI-1 file of 1 mm voxels with the first voxel at `offset` on each axis."""
     import nibabel
     import numpy as np
 

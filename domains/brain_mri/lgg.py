@@ -1,4 +1,4 @@
-"""Slices of brain MRI with outlined lower-grade glioma (Buda 2019; TCGA-LGG), "kaggle_3m".
+"""Slices of brain MRI with segmented lower-grade glioma (Buda 2019; TCGA-LGG), "kaggle_3m".
 
 The layout is that of the public archive, `kaggle_3m/TCGA_CS_4942_19970222/TCGA_CS_4942_19970222_12.tif` with
 `..._12_mask.tif` beside it and `data.csv` above. Numbers of slices are not padded with zeros. See the data card.
@@ -75,7 +75,7 @@ def read(root: str | os.PathLike[str]) -> Manifest:
     complain(faults, "file name", "a name is FOLDER_NUMBER.tif or FOLDER_NUMBER_mask.tif", place)
     if not any(volume.images for volume in volumes):
         raise DatasetError(
-            f"no picture ({', '.join(SUFFIXES)}) in the folders",
+            f"no image ({', '.join(SUFFIXES)}) in the folders",
             where=place,
             remedy="give the folder that holds the folders of the patients",
         )
@@ -141,7 +141,7 @@ def _notes(root: Path, place: Path, volumes: list[Volume], told: bool, spaced: b
 
 
 def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
-    """What only this layout can have wrong with it; pictures are read, to find sequences that are missing.
+    """What only this layout can have wrong with it; images are read, to find sequences that are missing.
 
     Args:
         root: as for `read`.
@@ -169,12 +169,12 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
         "numbers of slices are missing between the first and the last of a patient": [
             f"{volume.name}_{number}" for volume in volumes for number in volume.gaps
         ],
-        "folders of patients hold no picture": [volume.name for volume in volumes if not volume.images],
+        "folders of patients hold no image": [volume.name for volume in volumes if not volume.images],
     }
     groups = {volume.group for volume in volumes}
     patients = read_patients(place, groups)
     if patients.told:
-        kinds["patients do not stand in data.csv"] = sorted(groups - patients.told.keys())
+        kinds["patients are missing in data.csv"] = sorted(groups - patients.told.keys())
     if patients.alike:
         yield Finding(
             "contradiction",
@@ -232,23 +232,23 @@ def _compared(place: Path, copy: Path) -> Finding:
         what = f"a second copy of the whole set, the same byte for byte in all {len(both)} files"
     else:
         what = (
-            f"a second copy of the set: of {len(both)} files that both hold, {len(other)} differ; "
-            f"{len(mine - theirs)} are missing there, {len(theirs - mine)} stand there alone"
+            f"a second copy of the dataset: {len(other)} of {len(both)} files in both copies differ; "
+            f"{len(mine - theirs)} are missing there, {len(theirs - mine)} are only there"
         )
     remedy = f"nothing, if {place.name} is the right one: it alone is read; else delete the other"
     return Finding("duplicate", "warning", str(copy), what, remedy, len(both), tuple(other[:5]))
 
 
 def _equals_flair(place: Path, volume: Volume, channel: int) -> bool:
-    """Whether a channel is the same as FLAIR in all slices; one that cannot be read tells nothing."""
+    """Whether a channel is the same as FLAIR in all slices; False if one cannot be read."""
     import numpy as np
     from PIL import Image
 
     told = False
     for name in volume.images.values():
         try:
-            with Image.open(place / volume.name / name) as picture:
-                pixels = np.asarray(picture)
+            with Image.open(place / volume.name / name) as image:
+                pixels = np.asarray(image)
         except (OSError, ValueError):
             continue
         if (
@@ -262,15 +262,15 @@ def _equals_flair(place: Path, volume: Volume, channel: int) -> bool:
 
 
 def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0) -> None:
-    """Write a small made-up set in the same layout and with the same quirks; it shows nobody.
+    """Write a small synthetic dataset in the same layout and with the same quirks.
 
     Drawn heads with a blob that is bright in FLAIR, 64 px wide, several slices a patient. As in the published
     set: numbers without zeros in front, masks of 0 and 255, slices without a blob, two patients for whom FLAIR
-    stands in for missing sequences, empty cells in `data.csv`. What is written depends on `cases` and `seed`
+    replaces missing sequences, empty cells in `data.csv`. What is written depends on `cases` and `seed`
     alone.
 
     Args:
-        folder: where to; must be new, empty, or hold the same made-up set already.
+        folder: the output folder; it must be new, empty, or hold the same synthetic dataset.
         cases: how many slices, at least 20.
         seed: another seed, other patients.
 
@@ -295,11 +295,11 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
         cells = ["", "", "", ""] if number == 4 else [*map(str, told), str(int(chance.integers(20, 76)))]
         lines.append(",".join([group, *cells]))
         drawn = generator(DATASET.name, seed, group)
-        pictures, masks = draw_stack(drawn, slices, 64, pre=number != 2, post=number not in (2, 5))
+        images, masks = draw_stack(drawn, slices, 64, pre=number != 2, post=number not in (2, 5))
         (place / name).mkdir(exist_ok=True)
         for layer in range(slices):
             stem = place / name / f"{name}_{layer + 1}"
-            Image.fromarray(pictures[layer]).save(f"{stem}.tif", compression="tiff_lzw")
+            Image.fromarray(images[layer]).save(f"{stem}.tif", compression="tiff_lzw")
             mask = (masks[layer] * 255).astype(np.uint8)
             Image.fromarray(mask).save(f"{stem}_mask.tif", compression="tiff_lzw")
     (place / "data.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

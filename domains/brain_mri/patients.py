@@ -75,7 +75,7 @@ def read_patients(place: Path, groups: Collection[str]) -> Patients:
     """What data.csv says of each patient.
 
     Args:
-        place: the folder it lies in. groups: the patients whose folders are there.
+        place: its folder. groups: the patients with a folder.
 
     Raises:
         TableError: it cannot be read. DatasetError: a missing column; rows without a patient, patients twice with other

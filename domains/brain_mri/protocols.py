@@ -1,4 +1,4 @@
-"""By which conventions outlines in brain images are judged, and what others have published by them."""
+"""Evaluation protocols for brain MRI segmentation, with published results."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PROTOCOLS = (
         primary="dice",
         metrics=("dice", "dice_median", "jaccard", "hausdorff_95", "volume_difference"),
         by="volume",  # so that a table with a row a slice is not taken for patients
-        aggregation="All slices of a patient are judged as one volume; values of slices are never averaged.",
+        aggregation="All slices of a patient are evaluated as one volume; values of slices are never averaged.",
         labels="Every slice has a mask, which may be empty; every patient has an abnormality.",
         notes=(
             "The paper keeps the largest connected part of each predicted volume; here nothing is taken away.",
-            "The files state no distance between pixels or slices. Unless a table spacing.csv tells it, the "
+            "The files state no pixel or slice spacing. Unless a table spacing.csv has it, the "
             "Hausdorff distance is undefined; no spacing is assumed.",
             "Two pairs of figures are in circulation for the same network: 0.82 and 0.85 in the paper, "
             "0.836 and 0.873 in the authors' repository. Say which is cited.",
@@ -54,7 +54,8 @@ PROTOCOLS = (
         metrics=("dice", "dice_median", "jaccard", "hausdorff_95", "volume_difference"),
         labels="Every voxel is labelled; both parts occur in every volume.",
         notes=(
-            "The set does not tell which volumes are of one person, and many probably are (left and right): parts "
+            "The dataset does not say which volumes are of the same person, and many probably are (left and right): "
+            "parts "
             "and resamples are by volume, so figures may be too good and intervals too narrow.",
             "The published values are about these and of the Decathlon's hidden test volumes: no more than "
             "neighbours of values obtained on volumes held out of the training set.",

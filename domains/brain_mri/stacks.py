@@ -23,7 +23,7 @@ _LISTED = 500  # faults that are named one by one
 
 @dataclass
 class Volume:
-    """The folder of a patient: what its files are called, by number of slice; `others` are no slices."""
+    """The folder of a patient: its file names by slice number; `others` are not slices."""
 
     name: str
     group: str
@@ -34,7 +34,7 @@ class Volume:
 
     @property
     def gaps(self) -> list[int]:
-        """Numbers without a picture between the first and the last."""
+        """Numbers without an image between the first and the last."""
         return (
             [n for n in range(min(self.images), max(self.images)) if n not in self.images]
             if self.images
@@ -43,7 +43,7 @@ class Volume:
 
 
 def holds_volumes(place: Path) -> bool:
-    """Whether folders of patients lie in it."""
+    """Whether it has folders of patients."""
     return any(_VOLUME.fullmatch(folder.name) for folder in folders_below(place))
 
 
@@ -102,7 +102,7 @@ def volumes_in(place: Path, faults: list[str]) -> list[Volume]:
 
 
 def left_out(place: Path, volumes: list[Volume], used: tuple[str, ...]) -> list[str]:
-    """What lies in `place` and in the patients' folders, and is neither a slice nor a table that is used.
+    """Files in `place` and in the patient folders that are neither slices nor tables in use.
 
     What file systems leave behind is not named, and neither are folders that hold a copy of the set.
 

@@ -1,4 +1,4 @@
-"""Camtrap DP packages: deployments, media and observations joined to one line a picture.
+"""Camtrap DP packages: deployments, media and observations joined to one line an image.
 
 Read is what a classifier of frames needs of a package of version 0.1 or 1.0: of the media the file, its deployment and
 its time, of the observations what was seen, for a medium or for a whole event, and who said it. Ids of events count
@@ -54,7 +54,7 @@ def is_package(folder: Path) -> bool:
 
 @dataclass
 class _Deployment:
-    """A camera at a place for a time: its place, when it stood there, and whether its clock is said to be wrong."""
+    """A camera at a location for a time: location, dates, and whether its clock is reported as wrong."""
 
     group: str
     begin: datetime | None
@@ -119,7 +119,7 @@ def frames_of(folder: Path, group: str = "") -> tuple[list[Frame], list[str]]:
 
 
 def _key(table: PackageTable, group: str, folder: Path) -> tuple[str, list[str]]:
-    """The column of deployments that is the group ("": locationID, as far as it is there), and what is said of it."""
+    """The column of deployments that is the group ("": locationID, if present), and notes about it."""
     if group and group not in table.columns:
         raise TableError(
             f"there is no column {group!r} to group by (found {', '.join(table.columns)})",
@@ -210,7 +210,7 @@ def _one_name(table: PackageTable, places: Sequence[str]) -> Iterator[str]:
     shared = sorted(name for name, groups in of.items() if len(groups) > 1)
     if shared:
         yield (
-            f"{len(shared)} locationNames stand for several groups ({', '.join(shared[:3])}), which may be one place: "
+            f"{len(shared)} locationNames belong to several groups ({', '.join(shared[:3])}), which may be one place: "
             'write a columns.toml with group = "locationName" alone where that is so'
         )
 

@@ -1,4 +1,4 @@
-"""What is said about the media and events of a Camtrap DP package, and by whom."""
+"""Observations of the media and events of a Camtrap DP package, and who made them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Any set in the format COCO Camera Traps: frames with species, counts, boxes, sequences and locations.
 
 One `.json` file lists images, annotations and categories. Published sets differ in what they fill in, in the type of
-ids and in where the pictures lie; see the data card.
+ids and in where the images lie; see the data card.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ DATASET = Dataset(
     protocol="species",
     licence="as stated by the publisher of the dataset",
     citation=(
-        "The publication of the dataset. Format: COCO Camera Traps, of Microsoft AI for Earth and LILA BC. The counts of "
+        "The publication of the dataset. Format: COCO Camera Traps, of Microsoft AI for Earth and LILA BC. The "
+        "counts of "
         "the card are of Caltech Camera Traps 20: Beery S, Van Horn G, Perona P. Recognition in Terra Incognita. "
         "ECCV 2018. arXiv:1807.04975"
     ),
@@ -60,19 +61,19 @@ def read(root: str | os.PathLike[str]) -> Manifest:
     tables = load(root)
     names = _class_names(tables)
     frames = []
-    for picture in tables.pictures:
-        about = tables.annotations.get(picture.id, [])
+    for image in tables.images:
+        about = tables.annotations.get(image.id, [])
         found = sorted({names[each.category] for each in about})
         species = tuple(name for name in found if name)
         frames.append(
             Frame(
-                path=picture.path,
+                path=image.path,
                 species=species,
                 empty="" in found,
-                location=picture.location,
-                time=picture.time,
-                sequence=picture.sequence,
-                number=picture.number,
+                location=image.location,
+                time=image.time,
+                sequence=image.sequence,
+                number=image.number,
                 count=_count([each for each in about if names[each.category]]),
                 boxes=sum(each.box is not None for each in about),
             )
@@ -82,7 +83,7 @@ def read(root: str | os.PathLike[str]) -> Manifest:
 
 def boxes(root: str | os.PathLike[str]) -> pd.DataFrame:
     """The boxes of a set, one row each: `case`, `category` (by name), `x`, `y`, `w`, `h`, in px of the size that the
-    file declares (`width`, `height`), which may be larger than the picture's.
+    file declares (`width`, `height`), which may be larger than the image's.
 
     Raises:
         DatasetError: as `read`.
@@ -93,9 +94,9 @@ def boxes(root: str | os.PathLike[str]) -> pd.DataFrame:
     frame = read(root).frame
     case = dict(zip(frame["path"], frame["case"], strict=True))
     rows = [
-        (case[picture.path], tables.categories[each.category], *each.box, picture.width, picture.height)
-        for picture in tables.pictures
-        for each in tables.annotations.get(picture.id, [])
+        (case[image.path], tables.categories[each.category], *each.box, image.width, image.height)
+        for image in tables.images
+        for each in tables.annotations.get(image.id, [])
         if each.box is not None
     ]
     return pd.DataFrame(rows, columns=["case", "category", "x", "y", "w", "h", "width", "height"])
@@ -110,7 +111,7 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
     from graftwork.common.data.checks.findings import Finding
 
     tables = load(root)
-    listed = {picture.id for picture in tables.pictures}
+    listed = {image.id for image in tables.images}
     every = [each for about in tables.annotations.values() for each in about]
 
     def found(kind: str, what: str, remedy: str, items: Sequence[str]) -> Iterator[Finding]:
@@ -124,36 +125,36 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
         "boxes that reach outside the declared size",
         "cut them at the edge before they are used; they are counted as they stand",
         [
-            f"{picture.path} ({', '.join(f'{number:g}' for number in each.box)})"
-            for picture in tables.pictures
-            for each in tables.annotations.get(picture.id, [])
-            if each.box is not None and _outside(each.box, picture.width, picture.height)
+            f"{image.path} ({', '.join(f'{number:g}' for number in each.box)})"
+            for image in tables.images
+            for each in tables.annotations.get(image.id, [])
+            if each.box is not None and _outside(each.box, image.width, image.height)
         ],
     )
     yield from found(
         "impossible-value",
         "annotations of images that are not listed",
         "add the images, or leave the annotations out; they are ignored",
-        [each.id or each.picture for each in every if each.picture not in listed],
+        [each.id or each.image for each in every if each.image not in listed],
     )
     yield from found(
         "impossible-value",
         "images without an annotation",
         "annotate them (empty frames too), or leave them out; what they show is taken as unknown",
-        [picture.path for picture in tables.pictures if not tables.annotations.get(picture.id)],
+        [image.path for image in tables.images if not tables.annotations.get(image.id)],
     )
     ids: dict[str, int] = defaultdict(int)
     for each in every:
         ids[each.id] += bool(each.id)
     yield from found(
         "contradiction",
-        "ids that several annotations bear",
+        "ids shared by several annotations",
         "see whether an annotation stands twice; counts and boxes would be too high",
         [key for key, times in ids.items() if times > 1],
     )
     yield from found(
         "contradiction",
-        "names that several categories bear",
+        "names shared by several categories",
         "see whether they mean one species; they are taken as one class",
         [f"{name} (ids {', '.join(bearers)})" for name, bearers in tables.one_name().items()],
     )
@@ -163,21 +164,21 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
         "images called empty and not empty at once",
         "look at them; what they show is taken as unknown",
         [
-            picture.path
-            for picture in tables.pictures
-            if len({bool(names[each.category]) for each in tables.annotations.get(picture.id, [])}) > 1
+            image.path
+            for image in tables.images
+            if len({bool(names[each.category]) for each in tables.annotations.get(image.id, [])}) > 1
         ],
     )
     yield from found(
         "impossible-value",
         "images without a location",
-        "add it: without, frames of one camera may stand on both sides of a split",
-        [picture.path for picture in tables.pictures if not picture.location],
+        "add it: without it, frames of one camera may be in two parts of a split",
+        [image.path for image in tables.images if not image.location],
     )
 
 
 def _class_names(tables: Tables) -> dict[str, str]:
-    """The class of each category's id: its name, the same for all that bear it; "" of the empty ones."""
+    """The class of each category's id: its name, shared by all with this name; "" for empty ones."""
     first: dict[str, str] = {}
     for name in tables.categories.values():
         first.setdefault(name.casefold(), name)
@@ -188,7 +189,7 @@ def _class_names(tables: Tables) -> dict[str, str]:
 
 
 def _count(animals: list[Annotation]) -> str:
-    """The bin of how many animals the annotations show: the sum of their counts, where each tells one or has a box."""
+    """The bin of the number of animals: the sum of the counts, if each annotation has a count or a box."""
     if len(animals) == 1 and whole(animals[0].count) is None:
         return bin_of(animals[0].count) or (
             "1" if animals[0].box is not None and not animals[0].count else ""
@@ -217,10 +218,10 @@ def _notes(tables: Tables) -> Iterator[str]:
     if is_synthetic(tables.root, tables.file.parent):
         yield NOTE
     yield f"labels are those of {tables.file.name}"
-    if tables.missing == len(tables.pictures):
-        yield "no picture of the table is there: the table alone was read"
+    if tables.missing == len(tables.images):
+        yield "no image of the table is there: the table alone was read"
     elif tables.missing:
-        yield f"{tables.missing} of the {len(tables.pictures)} pictures of the table are not there"
+        yield f"{tables.missing} of the {len(tables.images)} images of the table are not there"
     one = tables.one_name()
     if one:
         said = ", ".join(f"{name} (ids {', '.join(ids)})" for name, ids in one.items())
@@ -233,7 +234,7 @@ def _notes(tables: Tables) -> Iterator[str]:
         if keys:
             said = ", ".join(f"{key} ({count:,})" for key, count in sorted(keys.items()))
             yield f"keys of {name} that are not read: {said}"
-    listed = {picture.id for picture in tables.pictures}
+    listed = {image.id for image in tables.images}
     stray = sum(len(about) for key, about in tables.annotations.items() if key not in listed)
     if stray:
         yield f"{stray} annotations of images that are not listed are ignored"
@@ -242,17 +243,17 @@ def _notes(tables: Tables) -> Iterator[str]:
 
 
 def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0) -> None:
-    """Write a small made-up set in this format; it shows nothing real.
+    """Write a small synthetic dataset in this format.
 
-    Drawn frames of fifteen or more locations, by day and by night, with a strip that tells date and temperature: four
+    Drawn frames of fifteen or more locations, by day and by night, with a strip that shows date and temperature: four
     animals that differ in shape, empty frames, bursts of up to three frames, a few animals at once, rarely two
     species. As in published sets: text ids, numbers for locations, two categories of one name, an empty category,
-    boxes (some of which reach outside), pictures in a folder of their own, some frames without a sequence id.
+    boxes (some of which reach outside), images in a folder of their own, some frames without a sequence id.
     What is written depends on `cases` and `seed` alone.
 
     Args:
-        folder: where to; must be new, empty, or hold the same made-up set already.
-        cases: how many pictures, at least 24.
+        folder: the output folder; it must be new, empty, or hold the same synthetic dataset.
+        cases: how many images, at least 24.
         seed: another seed, other places and animals.
 
     Raises:
@@ -269,12 +270,12 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
     annotations: list[dict[str, object]] = []
     foxes = 0
     for serial, shot in enumerate(plan(DATASET.name, cases, seed)):
-        picture, drawn = draw(DATASET.name, seed, shot)
+        image, drawn = draw(DATASET.name, seed, shot)
         key = f"{generator(DATASET.name, seed, 'id', serial).integers(0, 2**32):08x}-{serial:04d}"
         name = f"{shot.location}/{key}.jpg"
         file = root / "images" / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(file, format="JPEG", quality=88)
+        image.save(file, format="JPEG", quality=88)
         about: dict[str, object] = {
             "id": key,
             "file_name": name,

@@ -33,13 +33,13 @@ _KEYS = {
     "categories": {"id", "name"},
 }
 _LOOKED_FOR = "one .json file in COCO Camera Traps format (lists images, annotations, categories)"
-_SAMPLE = 50  # pictures that are looked for to tell where they lie
+_SAMPLE = 50  # images checked to find the image folder
 _SHOWN = 20  # faults of one kind in a message
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A record of the list `images`; what it does not tell is "" or None."""
+class ImageRecord:
+    """A record of the list `images`; missing values are "" or None."""
 
     id: str
     path: str
@@ -53,10 +53,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Annotation:
-    """A record of the list `annotations`: ids of picture and category, count ("" unknown), box (x, y, w, h in px)."""
+    """A record of the list `annotations`: ids of image and category, count ("" unknown), box (x, y, w, h in px)."""
 
     id: str
-    picture: str
+    image: str
     category: str
     count: str
     box: tuple[float, float, float, float] | None
@@ -67,11 +67,11 @@ class Tables:
     """A file in this format.
 
     Attributes:
-        file: the file. root: the folder to which the names of its pictures are relative.
-        missing: how many of the pictures are not there.
+        file: the file. root: the folder to which the names of its images are relative.
+        missing: how many of the images are not there.
         backslashes: how many names were written with backslashes.
-        pictures: in the file's order, each once. categories: id to name.
-        annotations: of each picture's id; those of pictures that are not listed too.
+        images: in the file's order, each once. categories: id to name.
+        annotations: of each image's id; those of images that are not listed too.
         written: "category" and "location" to each spelling in the file, and how often.
         unused: list to keys of its records that are not read, and in how many records they are.
     """
@@ -80,14 +80,14 @@ class Tables:
     root: Path
     missing: int
     backslashes: int
-    pictures: tuple[Picture, ...]
+    images: tuple[ImageRecord, ...]
     categories: dict[str, str]
     annotations: dict[str, list[Annotation]]
     written: dict[str, Counter[str]]
     unused: dict[str, Counter[str]]
 
     def one_name(self) -> dict[str, list[str]]:
-        """Names that several categories bear (capitals aside), to the ids of these."""
+        """Names shared by several categories (ignoring case), with their ids."""
         bearers: dict[str, list[str]] = defaultdict(list)
         for key, name in self.categories.items():
             bearers[name.casefold()].append(key)
@@ -95,24 +95,24 @@ class Tables:
 
 
 def load(root: str | os.PathLike[str]) -> Tables:
-    """The file below `root` (up to two folders), or beside the folder of pictures that `root` is, or `root` itself.
+    """The file below `root` (up to two folders), or beside the folder of images that `root` is, or `root` itself.
 
     Raises:
         DatasetError: there is none, there are several, it is damaged, or it says something impossible (all of it).
     """
     file, document = _find(Path(root))
     faults: list[str] = []
-    pictures, backslashes = _pictures(document["images"], faults)
+    images, backslashes = _images(document["images"], faults)
     categories = _categories(document["categories"], faults)
     annotations = _annotations(document["annotations"], categories, faults)
-    faults.extend(_nearly_listed(pictures, annotations))
+    faults.extend(_nearly_listed(images, annotations))
     if faults:
         raise DatasetError(
             "cannot be used:" + "".join(f"\n  {fault}" for fault in faults),
             where=file,
             remedy="correct the file; ids are what joins its lists",
         )
-    place, missing = _place(Path(root), file, [picture.path for picture in pictures])
+    place, missing = _place(Path(root), file, [image.path for image in images])
     written = {
         noun: Counter(
             text
@@ -131,12 +131,10 @@ def load(root: str | os.PathLike[str]) -> Tables:
         )
         for name in _LISTS
     }
-    return Tables(
-        file, place, missing, backslashes, tuple(pictures), categories, annotations, written, unused
-    )
+    return Tables(file, place, missing, backslashes, tuple(images), categories, annotations, written, unused)
 
 
-# Finding the file and the pictures
+# Finding the file and the images
 
 
 def _find(root: Path) -> tuple[Path, dict[str, Any]]:
@@ -165,7 +163,7 @@ def _find(root: Path) -> tuple[Path, dict[str, Any]]:
                 continue
             hits.append(file)
             kept = kept or document
-    if not hits:  # the folder of pictures was given, and the file lies beside it
+    if not hits:  # the image folder was given, and the file is next to it
         for file in _jsons(root.absolute().parent):
             document, _ = _document(file)
             if document is not None and any((root / name).is_file() for name in _sample(_names(document))):
@@ -224,7 +222,7 @@ def _sample(names: list[str]) -> list[str]:
 
 
 def _place(root: Path, file: Path, names: list[str]) -> tuple[Path, int]:
-    """The folder to which most of the names are relative, and how many of the pictures are not there."""
+    """The folder to which most of the names are relative, and how many of the images are not there."""
     starts = dict.fromkeys([file.parent, *([root] if root.is_dir() else [])])
     below = [folder for start in starts for folder in folders_below(start)]
     deeper = [folder for start in below for folder in folders_below(start)]
@@ -241,8 +239,8 @@ def _place(root: Path, file: Path, names: list[str]) -> tuple[Path, int]:
 # Its three lists
 
 
-def _pictures(records: list[Any], faults: list[str]) -> tuple[list[Picture], int]:
-    ids: dict[str, Picture] = {}
+def _images(records: list[Any], faults: list[str]) -> tuple[list[ImageRecord], int]:
+    ids: dict[str, ImageRecord] = {}
     paths: dict[str, str] = {}
     wrong: dict[str, list[str]] = defaultdict(list)
     backslashes = 0
@@ -266,7 +264,7 @@ def _pictures(records: list[Any], faults: list[str]) -> tuple[list[Picture], int
         if path.startswith("/") or ":" in path.partition("/")[0] or ".." in path.split("/"):
             wrong["with a file_name that is not below the folder"].append(f"{key} ({name})")
             continue
-        picture = Picture(
+        image = ImageRecord(
             id=key,
             path=path,
             width=_number(record.get("width")),
@@ -278,14 +276,14 @@ def _pictures(records: list[Any], faults: list[str]) -> tuple[list[Picture], int
         )
         if key in ids:
             if ids[key].path != path:
-                wrong["whose id stands for several files"].append(f"{key} ({ids[key].path}, {path})")
-            elif ids[key] != picture:
+                wrong["whose id belongs to several files"].append(f"{key} ({ids[key].path}, {path})")
+            elif ids[key] != image:
                 wrong["listed twice with other values"].append(key)
             continue
         if path in paths:
             wrong["of one file under several ids"].append(f"{path} ({paths[path]}, {key})")
             continue
-        ids[key], paths[path] = picture, key
+        ids[key], paths[path] = image, key
     faults.extend(_counted("image", wrong))
     return list(ids.values()), backslashes
 
@@ -299,7 +297,7 @@ def _categories(records: list[Any], faults: list[str]) -> dict[str, str]:
         if not key or not name:
             wrong["without an id or a name"].append(f"number {number}")
         elif names.get(key, name) != name:
-            wrong["whose id stands for several names"].append(f"{key} ({names[key]}, {name})")
+            wrong["whose id belongs to several names"].append(f"{key} ({names[key]}, {name})")
         else:
             names[key] = name
     faults.extend(_counted("category", wrong))
@@ -332,7 +330,7 @@ def _annotations(
             of[key].append(
                 Annotation(
                     id=_text(record.get("id")),
-                    picture=key,
+                    image=key,
                     category=category,
                     count=_text(record.get("count")),
                     box=corner if len(corner) == 4 else None,
@@ -342,9 +340,9 @@ def _annotations(
     return of
 
 
-def _nearly_listed(pictures: list[Picture], annotations: dict[str, list[Annotation]]) -> Iterator[str]:
+def _nearly_listed(images: list[ImageRecord], annotations: dict[str, list[Annotation]]) -> Iterator[str]:
     """A fault for images of annotations that are listed under an id that looks alike, since a program rewrote ids."""
-    listed = {picture.id for picture in pictures}
+    listed = {image.id for image in images}
     stray = [key for key in annotations if key not in listed]
     alike = {name_key(key): key for key in listed} if stray else {}
     near = [
@@ -375,7 +373,7 @@ def _text(value: object) -> str:
 
 
 def _spelling(value: object) -> str:
-    """A name as it stands in the file."""
+    """A name as written in the file."""
     return _escaped(value) if isinstance(value, str) else _text(value)
 
 

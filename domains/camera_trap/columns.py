@@ -1,4 +1,4 @@
-"""What the columns of somebody's own table mean: said in a `columns.toml`, or guessed from usual names."""
+"""The columns of a custom table: assigned in a `columns.toml`, or guessed from common names."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class Columns:
     """Which column says what, by name in the table's first line.
 
     Attributes:
-        path, label, group: of the picture, of what it shows, of the location; a group of "" is unknown.
+        path, label, group: of the image, of what it shows, of the location; a group of "" is unknown.
         time, sequence, count, source: of the time, of what belongs together, of how many animals, of who labelled;
-            "" where no column tells.
-        table: file of the table. pictures: the folder to which the paths are relative.
-        folder: of the folder of the picture, joined with its name; genus: where the label is the epithet alone.
-        several: "rows" where a picture may have several rows, one for each species in it.
+            "" if no column has it.
+        table: file of the table. images: the folder to which the paths are relative.
+        folder: of the folder of the image, joined with its name; genus: where the label is the epithet alone.
+        several: "rows" where an image may have several rows, one for each species in it.
         label_separator: between the species of one cell ("fox; deer"); "" where a cell is one label.
         date: of the day, where the time is in a column of its own. time_format: how times (with the day) are written,
             as Python's strptime has it ("%d/%m/%Y %H:%M"); "" where the year comes first.
@@ -84,7 +84,7 @@ class Columns:
     count: str = ""
     source: str = ""
     table: Path = field(default=Path())
-    pictures: Path = field(default=Path())
+    images: Path = field(default=Path())
     weak: tuple[str, ...] = ()
     empty: tuple[str, ...] = EMPTIES
     separator: str = ""
@@ -101,7 +101,7 @@ class Columns:
     guessed: bool = False
 
     def roles(self) -> dict[str, str]:
-        """Role to column, of those that are said."""
+        """Role to column, for the assigned roles."""
         return {role: getattr(self, role) for role in _ROLES if getattr(self, role)}
 
 
@@ -110,7 +110,7 @@ def example(
 ) -> str:
     """The text of a `columns.toml`, for messages and documentation."""
     return (
-        f'table = "{table}"\npictures = "."        # the folder that the paths are relative to\n'
+        f'table = "{table}"\nimages = "."          # the folder that the paths are relative to\n'
         f'path = "{path}"\nlabel = "{label}"\ngroup = "{group}"    # the camera\'s location\n'
         '# also: time, date, time_format = "%d/%m/%Y %H:%M", sequence, count, folder, genus, source, weak = ["..."], '
         'empty = ["empty"], part, parts = {A = "train"}, several = "rows", label_separator = ";", separator = ";", '
@@ -132,8 +132,12 @@ def read_columns(file: Path) -> Columns:
         kind = {list: "a list of texts", dict: "a table of texts"}.get(wanted, "a text")
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            expected = f"; {near[0]!r} is meant?" if near else f" (expected {', '.join(known)})"
-            faults.append(f"there is no key {key!r}{expected}")
+            expected = f"; did you mean {near[0]!r}?" if near else f" (expected {', '.join(known)})"
+            faults.append(
+                "the key pictures is now called images"
+                if key == "pictures"
+                else f"unknown key {key!r}{expected}"
+            )
         elif not isinstance(value, wanted) or not all(
             isinstance(each, str) for each in (value.values() if isinstance(value, dict) else value)
         ):
@@ -167,7 +171,7 @@ def read_columns(file: Path) -> Columns:
         count=said.get("count", ""),
         source=said.get("source", ""),
         table=file.parent / said["table"],
-        pictures=file.parent / said.get("pictures", "."),
+        images=file.parent / said.get("images", "."),
         weak=tuple(said.get("weak", ())),
         empty=tuple(said.get("empty", EMPTIES)),
         part=said.get("part"),
@@ -249,7 +253,7 @@ def guess(table: TextTable, root: Path) -> tuple[Columns | None, list[str]]:
             folder.replace("\\", "/").rpartition("/")[2].casefold() == name.casefold()
             for folder, name in zip(folders, cells(table, file), strict=True)
         ):
-            found["path"], found["folder"] = found["folder"], ""  # the whole path stands there
+            found["path"], found["folder"] = found["folder"], ""  # this column has the whole path
         else:
             found["path"] = file
     if found["date"] and (
@@ -260,7 +264,7 @@ def guess(table: TextTable, root: Path) -> tuple[Columns | None, list[str]]:
         return None, passed
     alike = [names for name in found.values() if len(names := rivals[_plain(name)]) > 1 and name]
     if alike:
-        passed += [f"{' and '.join(map(repr, names))} cannot be told apart" for names in alike]
+        passed += [f"{' and '.join(map(repr, names))} are ambiguous" for names in alike]
         return None, passed
     genus = plain.get("genus", "")
     epithet = genus and _plain(found["label"]) in _EPITHETS
@@ -281,7 +285,7 @@ def guess(table: TextTable, root: Path) -> tuple[Columns | None, list[str]]:
             genus=genus if epithet else "",
             weak=("machine",) if found["source"] else (),
             table=table.file,
-            pictures=root,
+            images=root,
             guessed=True,
         ),
         passed,

@@ -1,4 +1,4 @@
-"""Drawn frames of made-up camera traps, for the synthetic sets of this domain."""
+"""Drawn camera-trap frames for the synthetic datasets of this domain."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def plan(dataset: str, cases: int, seed: int) -> list[Shot]:
 def draw(
     dataset: str, seed: int, shot: Shot
 ) -> tuple[Image.Image, list[tuple[str, tuple[float, float, float, float]]]]:
-    """The picture of a shot, and of each animal its species and box (x, y, w, h in px; may reach outside).
+    """The image of a shot, and of each animal its species and box (x, y, w, h in px; may reach outside).
 
     What stands behind the animals depends on the location alone, the light on the event, the rest on the frame.
     """
@@ -85,8 +85,8 @@ def draw(
     scene = _scene(generator(dataset, seed, "place", shot.location))
     light = generator(dataset, seed, "light", shot.location, shot.event)
     frame = generator(dataset, seed, "frame", shot.location, shot.event, shot.number)
-    picture = Image.fromarray(scene)
-    pen = ImageDraw.Draw(picture)
+    image = Image.fromarray(scene)
+    pen = ImageDraw.Draw(image)
     boxes = []
     step = 14 * (shot.number - 1)  # a burst shows it walking
     for index, species in enumerate(shot.animals):
@@ -100,7 +100,7 @@ def draw(
         y = height * light.uniform(0.58, 0.74) + 5 * (index % 2)
         facing = 1 if light.integers(0, 2) else -1
         boxes.append((species, _animal(pen, species, x, y, size, facing)))
-    pixels: np.ndarray = np.asarray(picture, dtype=np.float64)
+    pixels: np.ndarray = np.asarray(image, dtype=np.float64)
     if shot.night:
         grey = pixels.mean(axis=2, keepdims=True).repeat(3, axis=2)
         across, down = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
@@ -132,8 +132,8 @@ def _scene(chance: np.random.Generator) -> np.ndarray:
     for cells, strength in ((4, 46), (9, 30), (24, 16)):  # patches of light and of plants
         patch = Image.fromarray(chance.normal(0, 1, (cells, cells)).astype(np.float32))
         pixels = pixels + strength * np.asarray(patch.resize(SIZE, Image.Resampling.BICUBIC))[..., None]
-    picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-    pen = ImageDraw.Draw(picture)
+    image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    pen = ImageDraw.Draw(image)
     for _ in range(int(chance.integers(1, 6))):
         x, wide = chance.uniform(0, width), chance.uniform(4, 16)
         foot = horizon + chance.uniform(2, 30)
@@ -146,13 +146,13 @@ def _scene(chance: np.random.Generator) -> np.ndarray:
         x, y, wide = chance.uniform(0, width), chance.uniform(horizon, height), chance.uniform(6, 20)
         tone = int(chance.integers(90, 170))
         pen.ellipse((x, y, x + wide, y + wide * 0.6), fill=(tone, tone, tone - 6))
-    return np.asarray(picture)
+    return np.asarray(image)
 
 
 def _animal(
     pen: ImageDraw.ImageDraw, species: str, x: float, y: float, size: float, facing: int
 ) -> tuple[float, float, float, float]:
-    """Draw one whose feet stand at (x, y), and return its box. Shapes tell the species, at night they alone."""
+    """Draw an animal with its feet at (x, y) and return its box. Each species has its own shape."""
     colour = _COLOURS[species]
     shade = tuple(int(0.55 * tone) for tone in colour)
     pale = tuple(min(255, int(1.5 * tone) + 30) for tone in colour)

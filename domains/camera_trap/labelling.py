@@ -1,4 +1,4 @@
-"""From what is said about frames to a manifest: species, empty or not, and how many; the same for every loader."""
+"""Turn the labels of frames into a manifest (species, empty, count); shared by all loaders."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _SHOWN = 5  # examples in a note or a finding
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What is known of a picture.
+    """What is known of an image.
 
     Attributes:
         path: POSIX, relative to the root.
         species: what is in it, each once, by name; empty where nothing is known to be in it.
-        empty: whether it is said to be empty. With neither species nor this, nothing is known of it.
+        empty: whether it is labelled empty. Without a species and this, the frame is unlabelled.
         location: of the camera; "" unknown. time, sequence, number: as text or "", None where unknown.
         count: how many animals, as a bin of `BINS`, "" unknown.
         boxes: how many boxes were drawn in it; None where the set has no boxes.
@@ -100,7 +100,7 @@ def spelling_note(written: Mapping[str, int], noun: str, *, cased: bool = True) 
     """A sentence on names that are written in several ways, with how often; "" where each is written in one.
 
     Args:
-        written: each spelling as it stands in the file, to how often. noun: "label", "location", "category".
+        written: each spelling in the file with its count. noun: "label", "location", "category".
         cased: whether names that differ in case are different names here.
     """
     clean = {text: clean_name(text) for text in written}
@@ -140,7 +140,7 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
     """The manifest of these frames, in the order of their paths.
 
     Targets: `species` (of several classes, those that occur; `empty` is one where frames are empty), then, where they
-    can be told, `empty` (empty or animal, prefix `empty_`) and `count` (twelve bins, prefix `count_`). Group: the
+    is available, `empty` (empty or animal, prefix `empty_`) and `count` (twelve bins, prefix `count_`). Group: the
     location; unit: the event.
 
     Raises:
@@ -159,9 +159,9 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
     if not frames:
         found = "; ".join(left_out) or "no rows"
         raise DatasetError(
-            f"the table lists no picture (found {found})",
+            f"the table lists no image (found {found})",
             where=root,
-            remedy="give a table with a row a picture",
+            remedy="give a table with a row an image",
         )
     frames = sorted(frames, key=lambda frame: frame.path)
     classes = tuple(sorted({frame.label for frame in frames if frame.label is not None}))
@@ -175,7 +175,7 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
         )
     stems = [_stem(frame.path) for frame in frames]
     twice = Counter(stems)
-    # two files may differ in their suffix alone; then the suffix tells them apart
+    # two files may differ only in their suffix; then the suffix is kept
     cases = [stem if twice[stem] == 1 else frame.path for stem, frame in zip(stems, frames, strict=True)]
     placed = any(frame.location for frame in frames)
     frames = [each if each.location or not placed else replace(each, location=UNPLACED) for each in frames]
@@ -187,7 +187,7 @@ def manifest_of(frames: Sequence[Frame], root: Path, about: Dataset, notes: Sequ
     times = [None if doubt else time for time, doubt in zip(read, doubts, strict=True)]
     folders = _visits(frames)
     moments = [
-        # a camera that is not known tells nothing about what belongs together
+        # an unknown camera gives no information about events
         Moment(
             "" if frame.location == UNPLACED else frame.location,
             time,
@@ -278,7 +278,7 @@ def _visits(frames: Sequence[Frame]) -> list[str]:
 def _clock_notes(
     frames: Sequence[Frame], doubts: Sequence[str], mixed: Sequence[tuple[str, ...]]
 ) -> Iterator[str]:
-    """What is said of times that are not believed, and of folders whose times interleave."""
+    """Notes about implausible times and folders with overlapping times."""
     for doubt, count in sorted(Counter(filter(None, doubts)).items()):
         verb = "time is" if count == 1 else "times are"
         yield f"{count:,} {verb} {doubt}, and taken as unknown"
@@ -288,13 +288,13 @@ def _clock_notes(
     if mixed:
         where = "1 place" if len(mixed) == 1 else f"{len(mixed):,} places"
         yield (
-            f"frames of different folders interleave in time at {where} (such as {', '.join(mixed[0][:3])}), as visits "
-            "whose clock began anew do: frames of different folders are not one event there"
+            f"frames of different folders overlap in time at {where} (such as {', '.join(mixed[0][:3])}), as visits "
+            "with a reset clock do: frames of different folders are separate events there"
         )
 
 
 def _within_groups(frames: Sequence[Frame], events: list[str]) -> list[str]:
-    """Events that lie in one group each: an id that also stands on a frame without a location is split there."""
+    """Events within one group each: an id that also occurs on a frame without a location is split there."""
     places: dict[str, set[str]] = {}
     for frame, event in zip(frames, events, strict=True):
         places.setdefault(event, set()).add(frame.location)
@@ -315,7 +315,7 @@ def _notes(
         yield f"{several} of {len(frames)} frames show several species; their species is taken as unknown"
     contrary = sum(frame.empty and bool(frame.species) for frame in frames)
     if contrary:
-        yield f"{contrary} frames are called empty and not empty at once; what they show is taken as unknown"
+        yield f"{contrary} frames are labelled both empty and not empty; their label is treated as unknown"
     silent = sum(not frame.empty and not frame.species for frame in frames)
     if silent:
         yield f"{silent} of {len(frames)} frames have no label; what they show is taken as unknown"
@@ -328,7 +328,7 @@ def _notes(
     elif uncounted:
         yield f"how many animals is known for {len(full) - uncounted} of {len(full)} frames that show any"
     if not placed:
-        yield "no frame tells its location, so nothing can be split by location"
+        yield "no frame has a location, so the data cannot be split by location"
     else:
         lost = sum(frame.location == UNPLACED for frame in frames)
         if lost:
@@ -364,7 +364,7 @@ def _notes(
             for frame, time in zip(frames, times, strict=True)
         )
         if timeless == len(frames):
-            yield "no frame tells a sequence, or both time and location: each is taken as an event of its own"
+            yield "no frame has a sequence, or both time and location: each frame is a separate event"
             return
         built = "events are built from gaps in time of more than 60 s at a location"
         alone = f"; {timeless} frames without time or location are each alone" if timeless else ""
@@ -372,7 +372,7 @@ def _notes(
 
 
 def _long(frames: Sequence[Frame], times: Sequence[datetime | None]) -> Iterator[str]:
-    """A hint where sequences last too long to be what they are called, as if their column numbered something else."""
+    """A hint if sequences last too long, which suggests that the column numbers something else."""
     told: dict[tuple[str, str], list[datetime]] = defaultdict(list)
     for frame, time in zip(frames, times, strict=True):
         if frame.sequence and time is not None:

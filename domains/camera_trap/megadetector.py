@@ -1,7 +1,7 @@
 """MegaDetector results: the JSON that Timelapse and the other programs of camera-trap people read.
 
 Format: https://lila.science/megadetector-output-format, version 1.6. It is made for boxes; a classifier of frames
-writes one box a picture, the whole frame, whose confidence says how surely the frame is not empty.
+writes one box an image, the whole frame, whose confidence says how surely the frame is not empty.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = "1.6"
 _ANIMAL = "1"
 _DETECTIONS = {_ANIMAL: "animal", "2": "person", "3": "vehicle"}  # the numbers that every such file has
-_WHOLE = [0.0, 0.0, 1.0, 1.0]  # x, y, width, height as shares of the picture
+_WHOLE = [0.0, 0.0, 1.0, 1.0]  # x, y, width, height as shares of the image
 _DIGITS = 5
 _COLUMNS = ("file", "category", "x", "y", "width", "height", "score", "failure", "record")
 
@@ -42,7 +42,7 @@ _COLUMNS = ("file", "category", "x", "y", "width", "height", "score", "failure",
 def write(predictions: Predictions, file: Path) -> None:
     """Write predictions as MegaDetector results.
 
-    Each picture has one detection, the whole frame, of the category animal. Its confidence is 1 minus the score of
+    Each image has one detection, the whole frame, of the category animal. Its confidence is 1 minus the score of
     empty (of the target `empty` where there is one, else of the class `empty` of the species; 1 where neither is
     told). Its classifications are the classes of the first target, the largest score first; scores that round to
     0.00000 are left out. People and vehicles are classes too, not categories of detection. A file that could not
@@ -50,7 +50,7 @@ def write(predictions: Predictions, file: Path) -> None:
     name of a file, as on Unix.
 
     Raises:
-        TableError: no target tells classes of frames, or a path is not relative, or leads out of the folder.
+        TableError: no target has classes of frames, a path is not relative, or a path is outside the folder.
         RunError: it cannot be written.
     """
     target = predictions.targets[0]
@@ -69,7 +69,7 @@ def write(predictions: Predictions, file: Path) -> None:
             remedy="give paths below the folder that was predicted",
         )
     about = predictions.about
-    # <domain>/<recipe>/<seed and hash>, not where it lies on this machine
+    # <domain>/<recipe>/<seed and hash>, not the path on this computer
     run = "/".join(str(about.get("run", "")).replace("\\", "/").split("/")[-3:])
     head = {
         "info": {
@@ -87,7 +87,7 @@ def write(predictions: Predictions, file: Path) -> None:
     with writing(file) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
         out.write(f'{opening},\n "images": [')
         for number, record in enumerate(_records(predictions, target, names)):
-            # a line a picture, so that a file of a million stays one that can be looked at
+            # a line an image, so that a file of a million stays one that can be looked at
             out.write(
                 (",\n  " if number else "\n  ") + json.dumps(record, ensure_ascii=False, allow_nan=False)
             )
@@ -125,7 +125,7 @@ def _full(predictions: Predictions, target: Target) -> list[float]:
 
 
 def read(file: str | os.PathLike[str]) -> pd.DataFrame:
-    """A file of MegaDetector results as a table, one row a picture.
+    """A file of MegaDetector results as a table, one row an image.
 
     Returns:
         `file` (with forward slashes), `failure` (NA where there is none), `detections` (how many), `animal` (the
@@ -158,9 +158,9 @@ def read(file: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
-    """A file of MegaDetector results as scores to be judged: `file` and `score_animal`.
+    """A file of MegaDetector results as scores for evaluation: `file` and `score_animal`.
 
-    A picture without a detection has the score 0, a video the largest of its frames. One that could not be read has
+    An image without a detection has the score 0, a video the largest of its frames. One that could not be read has
     none: it is no row, and `attrs["failed"]` names it. `attrs["notes"]` say what was left out or assumed.
 
     Raises:
@@ -180,12 +180,12 @@ def read_scores(file: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def read_boxes(file: str | os.PathLike[str]) -> pd.DataFrame:
-    """A file of MegaDetector results as boxes to be judged, one row a detection.
+    """A file of MegaDetector results as boxes for evaluation, one row per detection.
 
     Returns:
-        `file` (with forward slashes), `category` (by name), `x`, `y`, `width`, `height` (shares of the picture, origin
+        `file` (with forward slashes), `category` (by name), `x`, `y`, `width`, `height` (shares of the image, origin
         top left; NaN where they are no four numbers), `score` (NaN where it is no number), `failure` (NA where there is
-        none), and `record`: which record of the file, from 0. A picture without a detection, or with a failure, is one
+        none), and `record`: which record of the file, from 0. An image without a detection, or with a failure, is one
         row without a category. Videos are left out. `attrs["notes"]` say what was left out or assumed.
 
     Raises:

@@ -107,7 +107,7 @@ def refused(file: str | os.PathLike[str], faults: list[str]) -> TableError:
     return TableError(
         f"not readable as MegaDetector results: {said}{more}",
         where=file,
-        remedy="correct these records, or write the results anew",
+        remedy="correct these records, or export the results again",
     )
 
 

@@ -1,4 +1,4 @@
-"""Anybody's own camera-trap photographs: a table with a column map, or a Camtrap DP package.
+"""Your own camera-trap images: a table with a column map, or a Camtrap DP package.
 
 A file `columns.toml` beside the table says which column is the path, the label and the location. Without one the usual
 names are looked for, and the notes say what was taken for what. See the data card.
@@ -21,13 +21,13 @@ from graftwork.domains.camera_trap.own_tables import own_frames
 
 DATASET = Dataset(
     name="camera_trap/own",
-    title="Camera-trap photographs of one's own, with a table or as Camtrap DP",
+    title="Your own camera-trap images, with a table or as Camtrap DP",
     group="location",
     target=Target("species", "multi-class", ()),
     protocol="species",
-    licence="one's own",
+    licence="your own",
     citation=(
-        "One's own. The counts of the card are of small-mammal camera tunnels: Boehner H, Kleiven EF, Ims RA, "
+        "Your own. The counts of the card are of small-mammal camera tunnels: Boehner H, Kleiven EF, Ims RA, "
         "Soininen EM. A semi-automatic workflow to process images from small mammal camera traps. Ecological "
         "Informatics 76:102150, 2023. doi:10.1016/j.ecoinf.2023.102150"
     ),
@@ -57,20 +57,20 @@ def read(root: str | os.PathLike[str]) -> Manifest:
 
 
 def _read(place: Path) -> Manifest:
-    frames, notes, pictures = own_frames(place)
+    frames, notes, images = own_frames(place)
     folder = place if place.is_dir() else place.parent
-    if is_synthetic(folder, pictures):
+    if is_synthetic(folder, images):
         notes.insert(0, NOTE)
-    missing = sum(not (pictures / frame.path).is_file() for frame in frames)
+    missing = sum(not (images / frame.path).is_file() for frame in frames)
     if missing == len(frames):
-        notes.append("no picture of the table is there: the table alone was read")
+        notes.append("no image of the table is there: the table alone was read")
     elif missing:
-        notes.append(f"{missing} of the {len(frames)} pictures of the table are not there")
-    return manifest_of(frames, pictures, DATASET, notes)
+        notes.append(f"{missing} of the {len(frames)} images of the table are missing")
+    return manifest_of(frames, images, DATASET, notes)
 
 
 def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0) -> None:
-    """Write a small made-up set with a table and a `columns.toml`; it shows nothing real.
+    """Write a small synthetic dataset with a table and a `columns.toml`.
 
     Drawn frames of fifteen or more locations, by day and by night: four animals that differ in shape, empty frames,
     bursts, up to three animals at once. The table is as a spreadsheet writes it: a byte order mark, semicolons,
@@ -78,8 +78,8 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
     called a model's. What is written depends on `cases` and `seed` alone.
 
     Args:
-        folder: where to; must be new, empty, or hold the same made-up set already.
-        cases: how many pictures, at least 24.
+        folder: the output folder; it must be new, empty, or hold the same synthetic dataset.
+        cases: how many images, at least 24.
         seed: another seed, other places and animals.
 
     Raises:
@@ -91,12 +91,12 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
     root = begin(folder, cases=cases, seed=seed, least=LEAST)
     rows = ["File;Station;Taken;Species;Animals;Labelled by"]
     for serial, planned in enumerate(plan(DATASET.name, cases, seed)):
-        # a table has one label a picture, so there is one species in it
+        # a table has one label an image, so there is one species in it
         shot = replace(planned, animals=tuple(each for each in planned.animals if each == planned.animals[0]))
-        picture, _ = draw(DATASET.name, seed, shot)
-        file = root / "pictures" / f"station {shot.location}" / f"IMG_{serial:04d}.JPG"
+        image, _ = draw(DATASET.name, seed, shot)
+        file = root / "images" / f"station {shot.location}" / f"IMG_{serial:04d}.JPG"
         file.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(file, format="JPEG", quality=88)
+        image.save(file, format="JPEG", quality=88)
         label = shot.animals[0] if shot.animals else "nothing"
         source = "model" if serial % 3 == 0 else "person"
         count = str(len(shot.animals)) if shot.animals else ""
@@ -104,7 +104,7 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
         rows.append(f"{name};{shot.location};{shot.time:%Y-%m-%d %H:%M:%S};{label};{count};{source}")
     (root / "labels.csv").write_bytes(("\ufeff" + "\r\n".join(rows) + "\r\n").encode())
     said = (
-        '# SYNTHETIC\ntable = "labels.csv"\npictures = "pictures"\npath = "File"\nlabel = "Species"\n'
+        '# SYNTHETIC\ntable = "labels.csv"\nimages = "images"\npath = "File"\nlabel = "Species"\n'
         'group = "Station"\ntime = "Taken"\ncount = "Animals"\nsource = "Labelled by"\nweak = ["model"]\n'
         'empty = ["nothing"]\n'
     )

@@ -1,4 +1,4 @@
-"""Tables of one's own: the one that is meant is found, its columns are read, and its rows become frames."""
+"""Custom tables of camera-trap images: find the table, read its columns, turn rows into frames."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _LISTED = re.compile(r"[,;|+&]")  # between names in one cell
 
 
 def own_frames(place: Path) -> tuple[list[Frame], list[str], Path]:
-    """The frames of the set in a folder (or of a `columns.toml`), the notes, and the folder of the pictures.
+    """The frames of the set in a folder (or of a `columns.toml`), the notes, and the folder of the images.
 
     Raises:
         DatasetError: no table is found, or several. TableError: it cannot be used; all faults at once.
@@ -86,24 +86,24 @@ def _described(file: Path, *, elsewhere: bool) -> tuple[list[Frame], list[str], 
     """The set that a `columns.toml` describes.
 
     Args:
-        elsewhere: whether its table may lie outside of its folder and of that of the pictures, since the file itself
+        elsewhere: whether its table may lie outside of its folder and of that of the images, since the file itself
             was named on the command line.
     """
     columns = read_columns(file)
-    folders = [Path(os.path.normpath(folder.absolute())) for folder in (file.parent, columns.pictures)]
+    folders = [Path(os.path.normpath(folder.absolute())) for folder in (file.parent, columns.images)]
     named = Path(os.path.normpath(columns.table.absolute()))
     if not elsewhere and not any(named.is_relative_to(folder) for folder in folders):
         raise TableError(
             f"the table {columns.table} is outside of the data folder (expected a file in {file.parent}, or in "
-            "the folder of the pictures)",
+            "the folder of the images)",
             where=file,
             remedy=f"put the table into the folder, or name the file itself on the command line: --data {file}",
         )
-    if not columns.pictures.is_dir():
+    if not columns.images.is_dir():
         raise DatasetError(
-            f"there is no such folder; {COLUMNS} names it as that of the pictures",
-            where=columns.pictures,
-            remedy=f"correct `pictures` in {file}",
+            f"there is no such folder; {COLUMNS} names it as that of the images",
+            where=columns.images,
+            remedy=f"correct `images` in {file}",
         )
     table = read_table(
         columns.table,
@@ -123,7 +123,7 @@ def _described(file: Path, *, elsewhere: bool) -> tuple[list[Frame], list[str], 
             remedy=f"correct {file}",
         )
     frames, more = _frames(columns, table)
-    return frames, more + notes, columns.pictures
+    return frames, more + notes, columns.images
 
 
 def _usual_part(columns: Columns, table: TextTable) -> tuple[Columns, list[str]]:
@@ -201,7 +201,7 @@ def _guessed(place: Path) -> tuple[list[Frame], list[str], Path]:
 
 @dataclass
 class _Row:
-    """What the rows of one picture say."""
+    """What the rows of one image say."""
 
     lines: list[int] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
@@ -236,7 +236,7 @@ def _frames(columns: Columns, table: TextTable) -> tuple[list[Frame], list[str]]
         cell = {role: text if role in kept or text not in MISSING else "" for role, text in said.items()}
         markers.update(text for role, text in said.items() if text and text != cell[role])
         spoken = "/".join(filter(None, (cell.get("folder", "").rstrip("/\\"), cell["path"])))
-        path, fault = _relative(spoken if cell["path"] else "", columns.pictures)
+        path, fault = _relative(spoken if cell["path"] else "", columns.images)
         backslashes += "\\" in spoken
         wrong = [fault] if fault else []
         named = _labels(cell, mark)
@@ -272,7 +272,7 @@ def _frames(columns: Columns, table: TextTable) -> tuple[list[Frame], list[str]]
         row.labels += [clean_name(label) for label in labels]
     if not columns.several:
         faults += [
-            f"lines {', '.join(map(str, row.lines))}: one picture, {path} (labels "
+            f"lines {', '.join(map(str, row.lines))}: one image, {path} (labels "
             f"{', '.join(map(repr, row.labels or ['empty']))}; expected one row)"
             for path, row in rows.items()
             if path and len(row.lines) > 1
@@ -419,12 +419,12 @@ def _unusable(columns: Columns, table: TextTable, rows: dict[str, _Row], faults:
     twice = sum(len(row.lines) for path, row in rows.items() if path and len(row.lines) > 1)
     word = columns.empty[0] if columns.empty else "empty"
     if columns.several:
-        remedy = "correct these lines: rows of one picture have the same place, time, sequence and part"
+        remedy = "correct these lines: rows of one image have the same place, time, sequence and part"
     elif twice:
         remedy = (
-            f"{twice:,} of {len(table.lines):,} rows share their path with another; if several rows of a picture are "
+            f"{twice:,} of {len(table.lines):,} rows share their path with another; if several rows of an image are "
             f'several species in it, write several = "rows" in {COLUMNS}; if its name repeats in several folders, name '
-            f"the column of the folder there (folder = ...); else keep one row a picture"
+            f"the column of the folder there (folder = ...); else keep one row an image"
         )
     else:
         remedy = (
@@ -436,23 +436,23 @@ def _unusable(columns: Columns, table: TextTable, rows: dict[str, _Row], faults:
     return TableError(f"cannot be used:{listing}", where=table.file, remedy=remedy)
 
 
-def _relative(said: str, pictures: Path) -> tuple[str, str]:
-    """A path relative to the folder of the pictures, and what is wrong with it ("" nothing)."""
+def _relative(said: str, images: Path) -> tuple[str, str]:
+    """A path relative to the folder of the images, and what is wrong with it ("" nothing)."""
     text = said.replace("\\", "/")
     if not text:
         return "", "path is empty"
     if "://" in text:
         return text, f"{said} is an address, not a file"
     if text.startswith("/"):
-        below = os.path.relpath(text, pictures.absolute()).replace(os.sep, "/")
+        below = os.path.relpath(text, images.absolute()).replace(os.sep, "/")
         if below.startswith("../"):
-            return text, f"{said} is not below {pictures}; name the folder in {COLUMNS} (pictures)"
+            return text, f"{said} is not below {images}; name the folder in {COLUMNS} (images)"
         return below, ""
     if re.match(r"[A-Za-z]:", text):
-        return text, f"{said} is a path of another machine; write it relative to the pictures"
+        return text, f"{said} is a path of another machine; write it relative to the images"
     plain = posixpath.normpath(text)
     if plain == ".." or plain.startswith("../"):
-        return plain, f"{said} leads out of {pictures}"
+        return plain, f"{said} leads out of {images}"
     return plain, ""
 
 
@@ -494,7 +494,7 @@ def _notes(
         yield f"{markers.total()} cells that say {', '.join(sorted(markers))} were read as empty"
     twice = sum(len(row.lines) > 1 for row in rows.values())
     if twice:
-        yield f"{twice} pictures have several rows: they show all species that these name, and the counts are added"
+        yield f"{twice} images have several rows: they show all species that these name, and the counts are added"
     for noun, counts in written.items():
         if note := spelling_note(counts, noun):
             yield note

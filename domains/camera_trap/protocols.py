@@ -1,4 +1,4 @@
-"""By which conventions camera-trap photographs are judged, and what others have published by them."""
+"""Evaluation protocols for camera-trap images, with published results."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ _ANIMAL = (
     "Positive is a frame that is not empty; people and vehicles, where a set has them, count as not empty."
 )
 _COUNTS = (
-    "The number of animals is told in twelve bins: 1 to 10, 11 to 50, 51 and more; a frame is given the bin with the "
+    "The number of animals is predicted in twelve bins: 1 to 10, 11 to 50, 51 and more; the prediction is the bin "
+    "with the "
     "largest score. Empty frames and frames whose number is not known are left out and counted."
 )
 _BOXES = (
@@ -201,7 +202,8 @@ PROTOCOLS = (
         notes=(
             _LOCATIONS,
             _MACRO,
-            "Judge frames of known cameras (ID) and of new ones (OOD) apart; WILDS gives mean and standard deviation "
+            "Evaluate frames of known cameras (ID) and of new ones (OOD) separately; WILDS gives mean and standard "
+            "deviation "
             "of three seeds.",
         ),
         published=(
@@ -225,8 +227,8 @@ PROTOCOLS = (
         notes=(
             _LOCATIONS,
             "The authors average the accuracy of batches, which weighs a short last one too much; here all events "
-            "are pooled. Say whether empty and full events stand in their natural shares or half and half.",
-            "Numbers of animals are judged by the protocol count-events.",
+            "are pooled. State whether empty and non-empty events have their natural shares or half each.",
+            "Numbers of animals are evaluated by the protocol count-events.",
         ),
         published=(Published("accuracy", 0.938, "ensemble, cameras seen in training", _SERENGETI),),
         group="location",
@@ -245,7 +247,8 @@ PROTOCOLS = (
         labels="Each species is in a frame or not; a species that is not known to be there or not is in no set.",
         notes=(
             _LOCATIONS,
-            "A table of sets that were decided already, with scores of 0 and 1, is judged at the threshold 0.5, fixed "
+            "A table of sets that were decided already, with scores of 0 and 1, is evaluated at the fixed threshold "
+            "0.5, "
             "beforehand.",
         ),
         group="location",

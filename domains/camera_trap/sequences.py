@@ -3,7 +3,7 @@
 An event is one passing of an animal, seen in one frame or in a burst of many. Frames of an event are near copies, so
 they stay in one part and are counted once. Where a set does not say what belongs together, a new event begins when
 the gap to the frame before, at the same location, is longer than a minute; a clock bin (all frames of 10:05) would
-cut bursts in two and join strangers.
+split bursts and join unrelated frames.
 """
 
 from __future__ import annotations
@@ -90,11 +90,11 @@ def sequences(moments: Sequence[Moment], gap: float = GAP) -> list[tuple[str, in
     """The event of each frame, and its number in it, counted from 1; in the order of `moments`.
 
     Frames with a sequence id belong to the event of that id; where an id is used at several locations (cameras that
-    count from 1), the location belongs to it. The others are put together by time: at each location, in the order of
+    count from 1), the location belongs to it. The others are grouped by time: at each location, in the order of
     (time, fraction of a second, name), a new event begins when the gap to the frame before is longer than `gap`
     seconds. It is named by its location and its first time. Where frames of different folders interleave in it (visits
-    whose clock began anew), those of each folder are an event. Frames without a time or a location are each alone.
-    Numbers that the frames tell are kept where every frame of an event has one of its own.
+    whose clock was reset), those of each folder are an event. Frames without a time or a location are each alone.
+    Frame numbers are kept if each frame of an event has its own.
     """
     places: dict[str, set[str]] = defaultdict(set)
     for each in moments:

@@ -61,7 +61,7 @@ def export_frames(
 ) -> tuple[list[Frame], list[str]]:
     """The frames of an export and notes.
 
-    The group is the place (`placename`) where the deployments of the export lie beside it, else the deployment. The
+    The group is the place (`placename`) if the export has a table of deployments, else the deployment. The
     label is genus and species, else the genus, the common name, or the lowest rank that is given; several rows of an
     image are several species.
 
@@ -106,7 +106,7 @@ def export_frames(
         genus, species, common, *higher = (
             "" if each.casefold() in _NOTHING else each for each in (genus, species, common, *higher)
         )
-        # what is called blank and is named all the same is both, and so unknown
+        # labelled both blank and with a species: unknown
         label, rank = ("", "") if void and not genus else _label(genus, species, common, higher)
         if label:
             written[label] += 1
@@ -136,7 +136,7 @@ def export_frames(
         raise TableError(
             "cannot be used:" + "".join(f"\n  {fault}" for fault in faults[:_SHOWN]) + more,
             where=table.file,
-            remedy="correct these rows, or export the project anew",
+            remedy="correct these rows, or export the project again",
         )
     paths, how = _paths(rows, files, folder)
     frames = [_frame(each, paths[image], places, windows) for image, each in rows.items()]
@@ -165,7 +165,11 @@ def _places(
 ) -> tuple[dict[str, str], dict[str, tuple[datetime | None, datetime | None]], list[str]]:
     """The place and the time of each deployment, where the export has its deployments."""
     if table is None:
-        return {}, {}, ["the location is deployment_id: no table of the deployments tells their places"]
+        return (
+            {},
+            {},
+            ["the location is deployment_id: there is no table of deployments with their locations"],
+        )
     keys = [clean_name(each) for each in cells(table, "deployment_id")]
     names = [clean_name(each) for each in cells(table, "placename")]
     places: dict[str, str] = {}
@@ -211,7 +215,7 @@ def _paths(
     }
     if not unique:
         raise TableError(
-            "images cannot be told apart by filename, deployment_id and location (expected one file an image)",
+            "images are ambiguous by filename, deployment_id and location (expected one file per image)",
             where=folder,
             remedy="write a columns.toml with a column for the path",
         )

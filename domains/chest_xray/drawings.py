@@ -1,4 +1,4 @@
-"""Drawn chest radiographs, for sets that are made up to try programs on. They are nobody's."""
+"""Drawn chest radiographs for the synthetic datasets."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def draw(patient: np.random.Generator, picture: np.random.Generator, kind: str) -> np.ndarray:
-    """A made-up frontal chest radiograph of a child.
+def draw(patient: np.random.Generator, image: np.random.Generator, kind: str) -> np.ndarray:
+    """A drawn frontal chest radiograph of a child.
 
     Args:
         patient: draws the anatomy.
-        picture: draws size, position, exposure and disease.
+        image: draws size, position, exposure and disease.
         kind: "normal"; "bacteria": one or two consolidated lobes; "virus": streaky haze in both lungs.
 
     Returns:
@@ -24,8 +24,8 @@ def draw(patient: np.random.Generator, picture: np.random.Generator, kind: str) 
     import numpy as np
     from PIL import Image
 
-    height = int(picture.integers(176, 272))
-    width = int(height * float(np.exp(picture.normal(0.28, 0.16)).clip(0.85, 1.9)))
+    height = int(image.integers(176, 272))
+    width = int(height * float(np.exp(image.normal(0.28, 0.16)).clip(0.85, 1.9)))
 
     def step(distance: np.ndarray, soft: float) -> np.ndarray:
         return 0.5 + 0.5 * np.tanh(distance / soft)
@@ -36,20 +36,20 @@ def draw(patient: np.random.Generator, picture: np.random.Generator, kind: str) 
         return np.asarray(smooth, dtype=np.float32)
 
     # body coordinates: y from -1 (neck) to 1 (belly), x to both sides in the same measure; the patient's left
-    # is at the right of the picture
+    # is at the right of the image
     down, right = np.meshgrid(
         np.linspace(-1, 1, height, dtype=np.float32),
         np.linspace(-1, 1, width, dtype=np.float32) * np.float32(width / height),
         indexing="ij",
     )
-    angle, zoom = picture.normal(0, 0.045), picture.uniform(1.0, 1.2)
-    down, right = down - np.float32(picture.normal(0, 0.07)), right - np.float32(picture.normal(0, 0.07))
+    angle, zoom = image.normal(0, 0.045), image.uniform(1.0, 1.2)
+    down, right = down - np.float32(image.normal(0, 0.07)), right - np.float32(image.normal(0, 0.07))
     x = ((right * np.cos(angle) + down * np.sin(angle)) / zoom).astype(np.float32)
     y = ((down * np.cos(angle) - right * np.sin(angle)) / zoom).astype(np.float32)
     side, out = np.sign(x), np.abs(x)
 
     chest, top = patient.uniform(0.70, 0.84), patient.uniform(-0.86, -0.74)
-    floor = patient.uniform(0.46, 0.62) + picture.normal(0, 0.03)  # the breath is the picture's
+    floor = patient.uniform(0.46, 0.62) + image.normal(0, 0.03)  # the breath is the image's
     heart_x, heart_y = patient.uniform(0.08, 0.16), floor - patient.uniform(0.20, 0.30)
     heart_w, heart_h = patient.uniform(0.28, 0.38), patient.uniform(0.34, 0.46)
 
@@ -83,21 +83,21 @@ def draw(patient: np.random.Generator, picture: np.random.Generator, kind: str) 
     vessels = np.abs(clouds(patient, 26)) * (0.25 + hilum) + 0.5 * np.abs(clouds(patient, 50)) * hilum
 
     air = lung * (1 - 0.9 * heart)
-    air = air * (1 - _disease(picture, kind, x, y, chest, top, floor, clouds).clip(0, 0.95))
+    air = air * (1 - _disease(image, kind, x, y, chest, top, floor, clouds).clip(0, 0.95))
 
     dense = 0.08 * tissue + 0.46 * tissue * (1 - 0.80 * air)
     dense = dense + tissue * (0.11 * heart + 0.15 * spine + 0.11 * collar + 0.06 * wall)
     dense = dense + (0.12 * back + 0.05 * front * (out > 0.2)) * cage * (0.6 + 0.4 * air)
     dense = dense + 0.05 * lung * vessels + 0.14 * tissue * step(y - dome, 0.03) * (1 - 0.5 * heart)
-    dense = dense + 0.025 * tissue * clouds(picture, 5) + 0.012 * tissue * clouds(picture, 24)
+    dense = dense + 0.025 * tissue * clouds(image, 5) + 0.012 * tissue * clouds(image, 24)
 
     # exposure: how dark, how hard, how grainy; then the shutters at the border
-    low, high = picture.uniform(0.0, 0.08), picture.uniform(0.76, 0.98)
-    shown = ((dense - low) / (high - low)).clip(0, 1) ** picture.uniform(0.75, 1.35)
-    shown = shown * picture.uniform(0.85, 1.0) + picture.uniform(0.0, 0.05)
-    shown = shown + picture.uniform(0.008, 0.03) * picture.standard_normal(shown.shape, dtype=np.float32)
-    shown[: int(height * 0.14), : int(width * 0.10)] += _mark(picture, int(height * 0.14), int(width * 0.10))
-    border = int(picture.integers(0, 3)) * width // 40
+    low, high = image.uniform(0.0, 0.08), image.uniform(0.76, 0.98)
+    shown = ((dense - low) / (high - low)).clip(0, 1) ** image.uniform(0.75, 1.35)
+    shown = shown * image.uniform(0.85, 1.0) + image.uniform(0.0, 0.05)
+    shown = shown + image.uniform(0.008, 0.03) * image.standard_normal(shown.shape, dtype=np.float32)
+    shown[: int(height * 0.14), : int(width * 0.10)] += _mark(image, int(height * 0.14), int(width * 0.10))
+    border = int(image.integers(0, 3)) * width // 40
     if border:
         shown[:, :border] = shown[:, -border:] = 0.02
     return np.asarray(shown.clip(0, 1))
@@ -136,7 +136,7 @@ def _disease(
 
 
 def _mark(chance: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """The letter that tells the side, in the corner of most pictures."""
+    """The side marker (a letter) in the corner of most images."""
     import numpy as np
     from PIL import Image, ImageDraw
 

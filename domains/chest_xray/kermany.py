@@ -1,7 +1,7 @@
 """Paediatric chest radiographs, normal or pneumonia (Kermany, Zhang, Goldbaum 2018; Guangzhou).
 
 The layout is that of the copy that most people have, `{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg`. The
-patient stands in the file name, and nowhere else; so does what kind of pneumonia it is. See the data card.
+file name identifies the patient and the kind of pneumonia; nothing else does. See the data card.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DATASET = Dataset(
         "Identifying Medical Diagnoses and Treatable Diseases by Image-Based Deep Learning. "
         "Cell 172:1122-1131, 2018. doi:10.1016/j.cell.2018.02.010"
     ),
-    # as the archive is called, Kaggle's copy of it, and the part of MedMNIST that was made of it
+    # the name of the archive, of its copy on Kaggle, and of the MedMNIST dataset made from it
     known_as=("ChestXRay2017", "Chest X-Ray Images (Pneumonia)", "PneumoniaMNIST"),
 )
 
@@ -43,14 +43,14 @@ _SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".dcm", ".dicom", ".tif", ".tiff")
 _UNREADABLE = (".gif", ".webp", ".heic", ".avif", ".jp2", ".jfif", ".jpe", ".nii", ".gz", ".npy")
 # one file of the real set has a second number at its end: person447_virus_921_1
 _PNEUMONIA = re.compile(r"(?P<group>person[0-9]+)_(?P<kind>bacteria|virus)_[0-9]+(?:_[0-9]+)*")
-# the prefix is part of the patient: without it 94 numbers would stand in both train and test, with it none
+# the prefix is part of the patient id: without it, 94 numbers would be in both train and test
 _NORMAL = re.compile(r"(?P<group>(?:NORMAL2-)?IM-[0-9]+)-[0-9]+(?:-[0-9]+)*")
 _FORMS = "personN_bacteria_M, personN_virus_M, IM-NNNN-MMMM or NORMAL2-IM-NNNN-MMMM"
 _LISTED = 500
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _Radiograph:
     path: str
     part: str
     label: str
@@ -74,8 +74,8 @@ def read(root: str | os.PathLike[str]) -> Manifest:
     """
     place = _find(Path(root))
     faults: list[str] = []
-    pictures = sorted(_pictures(place, faults), key=lambda picture: picture.path)
-    faults += _elsewhere(place, pictures)
+    radiographs = sorted(_radiographs(place, faults), key=lambda radiograph: radiograph.path)
+    faults += _elsewhere(place, radiographs)
     if faults:
         more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
         listing = "".join(f"\n  {fault}" for fault in faults[:_LISTED] + more)
@@ -83,20 +83,20 @@ def read(root: str | os.PathLike[str]) -> Manifest:
         raise DatasetError(
             f"{count} not as published; a name is {_FORMS}:{listing}",
             where=place,
-            remedy="restore the published names (only they tell the patient), or move these files elsewhere",
+            remedy="restore the published names (they identify the patient), or move these files elsewhere",
         )
-    if not pictures:
+    if not radiographs:
         raise DatasetError(
-            f"no picture ({', '.join(_SUFFIXES)}) in the folders {'/'.join(_PARTS)} x {'/'.join(_CLASSES)}",
+            f"no image ({', '.join(_SUFFIXES)}) in the folders {'/'.join(_PARTS)} x {'/'.join(_CLASSES)}",
             where=place,
             remedy="unpack the archive again",
         )
-    return _manifest(Path(root), place, pictures)
+    return _manifest(Path(root), place, radiographs)
 
 
-def _elsewhere(place: Path, pictures: list[_Picture]) -> Iterator[str]:
+def _elsewhere(place: Path, radiographs: list[_Radiograph]) -> Iterator[str]:
     """Images that the folders of the classes do not hold themselves, and names that are in two of these folders."""
-    used = {picture.path for picture in pictures}
+    used = {radiograph.path for radiograph in radiographs}
     odd: dict[str, int] = {}
     for path in walk(place, _SUFFIXES):
         first, *inner = path.split("/")[:-1] or [""]
@@ -112,8 +112,8 @@ def _elsewhere(place: Path, pictures: list[_Picture]) -> Iterator[str]:
         wanted = f"{{{','.join(_PARTS)}}}/{{{','.join(_CLASSES)}}}"
         yield f"{shown}: a folder with {images}, expected images in {wanted} alone"
     places: dict[str, list[str]] = {}
-    for picture in pictures:
-        folder, _, name = picture.path.rpartition("/")
+    for radiograph in radiographs:
+        folder, _, name = radiograph.path.rpartition("/")
         found = places.setdefault(name.rpartition(".")[0], [])
         if folder not in found:
             found.append(folder)
@@ -122,23 +122,23 @@ def _elsewhere(place: Path, pictures: list[_Picture]) -> Iterator[str]:
             yield f"{name}: one name in {' and '.join(found)}; an image has one part and one class"
 
 
-def _manifest(root: Path, place: Path, pictures: list[_Picture]) -> Manifest:
+def _manifest(root: Path, place: Path, radiographs: list[_Radiograph]) -> Manifest:
     import pandas as pd
 
-    stems = [picture.path.rpartition(".")[0] for picture in pictures]
+    stems = [radiograph.path.rpartition(".")[0] for radiograph in radiographs]
     counts = Counter(stems)
     frame = pd.DataFrame(
         {
-            # two files may differ in their suffix alone; then the suffix tells them apart
+            # two files may differ only in their suffix; then the suffix is kept
             "case": [
-                stem if counts[stem] == 1 else picture.path
-                for stem, picture in zip(stems, pictures, strict=True)
+                stem if counts[stem] == 1 else radiograph.path
+                for stem, radiograph in zip(stems, radiographs, strict=True)
             ],
-            "path": [picture.path for picture in pictures],
-            "group": [picture.group for picture in pictures],
-            "part": [picture.part for picture in pictures],
-            "target": [picture.label for picture in pictures],
-            "kind": [picture.kind for picture in pictures],
+            "path": [radiograph.path for radiograph in radiographs],
+            "group": [radiograph.group for radiograph in radiographs],
+            "part": [radiograph.part for radiograph in radiographs],
+            "target": [radiograph.label for radiograph in radiographs],
+            "kind": [radiograph.kind for radiograph in radiographs],
         }
     )
     return Manifest(
@@ -148,20 +148,20 @@ def _manifest(root: Path, place: Path, pictures: list[_Picture]) -> Manifest:
         group=DATASET.group,
         target=DATASET.target,
         covariates=("kind",),
-        notes=tuple(_notes(root, place, pictures)),
+        notes=tuple(_notes(root, place, radiographs)),
     )
 
 
-def _notes(root: Path, place: Path, pictures: list[_Picture]) -> Iterator[str]:
+def _notes(root: Path, place: Path, radiographs: list[_Radiograph]) -> Iterator[str]:
     if is_synthetic(root, place):
         yield NOTE
     yield "patients are read from file names; one personN is one patient whatever the kind (cautious)"
-    said = left_out(place, {*(picture.path for picture in pictures), MARKER})
+    said = left_out(place, {*(radiograph.path for radiograph in radiographs), MARKER})
     if said:
         yield said
     parts: dict[str, set[str]] = {}
-    for picture in pictures:
-        parts.setdefault(picture.part, set()).add(picture.group)
+    for radiograph in radiographs:
+        parts.setdefault(radiograph.part, set()).add(radiograph.group)
     shared = parts.get("train", set()) & parts.get("test", set())
     if shared:
         yield f"{len(shared)} patient ids are in both the published train part and the published test part"
@@ -193,7 +193,7 @@ def _find(root: Path) -> Path:
         ) from None
 
 
-def _pictures(place: Path, faults: list[str]) -> Iterator[_Picture]:
+def _radiographs(place: Path, faults: list[str]) -> Iterator[_Radiograph]:
     for folder, part in _PARTS.items():
         for upper, label in _CLASSES.items():
             try:
@@ -226,20 +226,20 @@ def _pictures(place: Path, faults: list[str]) -> Iterator[_Picture]:
                     )
                     continue
                 kind = match["kind"] if label == "pneumonia" else "normal"
-                yield _Picture(path, part, label, match["group"], kind)
+                yield _Radiograph(path, part, label, match["group"], kind)
 
 
 def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0) -> None:
-    """Write a small made-up set in the same layout and with the same quirks; it shows nobody.
+    """Write a small synthetic dataset in the same layout and with the same quirks.
 
-    Drawn radiographs of varying size, shape and exposure. A consolidated lobe stands for bacterial, streaky
-    haze in both lungs for viral pneumonia. As in the published set: several pictures of a patient, two forms
-    of name a class, a small `val`, ids that stand in train and in test with another kind, one picture stored
+    Drawn radiographs of varying size, shape and exposure. A consolidated lobe means bacterial, streaky
+    haze in both lungs for viral pneumonia. As in the published set: several images of a patient, two forms
+    of name a class, a small `val`, ids that are in train and test with different kinds, one image stored
     as RGB. What is written depends on `cases` and `seed` alone.
 
     Args:
-        folder: where to; must be new, empty, or hold the same made-up set already.
-        cases: how many pictures, at least 16.
+        folder: the output folder; it must be new, empty, or hold the same synthetic dataset.
+        cases: how many images, at least 16.
         seed: another seed, other patients.
 
     Raises:
@@ -253,14 +253,14 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
     root = begin(folder, cases=cases, seed=seed, least=16)
     for number, (path, patient, kind) in enumerate(_plan(cases, seed)):
         pixels = draw(generator(DATASET.name, seed, patient), generator(DATASET.name, seed, path), kind)
-        picture = Image.fromarray((pixels * 255).astype(np.uint8))
+        radiograph = Image.fromarray((pixels * 255).astype(np.uint8))
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        (picture.convert("RGB") if number == 3 else picture).save(file, format="JPEG", quality=90)
+        (radiograph.convert("RGB") if number == 3 else radiograph).save(file, format="JPEG", quality=90)
 
 
 def _plan(cases: int, seed: int) -> list[tuple[str, str, str]]:
-    """Path, patient (whose anatomy is drawn) and kind of each picture."""
+    """Path, patient (whose anatomy is drawn) and kind of each image."""
     chance = generator(DATASET.name, seed, "plan")
     test, val = round(0.25 * cases), max(2, round(0.06 * cases))
     counts = {"train": cases - test - val, "val": val, "test": test}

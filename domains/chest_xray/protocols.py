@@ -1,4 +1,4 @@
-"""By which conventions chest radiographs are judged, and what others have published by them."""
+"""Evaluation protocols for chest radiographs, with published results."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ PROTOCOLS = (
         threshold="youden",
         notes=(
             "Images of one patient are not independent, so intervals resample patients.",
-            "The published figures are of the published test part. 170 patient numbers of its pneumonia "
-            "images also stand in the published training part; whether they are the same patients is not "
+            "The published results are on the published test part. 170 patient numbers of its pneumonia "
+            "images also appear in the published training part; whether they are the same patients is not "
             "documented.",
         ),
         published=(
@@ -139,10 +139,11 @@ PROTOCOLS = (
         kind="multi-label",
         primary="auroc",
         metrics=("auroc", "average_precision", "brier"),
-        aggregation="All views of a study are judged together.",
+        aggregation="All views of a study are evaluated together.",
         labels="The validation and test studies are labelled by radiologists and have no uncertain label. Where a "
         "label is uncertain (-1) or blank all the same, give it as empty: it is left out for that class and counted. "
-        "Training policies for uncertain labels (ignore, zeros, ones, self-trained) change no label that is judged.",
+        "Training policies for uncertain labels (ignore, zeros, ones, self-trained) do not change the labels used "
+        "for evaluation.",
         notes=(
             "Studies of one patient are not independent, so intervals resample patients.",
             "The score of a study is the largest over its views, and the mean of the five AUROCs is the figure of the "

@@ -1,4 +1,4 @@
-"""Dermoscopic pictures of skin lesions."""
+"""Dermoscopic images of skin lesions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["DOMAIN"]
 
 DOMAIN = Domain(
     name="dermoscopy",
-    title="Dermoscopic pictures of skin lesions",
+    title="Dermoscopic images of skin lesions",
     datasets={"ham10000": "graftwork.domains.dermoscopy.ham10000"},
     protocols="graftwork.domains.dermoscopy.protocols",
     recipes=files("graftwork") / "recipes" / "dermoscopy",

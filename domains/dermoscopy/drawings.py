@@ -1,4 +1,4 @@
-"""Drawn lesions on drawn skin, for sets that are made up to try programs on. They are nobody's."""
+"""Drawn skin lesions for the synthetic datasets."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class _Kind:
 
     colour: tuple[float, float, float]
     second: tuple[float, float, float]
-    size: tuple[float, float]  # radius, of the picture's height
-    ragged: float  # of the outline
+    size: tuple[float, float]  # radius, of the image's height
+    ragged: float  # of the border
     uneven: float  # of the pigment
     pattern: str
 
@@ -36,13 +36,13 @@ _KINDS = {
 
 
 def draw(
-    lesion: np.random.Generator, picture: np.random.Generator, diagnosis: str
+    lesion: np.random.Generator, image: np.random.Generator, diagnosis: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A made-up dermoscopic picture and the lesion's outline.
+    """A drawn dermoscopic image and the mask of its lesion.
 
     Args:
         lesion: draws what the lesion is: its shape, pigment and the skin around it.
-        picture: draws what the photograph adds: place, turn, zoom, light, hairs, dark corners.
+        image: draws what the photograph adds: place, turn, zoom, light, hairs, dark corners.
         diagnosis: one of the codes of the published table.
 
     Returns:
@@ -54,8 +54,8 @@ def draw(
     down, right = np.meshgrid(
         np.linspace(-1, 1, HEIGHT), np.linspace(-WIDTH / HEIGHT, WIDTH / HEIGHT, WIDTH), indexing="ij"
     )
-    turn, zoom = picture.uniform(0, 2 * np.pi), picture.uniform(0.85, 1.2)
-    down, right = down - picture.normal(0, 0.12), right - picture.normal(0, 0.15)
+    turn, zoom = image.uniform(0, 2 * np.pi), image.uniform(0.85, 1.2)
+    down, right = down - image.normal(0, 0.12), right - image.normal(0, 0.15)
     x = (right * np.cos(turn) + down * np.sin(turn)) / zoom
     y = (down * np.cos(turn) - right * np.sin(turn)) / zoom
 
@@ -77,16 +77,16 @@ def draw(
 
     skin = np.array([0.86, 0.68, 0.60]) * lesion.uniform(0.88, 1.08) + lesion.normal(0, 0.015, 3)
     shown = skin * (1 - body) + tissue * body
-    shown = shown + 0.02 * _clouds(picture, right, down, 9.0)[..., None]
-    for _ in range(int(picture.integers(0, 5))):  # hairs
-        bend, slope, place = picture.normal(0, 0.25), picture.normal(0, 0.8), picture.uniform(-1, 1)
+    shown = shown + 0.02 * _clouds(image, right, down, 9.0)[..., None]
+    for _ in range(int(image.integers(0, 5))):  # hairs
+        bend, slope, place = image.normal(0, 0.25), image.normal(0, 0.8), image.uniform(-1, 1)
         hair = np.exp(-(((down - place - slope * right - bend * right**2) / 0.012) ** 2))
         shown = shown * (1 - 0.55 * hair[..., None])
-    light = picture.uniform(0.9, 1.1) * (1 + 0.06 * picture.normal() * right + 0.06 * picture.normal() * down)
-    shown = shown * light[..., None] * (1 + picture.normal(0, 0.03, 3))
-    if picture.integers(0, 3) == 0:  # the dark corners of the lens
+    light = image.uniform(0.9, 1.1) * (1 + 0.06 * image.normal() * right + 0.06 * image.normal() * down)
+    shown = shown * light[..., None] * (1 + image.normal(0, 0.03, 3))
+    if image.integers(0, 3) == 0:  # the dark corners of the lens
         shown = shown * (0.5 - 0.5 * np.tanh((np.hypot(right, down) - 1.35) / 0.06))[..., None]
-    shown = shown + 0.012 * picture.standard_normal(shown.shape)
+    shown = shown + 0.012 * image.standard_normal(shown.shape)
     return np.asarray(shown.clip(0, 1), dtype=np.float32), np.asarray(inside > 0)
 
 

@@ -1,6 +1,6 @@
-"""HAM10000: dermoscopic pictures of pigmented skin lesions, seven diagnoses (Tschandl, Rosendahl, Kittler 2018).
+"""HAM10000: dermoscopic images of pigmented skin lesions, seven diagnoses (Tschandl, Rosendahl, Kittler 2018).
 
-The table `HAM10000_metadata` tells lesion and diagnosis of each picture; the pictures, `ISIC_<number>.jpg`, are found
+The table `HAM10000_metadata` has the lesion and the diagnosis of each image; the images, `ISIC_<number>.jpg`, are found
 by their id wherever below the root they lie, as people unpack part 1 and part 2 side by side or together. See the
 data card.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DATASET = Dataset(
     name="dermoscopy/ham10000",
-    title="Dermoscopic pictures of pigmented skin lesions: seven diagnoses (HAM10000)",
+    title="Dermoscopic images of pigmented skin lesions: seven diagnoses (HAM10000)",
     group="lesion",
     target=Target("diagnosis", "multi-class", tuple(DIAGNOSES.values())),
     protocol="ham10000",
@@ -47,27 +47,27 @@ DATASET = Dataset(
 _TABLE = "HAM10000_metadata"  # .csv on Kaggle, .tab on Dataverse, without a suffix after download
 _TABLES = (".csv", ".tab", ".tsv", ".txt", ".xlsx", ".parquet", ".csv.gz", ".csv.zip", ".csv.bz2", ".csv.xz")
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-_PICTURE = re.compile(r"(?P<id>ISIC_[0-9]{7})(?P<mask>_segmentation)?\.(?:jpe?g|png)", re.IGNORECASE)
+_IMAGE = re.compile(r"(?P<id>ISIC_[0-9]{7})(?P<mask>_segmentation)?\.(?:jpe?g|png)", re.IGNORECASE)
 _LOOKED_FOR = (
-    f"the table {_TABLE} (.csv, .tab or without a suffix) and pictures ISIC_<number>.jpg, anywhere below"
+    f"the table {_TABLE} (.csv, .tab or without a suffix) and images ISIC_<number>.jpg, anywhere below"
 )
 _SHOWN = 10
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """What is below a root: the tables, and each id's pictures and masks (several where there are copies).
+    """What is below a root: the tables, and each id's images and masks (several where there are copies).
 
     Attributes:
-        root: the folder. table: the table that is read. twins: further tables of that name. others: tables of other
-            names. pictures, masks: id to paths, the one that is used first.
+        root: the folder. table: the table that is read. copies: further tables of that name. others: tables of other
+            names. images, masks: id to paths, the one that is used first.
     """
 
     root: Path
     table: Path
-    twins: tuple[Path, ...]
+    copies: tuple[Path, ...]
     others: tuple[Path, ...]
-    pictures: dict[str, list[str]]
+    images: dict[str, list[str]]
     masks: dict[str, list[str]]
 
 
@@ -90,11 +90,11 @@ def read(root: str | os.PathLike[str]) -> Manifest:
     """
     layout = _look(Path(root))
     table = read_lesions(layout.table)
-    notes = [*table.notes, *compare_tables(table, (*layout.twins, *layout.others), layout.root)]
-    there = table.frame["image_id"].isin(list(layout.pictures)).to_numpy()
+    notes = [*table.notes, *compare_tables(table, (*layout.copies, *layout.others), layout.root)]
+    there = table.frame["image_id"].isin(list(layout.images)).to_numpy()
     if not there.any():
         raise DatasetError(
-            f"none of the {len(there):,} pictures of the table is there; looked for {_LOOKED_FOR}",
+            f"none of the {len(there):,} images of the table is there; looked for {_LOOKED_FOR}",
             where=layout.root,
             remedy="unpack HAM10000_images_part_1 and part_2 below this folder",
         )
@@ -103,8 +103,8 @@ def read(root: str | os.PathLike[str]) -> Manifest:
 
 
 def _unused(layout: _Layout, known: set[str]) -> Iterator[str]:
-    """Pictures and masks that no row names, copies, and files of other kinds, counted."""
-    for kind, places in (("picture", layout.pictures), ("mask", layout.masks)):
+    """Images and masks that no row names, copies, and files of other kinds, counted."""
+    for kind, places in (("image", layout.images), ("mask", layout.masks)):
         odd = sorted(set(places) - known)
         if odd:
             count = f"1 {kind} has" if len(odd) == 1 else f"{len(odd):,} {kind}s have"
@@ -112,11 +112,9 @@ def _unused(layout: _Layout, known: set[str]) -> Iterator[str]:
         again = sum(len(found) - 1 for found in places.values())
         if again:
             yield f"{again:,} further copies of {kind}s are not used; of each id the file less deep is taken"
-    named = {
-        path for places in (layout.pictures, layout.masks) for found in places.values() for path in found
-    }
+    named = {path for places in (layout.images, layout.masks) for found in places.values() for path in found}
     tables = {
-        file.relative_to(layout.root).as_posix() for file in (layout.table, *layout.twins, *layout.others)
+        file.relative_to(layout.root).as_posix() for file in (layout.table, *layout.copies, *layout.others)
     }
     said = left_out(layout.root, named | tables | {MARKER})
     if said:
@@ -130,7 +128,7 @@ def _manifest(layout: _Layout, table: pd.DataFrame, said: list[str], missing: in
     frame = pd.DataFrame(
         {
             "case": ids,
-            "path": [layout.pictures[each][0] for each in ids],
+            "path": [layout.images[each][0] for each in ids],
             "group": table["lesion_id"].tolist(),
             "target": [DIAGNOSES[code] for code in table["dx"]],
             "age": pd.to_numeric(table["age"]).astype(float).to_numpy(),
@@ -146,10 +144,10 @@ def _manifest(layout: _Layout, table: pd.DataFrame, said: list[str], missing: in
         covariates.append("mask")
     several = int((frame["group"].value_counts() > 1).sum())
     notes = [NOTE] if is_synthetic(layout.root) else []
-    notes.append(f"{several} lesions have several pictures: a split by picture leaks")
+    notes.append(f"{several} lesions have several images: a split by image leaks")
     notes.append("the set names no patients, so two lesions of one person can be in two parts")
     if missing:
-        notes.append(f"{missing} rows of the table have no picture here and are left out")
+        notes.append(f"{missing} rows of the table have no image here and are left out")
     return Manifest(
         frame=frame,
         root=layout.root,
@@ -162,7 +160,7 @@ def _manifest(layout: _Layout, table: pd.DataFrame, said: list[str], missing: in
 
 
 def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
-    """What only this layout can have wrong with it: rows without a picture, further tables, and copies.
+    """What only this layout can have wrong with it: rows without an image, further tables, and copies.
 
     Raises:
         DatasetError: as `read`.
@@ -172,24 +170,24 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
     layout = _look(Path(root))
     table = read_lesions(layout.table)
     known, where = set(table.frame["image_id"]), layout.table.name
-    for other in layout.twins:
+    for other in layout.copies:
         what = _difference(table.frame, read_lesions(other).frame)
         yield Finding(
             "contradiction" if what else "copy", "error" if what else "warning", str(other),
             f"a second table of this name, {what or 'the same'}; {layout.table} is read",
             "remove the one that is not meant",
         )  # fmt: skip
-    gone = sorted(known - set(layout.pictures))
+    gone = sorted(known - set(layout.images))
     if gone:
-        lesions = table.frame.loc[~table.frame["image_id"].isin(list(layout.pictures)), "lesion_id"]
+        lesions = table.frame.loc[~table.frame["image_id"].isin(list(layout.images)), "lesion_id"]
         rest = table.frame["lesion_id"].drop(lesions.index)
         whole = int((~lesions.drop_duplicates().isin(rest)).sum())
         yield Finding(
             "missing", "warning", where,
-            f"{len(gone)} rows of the table have no picture below the root ({whole} lesions have none at all)",
+            f"{len(gone)} rows of the table have no image below the root ({whole} lesions have none at all)",
             "unpack both parts, or accept that these rows are left out", len(gone), tuple(gone[:_SHOWN]),
         )  # fmt: skip
-    for kind, places in (("picture", layout.pictures), ("mask", layout.masks)):
+    for kind, places in (("image", layout.images), ("mask", layout.masks)):
         yield from _copies(layout.root, kind, places)
 
 
@@ -237,13 +235,13 @@ def _look(root: Path) -> _Layout:
         )
     tables: list[str] = []
     others: list[str] = []
-    pictures: dict[str, list[str]] = {}
+    images: dict[str, list[str]] = {}
     masks: dict[str, list[str]] = {}
     for path in sorted(walk(root, (*_SUFFIXES, *_TABLES, _TABLE.lower())), key=_order):
         name = path.rpartition("/")[2]
-        match = _PICTURE.fullmatch(name)
+        match = _IMAGE.fullmatch(name)
         if match:
-            places = masks if match["mask"] else pictures
+            places = masks if match["mask"] else images
             places.setdefault(f"ISIC_{match['id'][5:]}", []).append(path)
         elif name.partition(".")[0].lower() == _TABLE.lower():
             tables.append(path)
@@ -255,8 +253,8 @@ def _look(root: Path) -> _Layout:
             where=root,
             remedy=f"put {_TABLE}.csv, as published, into this folder",
         )
-    first, *twins = (root / table for table in tables)
-    return _Layout(root, first, tuple(twins), tuple(root / each for each in others), pictures, masks)
+    first, *copies = (root / table for table in tables)
+    return _Layout(root, first, tuple(copies), tuple(root / each for each in others), images, masks)
 
 
 def _order(path: str) -> tuple[int, str]:
@@ -265,15 +263,15 @@ def _order(path: str) -> tuple[int, str]:
 
 
 def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0) -> None:
-    """Write a small made-up set in the same layout and with the same quirks; it shows nobody.
+    """Write a small synthetic dataset in the same layout and with the same quirks.
 
     Drawn lesions on drawn skin, seven kinds that differ in shape, colour and structure. As in the published set: two
-    folders of pictures, several pictures of a lesion (another place, light and zoom), empty ages, `unknown` sexes,
+    folders of images, several images of a lesion (another place, light and zoom), empty ages, `unknown` sexes,
     `follow_up` only for nevi, masks in a folder of their own. What is depends on `cases` and `seed` alone.
 
     Args:
-        folder: where to; must be new, empty, or hold the same made-up set already.
-        cases: how many pictures, at least 42.
+        folder: the output folder; it must be new, empty, or hold the same synthetic dataset.
+        cases: how many images, at least 42.
         seed: another seed, other lesions.
 
     Raises:
@@ -294,8 +292,8 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
         lesion = generator(DATASET.name, seed, row["lesion_id"])
         pixels, mask = draw(lesion, generator(DATASET.name, seed, row["image_id"]), row["dx"])
         part = "HAM10000_images_part_1" if number < len(rows) // 2 else "HAM10000_images_part_2"
-        picture = Image.fromarray((pixels * 255).round().astype(np.uint8))
-        picture.save(root / part / f"{row['image_id']}.jpg", quality=90)
+        image = Image.fromarray((pixels * 255).round().astype(np.uint8))
+        image.save(root / part / f"{row['image_id']}.jpg", quality=90)
         outline = Image.fromarray(mask.astype(np.uint8) * 255).convert("1")
         outline.save(root / "HAM10000_segmentations" / f"{row['image_id']}_segmentation.png")
     with (root / f"{_TABLE}.csv").open("w", encoding="utf-8", newline="") as file:
@@ -305,7 +303,7 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
 
 
 def _plan(cases: int, seed: int) -> Iterator[dict[str, str]]:
-    """The rows of the table: each diagnosis gets its share, at least four pictures of three lesions."""
+    """The rows of the table: each diagnosis gets its share, at least four images of three lesions."""
     chance = generator(DATASET.name, seed, "plan")
     shares = {"nv": 0.34, "mel": 0.15, "bkl": 0.15, "bcc": 0.10, "akiec": 0.09, "vasc": 0.09, "df": 0.08}
     counts = {code: max(4, int(share * cases)) for code, share in shares.items()}
@@ -316,7 +314,7 @@ def _plan(cases: int, seed: int) -> Iterator[dict[str, str]]:
         while left > 0:
             lesion += 1
             lesions += 1
-            # three lesions of each diagnosis first, so that each can stand in every part
+            # three lesions of each diagnosis first, so that each can be in every part
             together = min(
                 left - max(0, 3 - lesions), 1 + int(chance.integers(0, 3) == 0) + int(lesions == 1)
             )

@@ -43,7 +43,7 @@ _SHOWN = 10
 _IMAGE = ("image_id", "image", "isic_id", "image_name", "name")
 # one column a diagnosis, 1 or 0; actinic keratosis and carcinoma in situ are apart in the challenge of 2019
 _SCORED = {**{code: code for code in DIAGNOSES}, "ak": "akiec", "scc": "akiec"}
-_PIXELS = re.compile(r"hmnist_.*", re.IGNORECASE)  # pictures as rows of numbers, beside the copy on Kaggle
+_PIXELS = re.compile(r"hmnist_.*", re.IGNORECASE)  # images as rows of numbers, beside the copy on Kaggle
 _LARGEST = 50 << 20  # bytes of a further table that is opened
 
 
@@ -87,9 +87,7 @@ def read_lesions(file: Path) -> LesionTable:
     rivals = [(name, own) for name in rest for own in COLUMNS if name_key(name) == name_key(own)]
     if rivals:
         pairs = ", ".join(f"{name!r} and {found[own]!r}" for name, own in rivals)
-        raise DatasetError(
-            f"columns cannot be told apart: {pairs}", where=file, remedy="remove or rename one of each"
-        )
+        raise DatasetError(f"ambiguous columns: {pairs}", where=file, remedy="remove or rename one of each")
     notes = list(table.notes)
     notes += [
         f"{file.name}: the column {there!r} is read as {own}" for own, there in found.items() if own != there

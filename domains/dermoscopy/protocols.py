@@ -1,4 +1,4 @@
-"""By which conventions dermoscopic pictures are judged, and what others have published by them."""
+"""Evaluation protocols for dermoscopic images, with published results."""
 
 from __future__ import annotations
 
@@ -63,9 +63,10 @@ PROTOCOLS = (
         ),
         labels="Every image is labelled with one of seven diagnoses; a lesion has one diagnosis in all its images.",
         notes=(
-            "Images of one lesion are not independent, so intervals resample lesions; the set tells no patients.",
+            "Images of one lesion are not independent, so intervals resample lesions; the dataset does not identify "
+            "patients.",
             "The hidden test set of the challenge holds other images: its published scores (0.885 for the best "
-            "ensemble) are not measured on the same thing and do not stand beside these.",
+            "ensemble) are measured on different images and are not compared with these.",
         ),
         group="lesion",
         classes=tuple(DIAGNOSES.values()),
@@ -138,8 +139,8 @@ PROTOCOLS = (
         notes=(
             _LESIONS,
             _TIED,
-            "The hidden test set has a ninth class of unknown diagnoses (UNK), which the public pictures lack: the "
-            "published figure is of nine classes, those of public pictures are of eight.",
+            "The hidden test set has a ninth class of unknown diagnoses (UNK), which the public images lack: the "
+            "published figure is of nine classes, those of public images are of eight.",
         ),
         published=(
             Published("balanced_accuracy", 0.636, "winner, hidden test set, 9 classes", "arXiv:1910.03910"),
@@ -188,7 +189,7 @@ PROTOCOLS = (
     Protocol(
         name="isic2018-task1-masks",
         version=1,
-        title="Outlines of lesions, ISIC 2018 challenge, task 1",
+        title="Lesion segmentation, ISIC 2018 challenge, task 1",
         source=f"Codella et al., arXiv:1902.03368; {_SCORING}",
         unit="image",
         kind="segmentation",

@@ -52,7 +52,7 @@ CALLS = {
     "compare": [
         "compare", "{what}", "{second}", "--protocol", "kermany", "--truth", "{truth}", "--report", "{report}",
     ],
-    "predict": ["predict", "{run}", "{pictures}", "--out", "{out}", "--workers", "0"],
+    "predict": ["predict", "{run}", "{images}", "--out", "{out}", "--workers", "0"],
     "predict a list": ["predict", "{run}", "{list}", "--root", "{root}", "--out", "{out}", "--workers", "0"],
     "merge": ["merge", "{out}"],
     "report": ["report", "{run}", "--out", "{report}"],

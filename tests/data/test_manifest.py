@@ -229,7 +229,7 @@ def test_no_two_slices_of_a_volume_have_one_place() -> None:
     volume = ["v1", "v1", "v2", "v3"]
     assert len(manifest(frame(volume=volume, slice=[0, 1, 0, 0]), **columns)) == 4
     said = fault(frame(volume=volume, slice=[1, 1, 1, 0]), **columns)
-    assert "column 'slice' is another in each picture of a volume; found 1 in row 0, 1" in said
+    assert "column 'slice' is another in each image of a volume; found 1 in row 0, 1" in said
 
 
 # What is refused

@@ -131,7 +131,7 @@ def test_a_mask_of_another_grid_is_told_from_the_headers(tmp_path: Path) -> None
     Image.fromarray(CLASSES.T.copy()).save(tmp_path / "t.png")
     assert fit_faults(tmp_path / "i.png", tmp_path / "t.png") == ["size: image 7 x 9 px, mask 9 x 7 px"]
     volume = write(tmp_path / "v.nii", np.zeros((4, 5, 6), np.uint8), UPRIGHT)
-    assert fit_faults(volume, tmp_path / "m.png") == ["kind: image volume, mask picture"]
+    assert fit_faults(volume, tmp_path / "m.png") == ["kind: image volume, mask image"]
     flipped = write(tmp_path / "f.nii", *oriented(np.zeros((4, 5, 6), np.uint8), UPRIGHT, "LAS"))
     (fault,) = fit_faults(volume, flipped)
     assert fault.startswith("affine: image RAS")

@@ -174,7 +174,7 @@ def disagreeing_groups(chance: random.Random, laid: Laid) -> None:
 
 def copy_with_other_content(chance: random.Random, laid: Laid) -> None:
     path = chance.choice([each for each in laid.files if each.lower().endswith(".jpg")])
-    laid.files[f"deep/er/still/{path}"] = b"another picture"
+    laid.files[f"deep/er/still/{path}"] = b"another image"
 
 
 def row_cut_short(chance: random.Random, laid: Laid) -> None:

@@ -238,7 +238,7 @@ def test_the_order_of_rows_does_not_matter_to_a_probe_of_the_source() -> None:
 @fewer
 @given(st.data())
 def test_every_case_twice_within_its_group_changes_nothing(kind: str, data: Any) -> None:
-    """No value, no limit and no threshold: a group is not more certain for having its pictures copied."""
+    """No value, no limit and no threshold: a group is not more certain for having its images copied."""
     made = data.draw(tables(kind))
     copies = made.frame.assign(case=made.frame["case"] + "-copy")
     once, twice = made.judged(), made.judged(pd.concat([made.frame, copies]))

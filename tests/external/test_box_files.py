@@ -21,7 +21,7 @@ SIZE = (200, 100)
 
 
 def truth(images: int = 8) -> dict[str, Any]:
-    """Pictures of four places; every picture but the last has an animal, every fourth a person too."""
+    """Images of four places; every image but the last has an animal, every fourth a person too."""
     found: dict[str, Any] = {
         "images": [
             {
@@ -48,7 +48,7 @@ def add(content: dict[str, Any], image: int, category: int, box: list[float]) ->
 
 
 def results(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each box found, with lower scores for higher numbers; and something beside it in every third picture."""
+    """Each box found, with lower scores for higher numbers; and something beside it in every third image."""
     found = [
         {key: each[key] for key in ("image_id", "category_id", "bbox")}
         | {"score": round(0.9 - 0.03 * number, 2)}
@@ -63,7 +63,7 @@ def results(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def megadetector(content: dict[str, Any], predicted: list[dict[str, Any]]) -> dict[str, Any]:
-    """The same as MegaDetector writes it: by file, shares of the picture, categories by number and name."""
+    """The same as MegaDetector writes it: by file, shares of the image, categories by number and name."""
     by_id: dict[str, list[dict[str, Any]]] = {each["id"]: [] for each in content["images"]}
     for each in predicted:
         box = (np.array(each["bbox"]) / np.tile(SIZE, 2)).tolist()
@@ -142,7 +142,7 @@ def test_megadetector_says_the_same(files: Files) -> None:
 
 
 def test_what_was_not_processed_is_left_out_and_counted(files: Files) -> None:
-    """It is not called empty: without its picture the truth is another."""
+    """It is not called empty: without its image the truth is another."""
     content = truth()
     predicted = megadetector(content, results(content))
     for number, detections in ((1, None), (3, [])):
@@ -155,7 +155,7 @@ def test_what_was_not_processed_is_left_out_and_counted(files: Files) -> None:
     ]
     fewer = [each for each in results(content) if each["image_id"] not in ("id-1", "id-3")]
     assert [each.value for each in found.results] == [each.value for each in files.judge(kept, fewer).results]
-    predicted["images"][0]["detections"] = []  # an empty list is no detection, and the picture stays
+    predicted["images"][0]["detections"] = []  # an empty list is no detection, and the image stays
     assert files.judge(content, predicted).n == 6
     for each in predicted["images"]:
         each |= {"failure": "all of them", "detections": None}
@@ -281,7 +281,7 @@ def test_everything_wrong_with_a_megadetector_file_is_said_at_once(files: Files)
         "images of the truth without a record: 1 (Standort 1/Füchse 5.jpg)",
         "categories of detections that the truth does not have (it has animal, person; add them to its list): 1",
         "score is not within 0..1: 1 (Standort 3/Füchse 3.jpg: -1)",
-        "not shares of the picture (0 to 1) but px, as another program writes them: 1 (Standort 1/Füchse 1.jpg: 10,",
+        "not shares of the image (0 to 1) but px, as another program writes them: 1 (Standort 1/Füchse 1.jpg: 10,",
         "without width and height, which shares need: 1 (Standort 2/Füchse 6.jpg)",
     ):
         assert words in message

@@ -33,7 +33,7 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 class Counted(torch.nn.Module):
-    """A prefix that counts the pictures that go through it."""
+    """A prefix that counts the images that go through it."""
 
     def __init__(self, prefix: torch.nn.Module) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ def test_only_a_changed_picture_is_done_anew(manifest: Manifest) -> None:
     picture.write_bytes(manifest.file(len(manifest) - 1).read_bytes())
     try:
         found, seen = compute(manifest)
-        assert seen == 0, "its content is that of another picture, which was kept"
+        assert seen == 0, "its content is that of another image, which was kept"
         assert np.array_equal(found[0, 0][0], found[0, len(manifest) - 1][0])
         picture.write_bytes(content + b"\n")
         assert compute(manifest)[1] == 1
@@ -169,9 +169,7 @@ def test_changed_views_are_met_in_turn_by_what_is_trained_alone(manifest: Manife
     assert np.array_equal(views[0], views[3]) and np.array_equal(views[2], views[5])
     assert not np.array_equal(views[0], views[1]) and not np.array_equal(views[0], found[0, 4][0])
     assert compute(manifest, **wish)[1] == 0
-    assert compute(manifest, **{**wish, "rotation": 10.0})[1] == 3 * len(trained), (
-        "plain pictures are at hand"
-    )
+    assert compute(manifest, **{**wish, "rotation": 10.0})[1] == 3 * len(trained), "plain images are at hand"
     assert compute(manifest, seed=1, **wish)[1] == 3 * len(trained), "changes depend on the seed"
 
 

@@ -269,9 +269,7 @@ def test_a_frozen_encoder_stays_bit_identical_under_a_decoder_that_learns(name: 
     above = {tensor for tensor, _ in net.named_parameters() if not tensor.startswith("backbone.")}
     assert above <= moved
     counts = [tensor for tensor in moved if tensor.endswith("running_mean")]
-    assert bool(counts) == (
-        name != "unet3d"
-    )  # batch norm in the decoder of pictures, instance norm in volumes
+    assert bool(counts) == (name != "unet3d")  # batch norm in the decoder of images, instance norm in volumes
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "unet3d"])

@@ -109,7 +109,7 @@ def test_seeds_are_the_same_everywhere() -> None:
 
 
 def test_an_unreadable_picture_is_set_apart_with_its_reason(manifest: Manifest) -> None:
-    (manifest.root / "4.png").write_bytes(b"not a picture")
+    (manifest.root / "4.png").write_bytes(b"not an image")
     for workers in (0, 2):
         (batch,) = batches(source(manifest), [np.array([3, 4, 5])], workers=workers)
         assert batch.rows.tolist() == [3, 5]
@@ -302,7 +302,7 @@ def test_a_source_that_is_no_object_of_a_class_will_do() -> None:
 
 def test_a_batch_of_failures_alone_crosses_from_a_worker(manifest: Manifest) -> None:
     for name in ("4.png", "5.png"):
-        (manifest.root / name).write_bytes(b"not a picture")
+        (manifest.root / name).write_bytes(b"not an image")
     found = list(batches(source(manifest), [np.array([4, 5]), np.array([6])], workers=1))
     assert [len(batch) for batch in found] == [0, 1]
     assert [failure.row for failure in found[0].failures] == [4, 5]

@@ -1,4 +1,4 @@
-"""Pictures that were decoded once are the same pictures, bit for bit, and only 8-bit ones are kept."""
+"""Images that were decoded once are the same images, bit for bit, and only 8-bit ones are kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 @pytest.fixture
 def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
-    """Grey, coloured and 16-bit pictures of several shapes, and one that cannot be read."""
+    """Grey, coloured and 16-bit images of several shapes, and one that cannot be read."""
     monkeypatch.setenv("GRAFTWORK_CACHE", str(tmp_path / "cache"))
     root, generator = tmp_path / "set", np.random.default_rng(0)
     root.mkdir()

@@ -1,4 +1,4 @@
-"""Masks stay on their pictures: fitted, turned and cut alike; blocks depend on seed, epoch and row alone."""
+"""Masks stay on their images: fitted, turned and cut alike; blocks depend on seed, epoch and row alone."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_a_mask_that_does_not_lie_on_its_image_is_named_with_it(tmp_path: Path) 
 def test_unreadable_files_and_unknown_masks_are_told_apart(tmp_path: Path) -> None:
     manifest = stacks(tmp_path)
     manifest.frame.loc[0, "mask"] = None
-    (tmp_path / manifest.frame["path"].iloc[1]).write_bytes(b"no picture")
+    (tmp_path / manifest.frame["path"].iloc[1]).write_bytes(b"no image")
     (tmp_path / manifest.frame["mask"].iloc[2]).unlink()
     source = MaskSource(manifest, Preprocessing(32, "squash", "bilinear", *HALF))
     assert (source[1, 0][1] == UNKNOWN).all()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graftwork.common.data.images import Picture
+from graftwork.common.data.images import StoredImage
 from graftwork.common.loading.transforms import Preprocessing, augmenter
 from graftwork.common.recipe.sections import AugmentationSection
 
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-def picture(pixels: np.ndarray, high: float = 255) -> Picture:
-    return Picture(pixels, 0, high, pixels.shape[:2])
+def picture(pixels: np.ndarray, high: float = 255) -> StoredImage:
+    return StoredImage(pixels, 0, high, pixels.shape[:2])
 
 
 def test_grey_is_repeated_and_normalised() -> None:

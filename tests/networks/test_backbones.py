@@ -189,7 +189,7 @@ def tensors_of(name: str) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", ["test_resnet", "tf_efficientnet_lite0", "test_vit", "squeezenet1_1"])
 def test_weights_are_adapted_to_one_and_to_four_channels(name: str) -> None:
-    """Of grey pictures, repeated in three channels or given as one, the features are the same."""
+    """Of grey images, repeated in three channels or given as one, the features are the same."""
     kept = Weights(record(backbone=name, mean=(0.5,) * 3, std=(0.5,) * 3), tensors_of(name))
     three = create_backbone(name, weights=kept, seed=0).eval()
     one = create_backbone(name, weights=kept, seed=0, channels=1).eval()

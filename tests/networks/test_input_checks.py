@@ -82,7 +82,7 @@ def test_dull_dark_and_bright_pictures_grey_ones_and_an_empty_batch_are_taken() 
     check_inputs(one, mean=MEAN[:1], std=STD[:1], size=16)
     check(normalised(pictures())[:0])
     mixed = normalised(pictures())
-    mixed[0] = 0.3  # a single picture of one value among others
+    mixed[0] = 0.3  # a single image of one value among others
     check(mixed)
 
 

@@ -49,7 +49,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Seventy pictures on one card."""
+    """Seventy images on one card."""
     return pictures(tmp_path / "photos", 70)
 
 
@@ -366,7 +366,7 @@ def test_a_file_that_cannot_be_read_has_a_row_with_its_reason(
 ) -> None:
     damage(folder / "card 00" / "IMG_0003.png")
     (folder / "empty.jpg").touch()
-    (folder / "text.png").write_text("no picture")
+    (folder / "text.png").write_text("no image")
     (folder / "RCNX0004.MP4").touch()
     (folder / "RCNX0005.AVI").touch()
     with pytest.raises(SystemExit) as ended:
@@ -396,7 +396,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_picture(
     from graftwork.common.prediction import class_scores
 
     def never(*_: Any, **__: Any) -> Any:
-        raise AssertionError("a picture was read, or the network made")
+        raise AssertionError("an image was read, or the network made")
 
     monkeypatch.setattr(class_scores, "read_image", never)
     monkeypatch.setattr(network, "restore_network", never)

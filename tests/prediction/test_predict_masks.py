@@ -1,4 +1,4 @@
-"""Masks of a folder: the run's own, on the grid of each picture whichever way its axes run, and whole after a stop."""
+"""Masks of a folder: the run's own, on the grid of each image whichever way its axes run, and whole after a stop."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run on pictures."""
+    """The folder of a run on images."""
     return trained(tmp_path_factory.mktemp("slices"), "lgg", "test_efficientnet", 24, "[image]\nsize = 64")
 
 
@@ -227,7 +227,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def another(slices: Path, tmp_path: Path) -> Path:
-    """A run like that on pictures, with other tensors."""
+    """A run like that on images, with other tensors."""
     from safetensors.torch import load_file, save_file
 
     copy = tmp_path / "another"
@@ -244,7 +244,7 @@ def another(slices: Path, tmp_path: Path) -> Path:
 def test_masks_never_take_the_place_of_what_is_not_ours(
     slices: Path, photos: Path, tmp_path: Path, case: str
 ) -> None:
-    out, said = tmp_path / "out", "masks would be written over the pictures"
+    out, said = tmp_path / "out", "masks would be written over the images"
     if case == "truth":
         picture(out / "a.png", 7)
         said = "holds files that are not predictions"

@@ -1,4 +1,4 @@
-"""Small pictures of every format and coding, damaged at random, read in a child process that may die without harm."""
+"""Small images of every format and coding, damaged at random, read in a child process that may die without harm."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ INTERESTING = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF,
 
 @dataclass
 class Outcome:
-    """What became of the damaged files: pictures, errors by stage, and everything that must not be."""
+    """What became of the damaged files: images, errors by stage, and everything that must not be."""
 
     pictures: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -65,7 +65,7 @@ class Outcome:
 
 
 def write_sources(folder: Path) -> list[Path]:
-    """Write the pictures to damage: PNG, JPEG, TIFF, BMP in their codings, DICOM in its transfer syntaxes."""
+    """Write the images to damage: PNG, JPEG, TIFF, BMP in their codings, DICOM in its transfer syntaxes."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(1)
     rows, columns = np.mgrid[0:20, 0:24]

@@ -1,4 +1,4 @@
-"""What a pretrained network says of a picture, for tests that prove its weights by it."""
+"""What a pretrained network says of an image, for tests that prove its weights by it."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def outlined_run(
     empty: int = 0,
     orientation: str = "RAS",
 ) -> Run:
-    """A run that outlined something, with pictures, masks and predicted masks: stacks of PNG slices of one class,
+    """A run that outlined something, with images, masks and predicted masks: stacks of PNG slices of one class,
     or (`solid`) NIfTI volumes of two. The last `empty` units have nothing in them, and nothing was predicted."""
     folder.mkdir(parents=True)
     classes = classes or (("background", "front", "back") if solid else ("background", "lesion"))

@@ -11,7 +11,7 @@ from graftwork.common.networks.backbones import Backbone, create_backbone, seede
 from graftwork.common.networks.heads import LinearHead
 from graftwork.common.networks.network import Network
 
-# family: timm's name, what makes it small, side of its pictures in px
+# family: timm's name, what makes it small, side of its images in px
 FAMILIES: dict[str, tuple[str, dict[str, Any], int]] = {
     "resnet": ("test_resnet", {}, 48),
     "vgg": ("vgg11_bn", {"mlp_ratio": 0.01}, 32),

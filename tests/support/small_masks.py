@@ -1,4 +1,4 @@
-"""Small sets of pictures and volumes with masks for tests, made on the spot: bright shapes on a dark ground."""
+"""Small sets of images and volumes with masks for tests, made on the spot: bright shapes on a dark ground."""
 
 from __future__ import annotations
 

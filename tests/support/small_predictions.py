@@ -1,4 +1,4 @@
-"""Folders of tiny pictures for tests of prediction, and a child process that predicts them and may be killed."""
+"""Folders of tiny images for tests of prediction, and a child process that predicts them and may be killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["damage", "picture", "pictures", "predict_in_child", "predicting"]
 
 
 def picture(place: Path, seed: int, size: int = 32) -> Path:
-    """A grey picture of noise, each seed another one."""
+    """A grey image of noise, each seed another one."""
     place.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 256, (size, size), np.uint8)
     Image.fromarray(noise).save(place)
@@ -23,14 +23,14 @@ def picture(place: Path, seed: int, size: int = 32) -> Path:
 
 
 def pictures(folder: Path, count: int, start: int = 0) -> Path:
-    """Pictures in folders of a hundred, named alike in each, as memory cards name them."""
+    """Images in folders of a hundred, named alike in each, as memory cards name them."""
     for number in range(start, start + count):
         picture(folder / f"card {number // 100:02}" / f"IMG_{number % 100:04}.png", number)
     return folder
 
 
 def damage(place: Path) -> Path:
-    """A picture that ends in the middle."""
+    """An image that ends in the middle."""
     content = picture(place, 0).read_bytes()
     place.write_bytes(content[: len(content) // 2])
     return place

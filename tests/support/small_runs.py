@@ -1,4 +1,4 @@
-"""Small complete runs for tests: a synthetic set of tiny pictures and a recipe that ends in a second."""
+"""Small complete runs for tests: a synthetic set of tiny images and a recipe that ends in a second."""
 
 from __future__ import annotations
 

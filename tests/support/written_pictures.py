@@ -1,4 +1,4 @@
-"""Small pictures written by hand or by another encoder, for the tests of the readers."""
+"""Small images written by hand or by another encoder, for the tests of the readers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
-from graftwork.common.data.images import Picture, read_image
+from graftwork.common.data.images import StoredImage, read_image
 from graftwork.common.errors import ImageError
 
 __all__ = [
@@ -159,7 +159,7 @@ def save(path: Path, pixels: np.ndarray, mode: str | None = None, **options: obj
     return path
 
 
-def expect(picture: Picture, pixels: np.ndarray, high: float) -> None:
+def expect(picture: StoredImage, pixels: np.ndarray, high: float) -> None:
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     assert picture.pixels.dtype == pixels.dtype

@@ -115,8 +115,8 @@ def test_damaged_test_pictures_are_met_before_training(recipe: Path, tmp_path: P
     done = open_run(run(recipe, data, tmp_path / "first", ["training.epochs=1"]).folder)
     victims = [done.manifest.file(int(row)) for row in done.split.rows("test")[:2]]
     for victim in victims:
-        victim.write_bytes(b"no picture")
-    with pytest.raises(RunError, match="2 pictures cannot be read") as caught:
+        victim.write_bytes(b"no image")
+    with pytest.raises(RunError, match="2 images cannot be read") as caught:
         run(recipe, data, tmp_path / "second", ["training.epochs=1"])
     assert all(victim.name in str(caught.value) for victim in victims)
     (folder,) = (tmp_path / "second" / "small").iterdir()
@@ -283,5 +283,5 @@ def test_a_table_of_predictions_holds_every_target(tmp_path: Path) -> None:
     assert list(table) == [
         "case", "group", "part", "path", "target", "count_target", *KINDS.scores, *BINS.scores, "event",
     ]  # fmt: skip
-    assert len(table) == 1  # of the other the picture could not be read
+    assert len(table) == 1  # of the other the image could not be read
     assert table[list(BINS.scores)].to_numpy() == pytest.approx(np.array([[0.5, 0, 0, 0.5]]))

@@ -1,4 +1,4 @@
-"""What a reader of an outlined picture relies on: the right units, the right plane, the borders where they are."""
+"""What a reader of an outlined image relies on: the right units, the right plane, the borders where they are."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_slice_with_the_largest_true_area_is_shown_with_both_borders(stacks:
 
 
 def test_the_borders_stand_where_truth_and_prediction_end(tmp_path: Path) -> None:
-    """The truth moved to the right half of the picture takes its white border there."""
+    """The truth moved to the right half of the image takes its white border there."""
     run = outlined_run(tmp_path / "r" / "0-aa", tmp_path / "data", units=5)
     frame = run.manifest.frame
     for row in frame.index:
@@ -131,7 +131,7 @@ def test_what_cannot_be_drawn_is_said_and_ends_nothing(tmp_path: Path) -> None:
         place.unlink()
     write_examples(run)
     entry = index_of(run)[-1]
-    assert entry["picture"] == "" and "No picture: its predicted mask is gone" in entry["caption"]
+    assert entry["picture"] == "" and "No image: its predicted mask is gone" in entry["caption"]
     assert index_of(run)[0]["picture"] == "best.png"
     with pytest.raises(RunError, match="no masks"):
         write_examples(camera_run(tmp_path / "c" / "0-aa"))

@@ -101,7 +101,7 @@ def test_kills_change_no_byte(sets: tuple[Path, Path, Path], tmp_path: Path) -> 
         str(tmp_path),
         ["training.workers=2"],
     )  # the whole run read without workers
-    # in the first epoch, in the second, between the two first masks, before and while the pictures are drawn
+    # in the first epoch, in the second, between the two first masks, before and while the images are drawn
     for mark in ("last/state.json", "best/state.json", "masks/*", "predictions.parquet", "examples.new/*"):
         child = start(context, *words)
         while child.exitcode is None and not list(tmp_path.glob(f"small/*/{mark}")):

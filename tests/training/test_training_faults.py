@@ -38,7 +38,7 @@ VIT = [
 
 
 def limited(monkeypatch: pytest.MonkeyPatch, most: int, error: BaseException) -> None:
-    """A machine whose memory suffices for `most` pictures that are learned from at once."""
+    """A machine whose memory suffices for `most` images that are learned from at once."""
     original = Network.forward
 
     def forward(self: Network, inputs: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""All findings about a dataset at once: files that cannot be read, pictures that stand in it twice, leaks.
+"""All findings about a dataset at once: files that cannot be read, images that stand in it twice, leaks.
 
 Every file is decoded in full, in a process of its own (`inspection.py`); what was seen is remembered by the
 content of the file, so a second check of the same files takes a fraction of the time.
@@ -40,12 +40,12 @@ def check(
 ) -> Findings:
     """Look at every file of a dataset and at its table.
 
-    Pictures are identical when their decoded pixels are (grey stored as RGB counts as grey). They are near when
+    Images are identical when their decoded pixels are (grey stored as RGB counts as grey). They are near when
     the 256-bit perceptual hashes (`imagehash.phash`, 16 x 16 low frequencies of a 64 x 64 cosine transform)
-    differ in at most `twins.NEAR` bits. Near pictures are looked for across parts: those of `split` where it is
+    differ in at most `twins.NEAR` bits. Near images are looked for across parts: those of `split` where it is
     given, else the publisher's, else across groups; a pair within one group is no news, and neither is a slice of
     one value (the ends of a volume often are). Of a volume the voxels are compared whatever their place in the world,
-    and the look of its middle slice. Of a segmentation each mask is read too: its grid is that of its picture, its
+    and the look of its middle slice. Of a segmentation each mask is read too: its grid is that of its image, its
     values are those of the classes. Headers are compared over the set: what decides the range of an image (Rescale
     Slope, units, window, bits) and differs between files is found, with the count of each value.
 
@@ -231,12 +231,12 @@ def _unlisted(manifest: Manifest) -> Iterator[Finding]:
     frame = manifest.frame
     listed = set(frame["path"])
     masks = [target.columns[0] for target in manifest.targets if target.kind == "segmentation"]
-    for column in (*masks, *manifest.covariates):  # a covariate may name a further picture of the same case
+    for column in (*masks, *manifest.covariates):  # a covariate may name a further image of the same case
         if frame[column].dtype.kind not in "biufcmM":
             listed.update(value for value in frame[column] if isinstance(value, str))
     extra: list[str] = []
     for folder, below, names in os.walk(manifest.root):
-        # what file systems and archives leave behind is nobody's picture
+        # what file systems and archives leave behind is nobody's image
         below[:] = sorted(name for name in below if not name.startswith(".") and name != "__MACOSX")
         place = Path(folder).relative_to(manifest.root).as_posix()
         for name in sorted(names):

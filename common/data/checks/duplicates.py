@@ -1,4 +1,4 @@
-"""Pictures that stand in a dataset twice: the same pixels, or so much alike that they may show the same."""
+"""Images that stand in a dataset twice: the same pixels, or so much alike that they may show the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 # Bits of 256 in which the hashes of near-duplicates differ at most. Measured on 5,856 radiographs of children: one
-# picture stored anew (JPEG at quality 30, half the size, brightness, contrast or gamma changed by a third) differs in
+# image stored anew (JPEG at quality 30, half the size, brightness, contrast or gamma changed by a third) differs in
 # at most 26 bits from itself, those of different children that are most alike in 36. A border of 2 % cut off costs 20
 # to 44, one of 5 % 66 and more: such copies are found in part, or not.
 NEAR = 30
@@ -70,10 +70,10 @@ def near_pairs(
 def identical(
     manifest: Manifest, seen: Mapping[int, Look | None], parts: NDArray[np.object_]
 ) -> Iterator[Finding]:
-    """Sets of pictures with identical pixels, and those of them whose targets differ."""
+    """Sets of images with identical pixels, and those of them whose targets differ."""
     frame = manifest.frame
     paths, groups = frame["path"].tolist(), _groups(manifest)
-    # of a segmentation the mask is another file for each picture, and says nothing by its name
+    # of a segmentation the mask is another file for each image, and says nothing by its name
     told = () if manifest.target.kind == "segmentation" else manifest.target.columns
     columns = [frame[name].astype(object).where(frame[name].notna(), None) for name in told]
     truth = list(zip(*columns, strict=True)) if columns else [()] * len(manifest)
@@ -93,7 +93,7 @@ def identical(
         "duplicate",
         "error" if over_groups or over_parts else "warning",
         f"{files} files",
-        f"{some(len(sets), 'set')} of pictures with identical pixels, {files - len(sets)} of the files are too many; "
+        f"{some(len(sets), 'set')} of images with identical pixels, {files - len(sets)} of the files are too many; "
         f"{over_groups} of the sets under several groups ({manifest.group}), {over_parts} in several parts",
         "keep one of each set, or give them one group",
         len(sets),
@@ -105,7 +105,7 @@ def identical(
             "contradiction",
             "error",
             manifest.target.name,
-            f"{some(len(torn), 'set')} of pictures with identical pixels and different targets",
+            f"{some(len(torn), 'set')} of images with identical pixels and different targets",
             "find out which target is right, and leave the others out",
             len(torn),
             tuple(" = ".join(paths[row] for row in rows[:4]) for rows in torn[:SHOWN]),
@@ -141,7 +141,7 @@ def near(
             "near-duplicate",
             "warning",
             "across parts" if by_parts else "across groups" if grouped else "across cases",
-            f"{some(len(pairs), 'pair')} of pictures that look alike (perceptual hashes differ in at most {NEAR} "
+            f"{some(len(pairs), 'pair')} of images that look alike (perceptual hashes differ in at most {NEAR} "
             f"of {HASH_BITS} bits) under {'different' if grouped else 'unknown'} groups ({manifest.group})",
             "look at them; if they show the same, give them one group or keep one",
             len(pairs),

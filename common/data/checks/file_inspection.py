@@ -1,6 +1,6 @@
 """Files looked at one by one in processes of their own, which may crash or hang without harm.
 
-A damaged picture can bring a decoder down, or keep it busy for ever. Here each file is decoded in a child process
+A damaged image can bring a decoder down, or keep it busy for ever. Here each file is decoded in a child process
 that answers with a few facts; a child that dies or stays silent costs its file, not the work.
 """
 
@@ -42,12 +42,12 @@ class Look:
         stage, reason, remedy: why it cannot be read (see `ImageError`); empty where it can.
         height, width: px, as stored. depth: of a volume, whose axes are these three in canonical order; else 0.
         pixels: SHA-256 of the decoded pixels, the same for grey stored as one channel or as three.
-        appearance: perceptual hash (`imagehash.phash`, 16 x 16 bits) in hex; near pictures differ in few bits. Of a
+        appearance: perceptual hash (`imagehash.phash`, 16 x 16 bits) in hex; near images differ in few bits. Of a
             volume, that of its middle slice.
         constant: whether it holds one single value. It then counts as unreadable, with this reason; whoever expects
-            such pictures (slices at the end of a volume) passes over it.
+            such images (slices at the end of a volume) passes over it.
         remarks: what is unusual in the header and was passed over.
-        stated: of an image, what of its header decides the range of its values, by name (see `images.Picture`).
+        stated: of an image, what of its header decides the range of its values, by name (see `images.StoredImage`).
         used: of an image, the share of this range between its least and its greatest value, 0 to 1.
         values: of a mask, its values as text, each with the number of its pixels.
         lasting: whether the same content would be seen the same again (not so where a process died).
@@ -251,7 +251,7 @@ class _Reader:
             return Look(
                 stage="decode",
                 reason=f"it was not read after {limit:g} s",
-                remedy="store the picture again with another program",
+                remedy="store the image again with another program",
                 lasting=False,
             )
         if answer is None:

@@ -1,4 +1,4 @@
-"""Masks beside their pictures: on the same grid, of the values of the classes, and not all empty."""
+"""Masks beside their images: on the same grid, of the values of the classes, and not all empty."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def masks(
     """What is wrong with the masks of a target.
 
     Args:
-        pictures: what was seen in the picture of each row.
+        images: what was seen in the image of each row.
         seen: what was seen in the mask of each row that names one.
         parts: train, validation, test or NaN of each row.
     """
@@ -107,7 +107,7 @@ def _off_the_grid(
             both = is_volume(image) and is_volume(mask)
             remedies.append(regrid_remedy(image, mask) if both else "")
     yield from each(
-        "geometry", items, "find the mask that belongs to this picture, or leave both out", remedies
+        "geometry", items, "find the mask that belongs to this image, or leave both out", remedies
     )
 
 

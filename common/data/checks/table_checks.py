@@ -24,7 +24,7 @@ _LEAST_SIDE = 32  # px
 
 
 def values(manifest: Manifest, seen: Mapping[int, Look | None]) -> Iterator[Finding]:
-    """Unknown targets, infinite covariates, pictures of a size that no picture has."""
+    """Unknown targets, infinite covariates, images of a size that no image has."""
     frame, cases = manifest.frame, manifest.frame["case"]
     for column in (column for target in manifest.targets for column in target.columns):
         unknown = frame[column].isna()
@@ -85,7 +85,7 @@ def no_group(manifest: Manifest) -> Iterator[Finding]:
             "no-group",
             "error",
             "column 'group'",
-            f"no case has a known group ({manifest.group}): nothing says which pictures belong together",
+            f"no case has a known group ({manifest.group}): nothing says which images belong together",
             "add the groups to the table; a split by group refuses without them",
             unknown,
         )

@@ -31,7 +31,7 @@ __all__ = [
     "PIXEL_BUDGET",
     "READER_VERSION",
     "SUFFIXES",
-    "Picture",
+    "StoredImage",
     "decoders",
     "read_image",
     "read_size",
@@ -41,7 +41,7 @@ __all__ = [
 
 # Changes whenever the arrays read from some file may change; caches of what was read are kept by it.
 READER_VERSION = f"2-pillow-{PIL.__version__}"
-# The ends of names, in small letters, under which pictures are looked for. DICOM files often have none.
+# The ends of names, in small letters, under which images are looked for. DICOM files often have none.
 SUFFIXES = (".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 # Rows times columns. Pillow's own limit for an error, and four times the largest radiographs.
 PIXEL_BUDGET = 178_956_970
@@ -50,13 +50,13 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture as an array with its range.
+class StoredImage:
+    """An image as an array with its range.
 
     Attributes:
         pixels: `[H, W, C]`, C is 1 (grey) or 3 (RGB); uint8, uint16 or float32.
         low, high: the range that the pixels may take, from the file's bit depth, never from the values found.
-        full_size: H, W of the file's picture, upright, before any reduced decoding.
+        full_size: H, W of the file's image, upright, before any reduced decoding.
         remarks: what is unusual in the header and was passed over, a phrase each.
         stated: what of the header decides the range, by name. Of two files that differ in it, equal pixels may mean
             different things.
@@ -99,13 +99,13 @@ def read_image(
         ImageError: the file cannot be read; `stage` names the step that failed.
     """
 
-    def read(file: BinaryIO, size: int, where: str) -> Picture:
+    def read(file: BinaryIO, size: int, where: str) -> StoredImage:
         kind = _kind(file, where)
         if kind == "DICOM":
             picture = _dicom_picture(file, size, where, pixel_budget, frame)
         else:
             found = raster_picture(file, kind, where, cover=cover, pixel_budget=pixel_budget, frame=frame)
-            picture = Picture(*found, stated={"Range": f"{found[1]:g} to {found[2]:g}"})
+            picture = StoredImage(*found, stated={"Range": f"{found[1]:g} to {found[2]:g}"})
         if constant == "error" and _is_constant(picture.pixels):
             raise ImageError(
                 "every pixel has the same value",
@@ -147,7 +147,7 @@ def stored_pixels(
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Height and width in pixels of the upright picture, from the header alone; no budget applies.
+    """Height and width in pixels of the upright image, from the header alone; no budget applies.
 
     Raises:
         ImageError: the file cannot be opened or its header cannot be read.
@@ -165,8 +165,8 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return _reading(path, read)
 
 
-def to_float(picture: Picture, channels: int = 3) -> NDArray[np.float32]:
-    """The pixels as `[H, W, channels]` float32 in 0..1 of the picture's range; values outside it are cut off.
+def to_float(picture: StoredImage, channels: int = 3) -> NDArray[np.float32]:
+    """The pixels as `[H, W, channels]` float32 in 0..1 of the image's range; values outside it are cut off.
 
     One channel to three repeats it; three to one is the luma of ITU-R BT.601 (0.299 R + 0.587 G + 0.114 B).
 
@@ -201,7 +201,7 @@ def _reading(path: str | os.PathLike[str], read: Callable[[BinaryIO, int, str], 
     except ImageError:
         raise
     except OSError as error:
-        if error.errno is None:  # Pillow's word for a damaged picture
+        if error.errno is None:  # Pillow's word for a damaged image
             raise _broken(error, where) from error
         raise ImageError(
             (error.strerror or "it cannot be read").lower(), where=where, stage="open", remedy=_advice(error)
@@ -220,7 +220,7 @@ def _advice(error: OSError) -> str:
 
 def _broken(error: Exception, where: str) -> ImageError:
     if isinstance(error, Image.DecompressionBombError):
-        remedy = "raise PIL.Image.MAX_IMAGE_PIXELS and pixel_budget if the picture is genuine"
+        remedy = "raise PIL.Image.MAX_IMAGE_PIXELS and pixel_budget if the image is genuine"
         return ImageError("it has more pixels than Pillow allows", where=where, stage="budget", remedy=remedy)
     if isinstance(error, MemoryError):
         return ImageError(
@@ -283,7 +283,7 @@ _undisturbed_state = contextlib.ExitStack()
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """While pictures are read: no warnings or log lines of the readers (they may quote a DICOM header), and
+    """While images are read: no warnings or log lines of the readers (they may quote a DICOM header), and
     truncated files are errors, whatever the program around sets.
 
     All three are global to the process; the first reader of several threads sets them, the last one sets them back.
@@ -360,14 +360,16 @@ def _kind(file: BinaryIO, where: str) -> str:
     )
 
 
-def _dicom_picture(file: BinaryIO, size: int, where: str, pixel_budget: int, frame: int | None) -> Picture:
+def _dicom_picture(
+    file: BinaryIO, size: int, where: str, pixel_budget: int, frame: int | None
+) -> StoredImage:
     from graftwork.common.data.images import dicom, presentation
 
     header = dicom.read_header(file, size, where)
     index = dicom.frame_index(header, frame)
     dicom.keep_to(header, 1, pixel_budget)
     pixels, low, high, remarks, stated = presentation.presented(header, dicom.decoded(header, index), index)
-    return Picture(pixels, low, high, (pixels.shape[0], pixels.shape[1]), remarks, stated)
+    return StoredImage(pixels, low, high, (pixels.shape[0], pixels.shape[1]), remarks, stated)
 
 
 def _is_constant(pixels: NDArray[np.generic]) -> bool:

@@ -54,7 +54,7 @@ DECODER_DEPENDENCIES = dict.fromkeys(_JPEG, ("numpy", "imagecodecs>=2025.3.30"))
 
 # Tiles, packets and code blocks that openjpeg would set up; the largest radiographs have some 10,000.
 _MOST_PIECES = 4_000_000
-# A progressive JPEG redraws the picture once a scan; ten passes over the largest picture allowed are enough.
+# A progressive JPEG redraws the image once a scan; ten passes over the largest image allowed are enough.
 _MOST_SCANNED_PIXELS = 1_800_000_000
 
 
@@ -97,10 +97,10 @@ def checked(frame: bytes, syntax: uid.UID, expected: Expected) -> bytes:
     elif syntax in _JPEG:
         _check_jpeg(frame, expected)
     elif syntax == uid.RLELossless:
-        # PackBits can grow by 1 byte in 128; what is twice as long as the picture is not its encoding.
+        # PackBits can grow by 1 byte in 128; what is twice as long as the image is not its encoding.
         size = expected.rows * expected.columns * expected.samples * max(1, expected.allocated // 8)
         if len(frame) > 2 * size + 4096:
-            raise Refused(f"the RLE frame has {len(frame)} bytes for a picture of {size}")
+            raise Refused(f"the RLE frame has {len(frame)} bytes for an image of {size}")
         _check_rle(frame, expected.rows * expected.columns)
     return frame
 
@@ -220,7 +220,7 @@ def _checked_jpeg2000(frame: bytes, expected: Expected) -> bytes:
         raise Refused("the components of the JPEG 2000 codestream differ in depth or size")
     expected.agree(bottom - top, right - left, components, (data[42] & 0x7F) + 1)
     if not (wide and high and tile_left <= left < tile_left + wide and tile_top <= top < tile_top + high):
-        raise Refused("the tiles of the JPEG 2000 codestream do not cover the picture")
+        raise Refused("the tiles of the JPEG 2000 codestream do not cover the image")
     tiles = _parts(right - tile_left, wide) * _parts(bottom - tile_top, high)
     tile_size = min(wide, expected.columns), min(high, expected.rows)
     pieces = 0
@@ -233,9 +233,7 @@ def _checked_jpeg2000(frame: bytes, expected: Expected) -> bytes:
     if pieces == 0:
         raise Refused("the JPEG 2000 codestream does not say how it is coded")
     if tiles * 64 + tiles * components * pieces > _MOST_PIECES:
-        raise Refused(
-            "the JPEG 2000 codestream claims more tiles and packets than a picture of this size has"
-        )
+        raise Refused("the JPEG 2000 codestream claims more tiles and packets than an image of this size has")
     return data
 
 

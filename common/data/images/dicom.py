@@ -28,7 +28,7 @@ from graftwork.common.errors import ImageError
 GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR_SPACES = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _TRANSFER_SYNTAX = 0x00020010
-# A deflated data set is inflated whole; what grows beyond this is not a picture that anybody deflates.
+# A deflated data set is inflated whole; what grows beyond this is not an image that anybody deflates.
 _MOST_INFLATED = 2**28
 DAMAGED = "get the file from its source again"
 
@@ -253,7 +253,7 @@ def frame_index(header: Header, frame: int | None) -> int:
     """
     if frame is None and header.frames > 1:
         raise header.error(
-            f"it holds {header.frames} frames (NumberOfFrames), where one picture is expected",
+            f"it holds {header.frames} frames (NumberOfFrames), where one image is expected",
             remedy="name one with frame=, or split it into one file a frame",
         )
     if not 0 <= (frame or 0) < header.frames:
@@ -272,7 +272,7 @@ def keep_to(header: Header, frames: int, pixel_budget: int) -> None:
         raise header.error(
             f"{size} are {pixels:,} pixels, the budget is {pixel_budget:,}",
             "budget",
-            "raise pixel_budget if the picture is genuine",
+            "raise pixel_budget if the image is genuine",
         )
 
 

@@ -2,7 +2,7 @@
 
 The order is that of the standard (PS3.4, figure N.2-1): modality LUT or rescale, VOI LUT or window, inversion. The
 range follows from Bits Stored, Pixel Representation, the rescale or the depth of a table, never from the values
-found, so two pictures of one machine stay comparable.
+found, so two images of one machine stay comparable.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def presented(
 ) -> tuple[Pixels, float, float, tuple[str, ...], dict[str, str]]:
     """Frame `index` with the stored values `stored` as pixels `[H, W, 1 or 3]` in `low` to `high`, remarks and facts.
 
-    Remarks say what is unusual and was passed over, facts what decides the range (see `Picture`). The pixels are uint8
+    Remarks say what is unusual and was passed over, facts what decides the range (see `StoredImage`). The pixels are
+    uint8
     or uint16 where that is what is stored and nothing rescales them, else float32.
 
     Raises:
@@ -241,7 +242,7 @@ def _code(content: object) -> str:
 def _windowed(pixels: Pixels, centre: float, width: float, function: str) -> Floats:
     """The VOI LUT functions of PS3.3, C.11.2.1.2 and C.11.2.1.3, with an output range of 0 to 1.
 
-    pydicom's `apply_windowing` takes its output range from the rescaled ends, which turns a picture with a negative
+    pydicom's `apply_windowing` takes its output range from the rescaled ends, which turns an image with a negative
     Rescale Slope into its negative.
     """
     values = _real(pixels)

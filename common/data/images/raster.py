@@ -33,7 +33,7 @@ SIGNATURES = {
     b"BM": "BMP",
 }
 DAMAGED = "get the file from its source again, or leave it out"
-# A progressive JPEG redraws the picture once a scan: ten passes over the largest picture allowed are enough.
+# A progressive JPEG redraws the image once a scan: ten passes over the largest image allowed are enough.
 _MOST_SCANNED_PIXELS = 1_800_000_000
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 274, 258, 262, 284, 339
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
@@ -49,15 +49,15 @@ _CONVERTED = {
 
 
 def raster_size(file: BinaryIO, kind: str, where: str) -> tuple[int, int]:
-    """Height and width of the upright picture, from the header."""
+    """Height and width of the upright image, from the header."""
     image = _opened(file, kind, where)
     if kind == "PNG" and "exif" not in image.info:
-        image.info["exif"] = _late_exif(file)  # else Pillow would decode the picture to look for it
+        image.info["exif"] = _late_exif(file)  # else Pillow would decode the image to look for it
     return _upright_size(image)
 
 
 def _late_exif(file: BinaryIO) -> bytes:
-    """The content of a PNG's eXIf chunk, which may stand after the picture; empty where there is none."""
+    """The content of a PNG's eXIf chunk, which may stand after the image; empty where there is none."""
     place = 8
     while True:
         file.seek(place)
@@ -142,7 +142,7 @@ def _opened(file: BinaryIO, kind: str, where: str) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     orientation = 1
-    with contextlib.suppress(Exception):  # damaged EXIF: the picture counts as upright, as it does to Pillow
+    with contextlib.suppress(Exception):  # damaged EXIF: the image counts as upright, as it does to Pillow
         orientation = int(image.getexif().get(_ORIENTATION, 1))
     return orientation
 
@@ -171,7 +171,7 @@ def _keep_to(image: Image.Image, where: str, pixel_budget: int) -> None:
             f"{height:,} x {width:,} are {height * width:,} pixels, the budget is {pixel_budget:,}",
             where=where,
             stage="budget",
-            remedy="raise pixel_budget if the picture is genuine",
+            remedy="raise pixel_budget if the image is genuine",
         )
 
 
@@ -186,7 +186,7 @@ def _page(image: Image.Image, where: str, frame: int | None) -> Image.Image:
         )
     if pages > 1 and frame is None:
         raise ImageError(
-            f"it holds {pages} pages, where one picture is expected",
+            f"it holds {pages} pages, where one image is expected",
             where=where,
             stage="header",
             remedy="name one with frame=, or split it into one file a page",
@@ -215,12 +215,12 @@ def _silence_libtiff() -> None:
 
 
 def _check_tiff(image: Image.Image, where: str, floating: bool) -> None:
-    """Refuse what Pillow would read wrongly without a word, and tiles out of proportion to the picture."""
+    """Refuse what Pillow would read wrongly without a word, and tiles out of proportion to the image."""
     tags = cast(TiffImagePlugin.TiffImageFile, image).tag_v2
     width, height = image.size
     tile = (tags.get(_TILE_WIDTH) or 1) * (tags.get(_TILE_LENGTH) or 1)
     if tile > max(4 * width * height, 2**22):
-        raise ImageError("its tiles are larger than the picture", where=where, stage="budget", remedy=DAMAGED)
+        raise ImageError("its tiles are larger than the image", where=where, stage="budget", remedy=DAMAGED)
     if image.mode == "F" and not floating:
         raise ImageError(
             "floating point pixels have no stated range",
@@ -272,7 +272,7 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def _with_raw_mode(image: Image.Image, raw: str) -> Pixels:
-    """The picture decoded as if a pixel were stored as `raw`, which has the same number of bits."""
+    """The image decoded as if a pixel were stored as `raw`, which has the same number of bits."""
     reader: Any = image
     tiles = []
     for codec, extents, offset, arguments in reader.tile:

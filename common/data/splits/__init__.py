@@ -299,7 +299,7 @@ def _require_groups(manifest: Manifest) -> None:
     if len(manifest) and manifest.frame["group"].isna().any():
         raise DatasetError(
             f"the data tell no {manifest.group} of any case, so no split can keep one {manifest.group} out of two "
-            "parts; pictures of the same would be learned and tested, and the score would flatter",
+            "parts; images of the same would be learned and tested, and the score would flatter",
             where=manifest.dataset,
             remedy=f"find out the {manifest.group} of each case and give it to the loader; such a set can be "
             "predicted on and checked as it is",

@@ -1,4 +1,4 @@
-"""Intervals by resampling groups (cluster bootstrap): patients, locations, never single pictures of them."""
+"""Intervals by resampling groups (cluster bootstrap): patients, locations, never single images of them."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def conformal_quantile(scores: npt.ArrayLike, alpha: float) -> float:
     the (k + 1)-th.
 
     Args:
-        scores: [n], of cases that are exchangeable with the new ones; pictures of one patient are not: one a group.
+        scores: [n], of cases that are exchangeable with the new ones; images of one patient are not: one a group.
         alpha: the share of misses that is allowed, in (0, 1).
 
     Returns:
@@ -77,7 +77,7 @@ def conformal_sets(
 ) -> BoolArray:
     """Sets of classes that hold the true one in at least 1 - alpha of new cases, whatever the model is worth.
 
-    The promise is over cases and calibration sets together, and holds where both are exchangeable: of pictures of one
+    The promise is over cases and calibration sets together, and holds where both are exchangeable: of images of one
     patient give one to calibrate on.
 
     Args:

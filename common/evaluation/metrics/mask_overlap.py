@@ -1,4 +1,4 @@
-"""Masks judged from counts: one row a unit (a volume, or a picture judged alone), never a mean over slices.
+"""Masks judged from counts: one row a unit (a volume, or an image judged alone), never a mean over slices.
 
 Columns, for each class c but the background: `truth_<c>`, `predicted_<c>`, `both_<c>`, how many voxels of the unit
 are of the class in the truth, in the prediction and in both; `hausdorff_95_<c>` in mm (NaN where undefined);

@@ -18,7 +18,7 @@ from graftwork.common.evaluation.arrays import Array, BoolArray, FloatArray, Int
 from graftwork.common.evaluation.intervals.bootstrap import count_of
 from graftwork.common.evaluation.tables.prediction_arrays import shown
 
-EMPTIES = ("empty", "blank", "none")  # names of the category of pictures in which nothing is
+EMPTIES = ("empty", "blank", "none")  # names of the category of images in which nothing is
 _LISTS = ("images", "annotations", "categories")
 _RESULT = ("image_id", "category_id", "bbox", "score")
 
@@ -32,7 +32,7 @@ class Truth:
     Attributes:
         ids: [n], ids as text, sorted as pycocotools sorts them. files: [n], "" where unknown.
         sizes: [n, 2], width and height in px, NaN where unknown. locations: [n], "" where unknown.
-        classes: K names, in the file's order. places: id of a category to its class; -1: of pictures with nothing.
+        classes: K names, in the file's order. places: id of a category to its class; -1: of images with nothing.
         image, label: [m], of each box. box: [m, 4], x, y, width, height in px. area: [m], px². crowd: [m].
         unboxed: [n], an annotation names something and does not say where it is.
         notes: what must be said of it.

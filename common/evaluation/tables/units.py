@@ -1,4 +1,4 @@
-"""Cases put together into the unit that is judged: the frames of an event, the pictures of a visit.
+"""Cases put together into the unit that is judged: the frames of an event, the images of a visit.
 
 One case has one truth and one row of scores; so has the unit made of several. What cannot be told of a unit is
 unknown, and counted, never guessed.
@@ -47,7 +47,7 @@ def put_together(
 
     Args:
         unit: [n], the name of each row's unit; equal ones come from one group.
-        rest: the class that yields to others, such as that of a picture with nothing in it; where the classes lack
+        rest: the class that yields to others, such as that of an image with nothing in it; where the classes lack
             it, none yields.
     """
     names, codes = np.unique(unit.astype(str), return_inverse=True)

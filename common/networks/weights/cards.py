@@ -7,7 +7,7 @@ itself cannot:
      "licence": "Apache-2.0", "trained_on": "ImageNet-1k", "classes": 1000,
      "sha256": "64 hex digits of the file"}
 
-and may say: `origin`, where it was had from; `seen`, a list of the names of the datasets whose pictures the weights
+and may say: `origin`, where it was had from; `seen`, a list of the names of the datasets whose images the weights
 were trained on; `seen_sha256`, the name of a text file beside it with the SHA-256 of these files, one a line (as
 sha256sum writes them; what follows the digits is not read).
 """
@@ -42,8 +42,8 @@ class WeightsRecord:
         mean, std: of the normalisation of images in 0..1 that the weights expect, one number a channel.
         padding: "same" where the network must pad as TensorFlow does, else "".
         classes: number of classes of the classifier in the file, 0 where it holds none.
-        seen: names of the datasets whose pictures they were trained on, as the card says.
-        seen_sha256: name of the file beside the card that lists the SHA-256 of these pictures' files; "" without.
+        seen: names of the datasets whose images they were trained on, as the card says.
+        seen_sha256: name of the file beside the card that lists the SHA-256 of these images' files; "" without.
         said_mean, said_std: what card, package or hub say where a recipe put others in place of them; else ().
     """
 
@@ -84,7 +84,7 @@ class WeightsRecord:
             return ""
         return (
             f"the pretrained weights ({self.origin}) were trained on {met[0]}, of which this set is or from which it "
-            "is drawn: the network may have seen these very pictures, those of the test part too"
+            "is drawn: the network may have seen these very images, those of the test part too"
         )
 
 

@@ -1,4 +1,4 @@
-"""Whether pretrained weights saw the pictures of a dataset: by the names of datasets, and by the files themselves."""
+"""Whether pretrained weights saw the images of a dataset: by the names of datasets, and by the files themselves."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def overlap(
 ) -> Overlap | None:
     """What of a dataset the weights were trained on, as far as their card says; None where it is nothing.
 
-    Files are compared whole: a picture that was written anew at another size or quality is not found by its digest.
+    Files are compared whole: an image that was written anew at another size or quality is not found by its digest.
 
     Args:
         names: those by which the dataset and the collections that it is drawn from are known.
@@ -67,7 +67,7 @@ def overlap_sentence(record: WeightsRecord, found: Overlap | None) -> str:
     what = "the network has seen" if found.files else "the network may have seen"
     return (
         f"the pretrained weights ({record.origin}) were trained on {', and on '.join(said)}: {what} these very "
-        "pictures, and those of the test part may be among them"
+        "images, and those of the test part may be among them"
     )
 
 

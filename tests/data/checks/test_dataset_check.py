@@ -1,4 +1,4 @@
-"""The check of a dataset: every bad file a line, every picture that stands twice, every leak; and no way to end it."""
+"""The check of a dataset: every bad file a line, every image that stands twice, every leak; and no way to end it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def picture(seed: int, height: int = 160, width: int = 200) -> Image.Image:
 
 
 class Folder:
-    """A small dataset under way: pictures on disk and their table."""
+    """A small dataset under way: images on disk and their table."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -77,7 +77,7 @@ class Folder:
 
 @pytest.fixture
 def clean(tmp_path: Path) -> Folder:
-    """Twenty-four pictures of as many patients, both classes, nothing wrong."""
+    """Twenty-four images of as many patients, both classes, nothing wrong."""
     folder = Folder(tmp_path / "data")
     for n in range(24):
         folder.add(f"{n:02d}.png", picture(n), group=f"p{n}", target=("no", "yes")[n % 2])
@@ -126,7 +126,7 @@ def test_each_bad_file_is_one_line(clean: Folder, tmp_path: Path) -> None:
     picture(50).save(tmp_path / "whole.jpg")
     clean.add("truncated.jpg", (tmp_path / "whole.jpg").read_bytes()[:900])
     clean.add("empty.png", b"")
-    clean.add("text.png", b"this is no picture\n" * 20)
+    clean.add("text.png", b"this is no image\n" * 20)
     big = bomb()
     assert len(big) < 60_000
     clean.add("huge.png", big)
@@ -197,7 +197,7 @@ def test_many_missing_files_are_one_line(tmp_path: Path) -> None:
 
 @pytest.fixture
 def perilous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the reading processes, pictures named so bring the decoder down or keep it busy for ever."""
+    """In the reading processes, images named so bring the decoder down or keep it busy for ever."""
     place = tmp_path / "site"
     place.mkdir()
     (place / "sitecustomize.py").write_text(
@@ -281,7 +281,7 @@ def test_an_interrupted_check_leaves_no_process_behind(
     assert all(child.poll() == -signal.SIGKILL for child in begun)
 
 
-# Pictures that stand twice
+# Images that stand twice
 
 
 def test_identical_pixels_are_found_whatever_the_file(clean: Folder) -> None:
@@ -291,7 +291,7 @@ def test_identical_pixels_are_found_whatever_the_file(clean: Folder) -> None:
     (found,) = clean.check().findings
     assert (found.kind, found.severity, found.count) == ("duplicate", "warning", 1)
     assert found.examples == ("00.png = copy.png = other form.tif = as colour.png",)
-    assert "1 set of pictures with identical pixels, 3 of the files are too many" in found.what
+    assert "1 set of images with identical pixels, 3 of the files are too many" in found.what
 
 
 def test_identical_pixels_of_two_patients_are_an_error(clean: Folder) -> None:

@@ -190,7 +190,7 @@ def test_a_second_check_decodes_neither_volumes_nor_masks(
     mask = box(12, 14, 16)
     mask[0, 0, 0] = 9
     volumes.add(7, texture(7, 12, 14, 16), mask)
-    # a file named both as a picture and as a mask is two questions
+    # a file named both as an image and as a mask is two questions
     volumes.rows[8]["mask"] = "images/07.nii.gz"
     with Cache(tmp_path / "cache") as cache:
         first = volumes.check(cache=cache)
@@ -236,7 +236,7 @@ def of_slices(root: Path, rows: list[dict[str, Any]], values: tuple[int, int] = 
 def test_black_slices_at_the_ends_are_no_news(tmp_path: Path) -> None:
     rows = slices(tmp_path)
     assert check(of_slices(tmp_path, rows), workers=0).ok
-    # where the pictures are no slices, a picture of one value shows nothing
+    # where the images are no slices, an image of one value shows nothing
     alone = [{name: row[name] for name in ("case", "path", "group", "part", "mask")} for row in rows]
     found = check(of_slices(tmp_path, alone), workers=0)
     assert {each.kind for each in found.findings} == {"unreadable"}
@@ -280,7 +280,7 @@ def test_unknown_groups_are_one_line_and_nothing_else_is_said_of_them(tmp_path: 
     assert "location" in none.what
     assert {each.kind for each in found.findings} == {"no-group", "small-class"}
     assert found.groups == 0
-    # pictures that look alike are looked for among all
+    # images that look alike are looked for among all
     again = Image.open(tmp_path / "0.png").resize((90, 90))
     again.save(tmp_path / "1.png")
     (near,) = of(check(manifest, workers=0), "near-duplicate")

@@ -26,13 +26,13 @@ from pydicom.uid import (
 )
 from written_pictures import RAMP, dicom, dicom_failure, expect, lossless_jpeg, table
 
-from graftwork.common.data.images import Picture, read_image, read_size, stored_pixels, to_float
+from graftwork.common.data.images import StoredImage, read_image, read_size, stored_pixels, to_float
 
 RNG = np.random.default_rng(0)
 
 
-def shown(picture: Picture) -> np.ndarray:
-    """The picture in 0..1, `[H, W]`."""
+def shown(picture: StoredImage) -> np.ndarray:
+    """The image in 0..1, `[H, W]`."""
     return to_float(picture, 1)[..., 0]
 
 

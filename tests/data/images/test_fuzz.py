@@ -1,4 +1,4 @@
-"""2,000 damaged files of every format: a picture or an ImageError, never a crash, a hang or a word on the terminal."""
+"""2,000 damaged files of every format: an image or an ImageError, never a crash, a hang or a word on the terminal."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_crash_and_a_hang_of_the_child_would_be_seen(
 
 
 def test_every_truncation_of_every_source_is_an_error_or_a_whole_picture(tmp_path: Path) -> None:
-    """What is cut off after its picture data (padding, an end marker that adds nothing) may be read."""
+    """What is cut off after its image data (padding, an end marker that adds nothing) may be read."""
     for source in write_sources(tmp_path / "sources"):
         content = source.read_bytes()
         if source.stem in ("frames", "pages"):
@@ -66,4 +66,4 @@ def test_every_truncation_of_every_source_is_an_error_or_a_whole_picture(tmp_pat
                 picture = read_image(cut, constant="allow").pixels
             except ImageError:
                 continue
-            assert (picture == whole).all(), f"{source.name} cut to {share:.0%} is read as another picture"
+            assert (picture == whole).all(), f"{source.name} cut to {share:.0%} is read as another image"

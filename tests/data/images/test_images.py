@@ -16,7 +16,7 @@ from written_pictures import COLOUR, GREY, expect, failure, png, save, tiff
 from graftwork.common.data.images import (
     READER_VERSION,
     SUFFIXES,
-    Picture,
+    StoredImage,
     decoders,
     read_image,
     read_size,
@@ -142,7 +142,7 @@ def test_a_transparent_colour_becomes_black(tmp_path: Path) -> None:
 
 
 EXIF_ORIENTATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    # The EXIF standard, tag 274: what the stored rows and columns show; here the way back to the upright picture.
+    # The EXIF standard, tag 274: what the stored rows and columns show; here the way back to the upright image.
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -196,10 +196,10 @@ def test_to_float_has_the_range_of_the_file(tmp_path: Path) -> None:
     assert values.shape == (48, 64, 3)
     assert values.dtype == np.float32
     np.testing.assert_array_equal(values[..., 1], GREY.astype(np.float32) / np.float32(255))
-    assert to_float(Picture(np.array([[[255]]], np.uint8), 0, 255, (1, 1)), 1)[0, 0, 0] == 1.0
+    assert to_float(StoredImage(np.array([[[255]]], np.uint8), 0, 255, (1, 1)), 1)[0, 0, 0] == 1.0
     luma = to_float(read_image(save(tmp_path / "colour.png", COLOUR)), 1)[..., 0]
     np.testing.assert_allclose(luma, COLOUR @ [0.299, 0.587, 0.114] / 255, atol=1e-6)
-    beyond = Picture(np.array([[[-3.0], [0.5], [9.0]]], np.float32), -1.0, 1.0, (1, 3))
+    beyond = StoredImage(np.array([[[-3.0], [0.5], [9.0]]], np.float32), -1.0, 1.0, (1, 3))
     np.testing.assert_allclose(to_float(beyond, 1).ravel(), [0, 0.75, 1])
     with pytest.raises(UsageError):
         to_float(picture, 4)

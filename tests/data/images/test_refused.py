@@ -1,4 +1,4 @@
-"""Files that cannot be read as pictures: one typed error each, quickly, in bounded memory, and nothing else."""
+"""Files that cannot be read as images: one typed error each, quickly, in bounded memory, and nothing else."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_progressive_jpeg_of_endless_scans_is_refused(
 def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     assert "empty" in failure(tmp_path / "empty.jpg").reason
-    (tmp_path / "text.png").write_text("this is no picture\n" * 20, encoding="utf-8")
+    (tmp_path / "text.png").write_text("this is no image\n" * 20, encoding="utf-8")
     assert failure(tmp_path / "text.png").stage == "header"
     (tmp_path / "short.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert failure(tmp_path / "short.png").stage == "header"

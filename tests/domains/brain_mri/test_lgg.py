@@ -184,7 +184,7 @@ def test_halves_that_lack_the_other_are_found(tmp_path: Path) -> None:
     told = found(tmp_path)
     assert told["slices have no mask"][1:] == (1, (f"{FIRST}/{FIRST}_5.tif",))
     assert told["masks have no slice and are left out"][1:] == (1, (f"{SECOND}/{SECOND}_7_mask.tif",))
-    assert told["folders of patients hold no picture"][2] == ("TCGA_DU_5855_19951217",)
+    assert told["folders of patients hold no image"][2] == ("TCGA_DU_5855_19951217",)
     assert told["patients do not stand in data.csv"][2] == ("TCGA_DU_5855",)
 
 
@@ -242,7 +242,7 @@ def test_an_age_that_is_no_number_is_named(tmp_path: Path) -> None:
 
 def test_folders_without_pictures_are_told(tmp_path: Path) -> None:
     (tmp_path / FIRST).mkdir()
-    with pytest.raises(DatasetError, match="no picture"):
+    with pytest.raises(DatasetError, match="no image"):
         lgg.read(tmp_path)
 
 

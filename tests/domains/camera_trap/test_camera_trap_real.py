@@ -26,7 +26,7 @@ def bohner(folder: Path, *more: str) -> Manifest:
     place = real("camera_trap/bohner_small_mammal")
     said = [
         f"table = {json.dumps(str(place / 'labels.csv'))}",
-        f"pictures = {json.dumps(str(place))}",
+        f"images = {json.dumps(str(place))}",
         'path = "path"\nlabel = "label"\ngroup = "location"\ntime = "datetime"',
         'source = "label_source"\nweak = ["automatic"]',
         *more,
@@ -57,7 +57,7 @@ def test_cct20_is_read_from_its_table_alone(cct20: Manifest) -> None:
     assert (frame["empty_target"] == "animal").sum() == 2489
     assert frame["count_target"].value_counts().to_dict() == {"1": 1589, "2": 60, "3": 12, "4": 3, "6": 1}
     assert frame["boxes"].sum() == len(coco.boxes(real("camera_trap/labels/caltech_cct20"))) == 1763
-    assert any("no picture of the table is there" in note for note in cct20.notes)
+    assert any("no image of the table is there" in note for note in cct20.notes)
 
 
 def test_cct20_is_split_by_location(cct20: Manifest) -> None:

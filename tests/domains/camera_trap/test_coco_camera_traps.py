@@ -1,4 +1,4 @@
-"""The loader of COCO Camera Traps: where the file and the pictures lie, what is joined, what is refused."""
+"""The loader of COCO Camera Traps: where the file and the images lie, what is joined, what is refused."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_frames_have_species_place_event_and_boxes(tmp_path: Path) -> None:
     assert rows["boxes"].tolist() == [1, 0, 0]
     assert rows["datetime"].iloc[0] == "2021-01-01T10:00:00"
     assert manifest.unit == "event" and manifest.target.classes == ("deer", "empty", "fox")
-    assert not any("picture of the table" in each for each in manifest.notes)
+    assert not any("image of the table" in each for each in manifest.notes)
 
 
 @pytest.mark.parametrize("place", ["images", "deep/images", "."])
@@ -110,9 +110,9 @@ def test_other_json_files_are_passed_over_and_named_where_nothing_is_found(tmp_p
 
 def test_without_any_picture_the_table_is_read_and_some_missing_are_counted(tmp_path: Path) -> None:
     three(tmp_path / "set.json")
-    assert any("no picture of the table is there" in each for each in coco.read(tmp_path).notes)
+    assert any("no image of the table is there" in each for each in coco.read(tmp_path).notes)
     pictures(tmp_path, "one/a.jpg")
-    assert any("2 of the 3 pictures" in each for each in coco.read(tmp_path).notes)
+    assert any("2 of the 3 images" in each for each in coco.read(tmp_path).notes)
 
 
 def test_ids_are_joined_however_they_are_written(tmp_path: Path) -> None:

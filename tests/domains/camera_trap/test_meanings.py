@@ -117,8 +117,8 @@ def test_equivalent_tables_of_ones_own_are_the_same_set(tmp_path: Path) -> None:
 
 
 OWN_FAULTS: dict[str, Callable[[Rows], None]] = {
-    "one picture": lambda rows: rows.append({**rows[0], "species": "Lepus"}),
-    "species.*one picture": lambda rows: rows.append({**rows[0], "path": "x.mp3/../" + rows[0]["path"]}),
+    "one image": lambda rows: rows.append({**rows[0], "species": "Lepus"}),
+    "species.*one image": lambda rows: rows.append({**rows[0], "path": "x.mp3/../" + rows[0]["path"]}),
     "label is empty": lambda rows: rows[1].update(species="NA"),
     "group is empty": lambda rows: rows[1].update(location=""),
     "count is 'few'": lambda rows: rows[1].update(count="few"),

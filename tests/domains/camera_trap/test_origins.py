@@ -179,7 +179,7 @@ def test_two_species_in_a_picture_have_two_ways_to_be_written(tmp_path: Path) ->
     )
     (tmp_path / "columns.toml").write_text(said)
     with pytest.raises(
-        TableError, match=r'lines 2, 3: one picture, a\.jpg .labels .fox., .deer.*several = "rows"'
+        TableError, match=r'lines 2, 3: one image, a\.jpg .labels .fox., .deer.*several = "rows"'
     ):
         own.read(tmp_path)
     (tmp_path / "columns.toml").write_text(said + 'several = "rows"\n')
@@ -257,7 +257,7 @@ COLUMN_FAULTS = {
     "weak = 3\n": "weak is a list of texts, not 3",
     'lable = "x"\n': "there is no key 'lable'",
     'weak = ["m"]\n': "source is missing",
-    'pictures = "gone"\n': "there is no such folder",
+    'images = "gone"\n': "there is no such folder",
     'count = "n"\n': "column 'n' (count) is missing",
     'separator = "::"\n': "the separator is '::'",
     'encoding = "utf-9"\n': "the encoding 'utf-9' is unknown",

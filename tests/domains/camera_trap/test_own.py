@@ -46,12 +46,10 @@ def test_table_and_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
         (tmp_path / "data" / name).write_bytes(b"")
     said = MAP.replace('"labels.csv"', json.dumps(str(tmp_path / "data" / "labels.csv")))
     (tmp_path / "map").mkdir()
-    (tmp_path / "map" / "columns.toml").write_text(
-        said + f"pictures = {json.dumps(str(tmp_path / 'data'))}\n"
-    )
+    (tmp_path / "map" / "columns.toml").write_text(said + f"images = {json.dumps(str(tmp_path / 'data'))}\n")
     manifest = own.read(tmp_path / "map")
     assert manifest.root == tmp_path / "data" and manifest.file(0).is_file()
-    assert any("1 of the 3 pictures" in each for each in manifest.notes)
+    assert any("1 of the 3 images" in each for each in manifest.notes)
 
 
 @pytest.mark.parametrize("outside", ["../labels.csv", "absolute"])
@@ -128,7 +126,7 @@ def test_all_faults_of_a_table_at_once_with_their_lines(tmp_path: Path) -> None:
         "line 7: /elsewhere/e.jpg is not below",
         "line 8: C:\\f.jpg is a path of another machine",
         "line 9: https://example.org/g.jpg is an address",
-        "lines 10, 11: one picture, h.jpg",
+        "lines 10, 11: one image, h.jpg",
     ):
         assert fault in said, fault
 
@@ -155,7 +153,7 @@ def test_a_map_with_faults_lists_them_and_shows_a_whole_one(tmp_path: Path) -> N
     with pytest.raises(TableError, match="cannot be read"):
         own.read(lay(tmp_path, columns="path = [\n"))
     with pytest.raises(DatasetError, match=r"folder; columns\.toml names it"):
-        own.read(lay(tmp_path, columns=MAP + 'pictures = "nowhere"\n'))
+        own.read(lay(tmp_path, columns=MAP + 'images = "nowhere"\n'))
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def test_folders_without_pictures_are_told(tmp_path: Path) -> None:
     for part in ("train", "test"):
         for label in ("NORMAL", "PNEUMONIA"):
             (tmp_path / part / label).mkdir(parents=True)
-    with pytest.raises(DatasetError, match="no picture"):
+    with pytest.raises(DatasetError, match="no image"):
         kermany.read(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""kermany on the 5,856 real radiographs: counts, the leak of the publisher's parts, the pictures that stand twice."""
+"""kermany on the 5,856 real radiographs: counts, the leak of the publisher's parts, the images that stand twice."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_radiograph_stored_anew_is_near_to_itself(manifest: Manifest, tmp_path
             apart.append((first ^ int(look(str(tmp_path / "again.jpg")).appearance, 16)).bit_count())
     assert len(apart) == 80
     assert max(apart) <= NEAR
-    assert max(apart) > 6  # it is a property of the pictures, not of their size
+    assert max(apart) > 6  # it is a property of the images, not of their size
 
 
 def test_a_second_check_is_quick(checked: tuple[Findings, Findings, float, float]) -> None:

@@ -104,7 +104,7 @@ def test_rows_without_a_picture_are_left_out_and_said(copy: Path) -> None:
         file.unlink()
     manifest = ham10000.read(copy)
     assert len(manifest) == 57
-    assert any(note.startswith("3 rows of the table have no picture") for note in manifest.notes)
+    assert any(note.startswith("3 rows of the table have no image") for note in manifest.notes)
     (found,) = ham10000.findings(copy)
     assert (found.kind, found.count, found.examples) == ("missing", 3, tuple(file.stem for file in gone))
 
@@ -162,7 +162,7 @@ def test_a_missing_column_is_named(copy: Path) -> None:
 def test_a_table_without_pictures_says_where_to_put_them(copy: Path) -> None:
     for part in ("HAM10000_images_part_1", "HAM10000_images_part_2"):
         shutil.rmtree(copy / part)
-    with pytest.raises(DatasetError, match="none of the 60 pictures"):
+    with pytest.raises(DatasetError, match="none of the 60 images"):
         ham10000.read(copy)
 
 
@@ -230,7 +230,7 @@ def test_everything_that_is_not_used_is_counted(copy: Path) -> None:
     rewrite(copy, lambda rows: [{**row, "dataset": "x"} for row in rows])
     notes = ham10000.read(copy).notes
     for said in (
-        "1 picture has no row in the table and is not used, such as ISIC_9999999",
+        "1 image has no row in the table and is not used, such as ISIC_9999999",
         "2 files are not used: 1 .jpg, 1 .pdf (in the folder itself 2), such as clinic.jpg",
         "1 further table is not used (pixels as numbers): hmnist_28_28_L.csv",
         "1 further table is not used (no column image_id, image, isic_id): patients.csv",

@@ -1,4 +1,4 @@
-"""ham10000 on the 7,193 real pictures at 200 x 150 px: counts, groups and findings; lesions are no findings."""
+"""ham10000 on the 7,193 real images at 200 x 150 px: counts, groups and findings; lesions are no findings."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_areas_are_those_of_the_figures() -> None:
     assert area(box, (1, 1, 1)) == pytest.approx(6 * 19**2 + 12 * 19 * math.sqrt(0.5) + 8 * math.sqrt(3) / 8)
     square = box[10]
     assert area(square, (2, 1)) == pytest.approx(2 * 19 * 2 + 2 * 19 * 1 + 4 * math.sqrt(1.25))
-    # marching cubes does not depend on how the picture lies
+    # marching cubes does not depend on how the image lies
     for seed in range(3):
         mask, _, spacing = masks_by_chance(seed, 3)
         a, b, c = spacing

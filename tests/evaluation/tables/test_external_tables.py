@@ -24,7 +24,7 @@ TASKS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effus
 
 @pytest.fixture
 def tables(tmp_path: Path) -> tuple[Path, Path]:
-    """Scores of a program and labels of a publisher: 90 pictures of 30 patients (made up)."""
+    """Scores of a program and labels of a publisher: 90 images of 30 patients (made up)."""
     rng = np.random.default_rng(5)
     names = [f"{n:04d}.jpg" for n in range(90)]
     truth = rng.random((90, 2)) < 0.4

@@ -65,7 +65,7 @@ def written(folder: Path, listed: str | None = None, **card: object) -> Path:
         ("ISIC 2019", "ISIC 2018", False),
         ("ISIC 20190", "ISIC 2019", False),
         ("unknown", "own", False),
-        ("grown at home, our own pictures", "own", False),
+        ("grown at home, our own images", "own", False),
         ("own", "own", True),
         ("Brown University", "row", False),
         ("ImageNet-1k", "", False),
