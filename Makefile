@@ -9,7 +9,7 @@ DEMO := runs/demo
 CASES ?= 400
 
 .DELETE_ON_ERROR:
-.PHONY: help env demo test test-real lint format docs bench clean
+.PHONY: help env demo test test-slow test-real lint format docs bench clean
 
 help:
 	@echo 'make env          .venv with everything for development (PYTHON=$(PYTHON))'
@@ -52,6 +52,9 @@ demo: $(VENV)/.user
 # One thread for each worker: more would only wait for each other.
 test: $(VENV)/.developer
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-slow: $(VENV)/.developer
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-real: $(VENV)/.developer
 	$(BIN)/python -m pytest -m real --timeout 1800 $(ARGS)

@@ -1,6 +1,6 @@
 """The contract that a domain keeps, and the register of domains.
 
-A domain is a package that registers under the entry point `graftwork.domains`, ours and a stranger's alike:
+A domain is a package that registers under the entry point `graftwork.domains`, for the included and for external domains:
 
     [project.entry-points."graftwork.domains"]
     my_domain = "my_package:DOMAIN"
@@ -47,11 +47,11 @@ class Dataset:
         name: "my_domain/my_dataset".
         title: for people.
         group: what a group is, for people: "patient".
-        target: what is to be told.
-        protocol: the name, within the domain, of the protocol that it is judged by.
+        target: what is to be predicted.
+        protocol: the name, within the domain, of its evaluation protocol.
         licence: of the data, as the publisher states it.
         citation: how the data are cited.
-        further: names of further protocols, in the order of a report: of other targets, or of cases put together
+        further: names of further protocols, in the order of a report: for other targets, or for combined cases
             (the frames of an event).
         known_as: further names that the data, or the collections that they are drawn from, go by; weights that say
             they were trained on one of them have seen these images.
@@ -127,7 +127,7 @@ class LoadedDataset:
 
     @property
     def protocol(self) -> str:
-        """The full name of the protocol that it is judged by, "my_domain/my_dataset"."""
+        """The full name of its evaluation protocol, "my_domain/my_dataset"."""
         return self._full(self.about.protocol)
 
     @property
@@ -202,7 +202,7 @@ def _load(points: tuple[EntryPoint, ...]) -> Domain:
         )
     try:
         found = point.load()
-    except Exception as error:  # whatever a stranger's module raises while it is imported
+    except Exception as error:  # whatever an external module raises on import
         raise GraftworkError(
             f"{point.value} cannot be imported ({type(error).__name__}: {error})",
             where=where,
@@ -374,7 +374,7 @@ def _unknown(kind: str, name: str, known: list[str]) -> UsageError:
 def _module(home: Domain, path: str) -> ModuleType:
     try:
         return importlib.import_module(path)
-    except Exception as error:  # whatever a stranger's module raises while it is imported
+    except Exception as error:  # whatever an external module raises on import
         package = next((_package(point) for point in _points(home.name)), path.partition(".")[0])
         raise GraftworkError(
             f"{path} cannot be imported ({type(error).__name__}: {error})",

@@ -1,4 +1,4 @@
-"""How published files lie about: folders that are looked for, and what archives and file systems leave behind."""
+"""Find the files of a published dataset: its folders, and leftovers of archives and file systems to ignore."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def walk(root: Path, suffixes: tuple[str, ...], unseen: Counter[str] | None = No
     """Paths of the files below `root` that end so (in small letters), POSIX and relative, hidden ones left out.
 
     The files of a folder by name, then those of the folders in it, these by name too. Links to folders are
-    followed, and what they show twice is told once.
+    followed, and duplicates are reported once.
 
     Args:
         unseen: counts under "hidden" the hidden files and folders that were passed over.

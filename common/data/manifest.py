@@ -44,22 +44,22 @@ class Manifest:
     """A dataset as a table.
 
     Attributes:
-        frame: one row per case, with a RangeIndex. Columns in this order: `case` (unique), `path` (POSIX, relative to
-            `root`), `group`, `part` (the published subset: train, validation, test or NA; optional when you make a
-            manifest), the columns of the targets, and the covariates.
-        root: the folder that the paths start from.
-        dataset: the name of the dataset, "my_domain/my_dataset".
-        group: what a group is, in words: "patient".
-        target: the target.
-        covariates: columns that describe a case and are never an input. For slices of a volume, `slice` is the place in
-            the volume, counted from 0, and `spacing` (if known) is a text of three numbers: mm between slices, rows and
-            columns.
-        notes: what a reader of a report must know, one sentence each.
-        further: other targets of the same network, each with its own prefix.
-        unit: the covariate whose equal values belong together within a group: frames of an event, slices of a volume.
-            They stay in one subset and can be evaluated together. Empty: each case is its own unit.
-        one_case_groups: whether the dataset has one case per group (one image per patient), so that each case may be
-            its own group.
+        frame: one row a case; RangeIndex. Columns, in this order: `case` (unique), `path` (POSIX, relative to
+            `root`), `group`, `part` (as the publisher gave it: train, validation, test or NA; may be left out
+            when a manifest is made), the target's columns, the covariates.
+        root: the folder below which the paths lie.
+        dataset: its name, "my_domain/my_dataset".
+        group: what a group is, for people: "patient".
+        target: what is to be predicted.
+        covariates: columns that describe a case and are never an input. Of images that are slices of a volume,
+            `slice` is the place in it, counted from 0, and `spacing` (if known) the text of three numbers: mm
+            between slices, rows and columns.
+        notes: what a reader of a report must know, a sentence each.
+        further: further targets, told by the same network; each has a prefix of its own.
+        unit: the covariate whose equal values belong together within a group: frames of an event, slices of a
+            volume. They stay in one part and can be evaluated together. Empty: each case is alone.
+        one_case_groups: whether the publisher has one case a group (one image a patient), so that each case may be
+            a group of its own.
         as_written: whether names are kept as an older version stored them.
 
     Names (cases, groups, classes, subsets, units and covariates that are text) get a normal form from `clean_name`. A
@@ -102,7 +102,7 @@ class Manifest:
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """All that is to be told, the first one first."""
+        """All targets, the first one first."""
         return (self.target, *self.further)
 
     @property
@@ -160,7 +160,7 @@ class Manifest:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], root: str | os.PathLike[str]) -> Manifest:
-        """Read what `save` wrote; `root` is where the images lie on this machine.
+        """Read what `save` wrote; `root` is the image folder on this machine.
 
         Raises:
             DatasetError: the file is missing, damaged, not a manifest, or not valid.
@@ -191,7 +191,7 @@ class Manifest:
             raise DatasetError(
                 f"not a readable manifest ({error})",
                 where=path,
-                remedy="write it anew, or get it from its source",
+                remedy="write it again, or get it from its source",
             ) from error
         return cls(frame=frame, root=Path(root), target=target, further=tuple(further), **said)
 
@@ -242,7 +242,7 @@ def _valid_frame(manifest: Manifest) -> tuple[pd.DataFrame, list[str]]:
             )
             faults.append(_fault(name, "is valid Unicode", column[broken == True]))  # noqa: E712
     if not faults:
-        grouped = given["group"].notna().any()  # a set that tells no group at all is read, and never split
+        grouped = given["group"].notna().any()  # a dataset without groups is read but cannot be split
         for name in ("case", "path", *(["group"] if grouped else [])):
             blank = given[name][result[name].isna() | result[name].isin(["", " "])]
             if len(blank):
@@ -332,7 +332,7 @@ def _unit_faults(frame: pd.DataFrame, unit: str) -> list[str]:
         return [_fault(unit, "is never empty, as the unit", blank)]
     groups = frame.groupby(unit)["group"].nunique()
     torn = frame[unit][frame[unit].isin(groups.index[groups > 1])]
-    faults = [_fault(unit, "stands in one group alone, as the unit", torn)] if len(torn) else []
+    faults = [_fault(unit, "is in only one group, as the unit", torn)] if len(torn) else []
     if "slice" in frame.columns:
         again = frame["slice"][frame.duplicated([unit, "slice"], keep=False)]
         if len(again):

@@ -146,7 +146,7 @@ def write_mask(
         path: ends in .png, or in .nii or .nii.gz.
         classes: [H, W], or [X, Y, Z] in canonical order.
         values: the value of each class in the file.
-        like: of NIfTI, the geometry of the image; the mask lies on its grid, with its affine.
+        like: for NIfTI, the geometry of the image; the mask gets its grid and affine.
 
     Raises:
         UsageError: the suffix is another one, the geometry is missing, or a value does not fit the file.
@@ -185,7 +185,7 @@ def fit_faults(image: str | os.PathLike[str], mask: str | os.PathLike[str]) -> l
         ImageError: a header cannot be read.
     """
     if volumes.is_volume(image) != volumes.is_volume(mask):
-        kinds = ("volume" if volumes.is_volume(path) else "picture" for path in (image, mask))
+        kinds = ("volume" if volumes.is_volume(path) else "image" for path in (image, mask))
         return ["kind: image {}, mask {}".format(*kinds)]
     if volumes.is_volume(image):
         return volumes.geometry_faults(volumes.read_geometry(image), volumes.read_geometry(mask))

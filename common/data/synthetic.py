@@ -1,4 +1,4 @@
-"""What every made-up dataset has in common: the marker that says so, and draws that depend on names alone."""
+"""Shared code of synthetic datasets: the marker file, and random draws that depend only on names."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.results import Evaluation
 
 
-MARKER = "SYNTHETIC.txt"  # lies in a folder that `synthesize` wrote, so that nobody takes it for data
+MARKER = "SYNTHETIC.txt"  # in every folder that `synthesize` wrote, so that nobody mistakes it for real data
 NOTE = "synthetic: these images were drawn by a program; they show nothing real and prove nothing"
 
 
-SAID = "SYNTHETIC DATA: made up to try the program. These numbers say nothing about the world."
+SAID = "SYNTHETIC DATA, drawn to try the program. These numbers say nothing about the world."
 
 
 def begin(folder: str | os.PathLike[str], *, cases: int, seed: int, least: int) -> Path:
-    """Begin a made-up dataset: the folder, with the marker in it before any image.
+    """Start a synthetic dataset: create its folder, with the marker before any image.
 
     Args:
-        folder: must be missing, empty, or hold the same made-up set already.
+        folder: must be missing, empty, or hold the same synthetic dataset.
         cases, seed: what the set depends on. least: the fewest cases from which the set can be made.
 
     Raises:
@@ -58,16 +58,16 @@ def begin(folder: str | os.PathLike[str], *, cases: int, seed: int, least: int) 
 
 
 def is_synthetic(*folders: Path) -> bool:
-    """Whether one of these folders was written by a `synthesize`, or lies in one that was; its manifest then carries
+    """Whether one of these folders was written by `synthesize`, or is inside one that was; its manifest then has
     `NOTE`."""
     above = (each for folder in folders for each in (folder.absolute(), *folder.absolute().parents))
     return any((folder / MARKER).is_file() for folder in above)
 
 
 def rests_on_synthetic(*files: str | os.PathLike[str] | None) -> bool:
-    """Whether predictions or truths (files or folders) rest on synthetic data, as far as what lies beside them says.
+    """Whether predictions or truths (files or folders) are from synthetic data, according to the files next to them.
 
-    They do where they lie in a folder that `synthesize` wrote, or where FILE.about.json (of `predict`) or the
+    They are if they are in a folder that `synthesize` wrote, or if FILE.about.json (of `predict`) or the
     environment.json of their run has `synthetic` true.
     """
     for file in (Path(each) for each in files if each is not None):

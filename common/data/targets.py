@@ -13,20 +13,20 @@ KINDS = ("binary", "multi-class", "multi-label", "ordinal", "segmentation")
 
 @dataclass(frozen=True)
 class Target:
-    """The target of a dataset: what a network predicts.
+    """What is predicted for an image.
 
     Attributes:
-        name: in words, "diagnosis".
-        kind: "binary" or "multi-class" (one class per case), "multi-label" (each class yes or no), "ordinal" (one of
-            several ordered classes) or "segmentation" (one class per pixel or voxel).
-        classes: in the order of the network outputs; for a binary target (negative, positive), for a segmentation
-            (background, ...). Empty in a `DATASET` whose tables define the classes; never empty in a manifest. Names
-            have their normal form (`clean_name`).
-        prefix: the prefix of its columns: "" for the first target of a manifest, "count_" for another one.
-        values: for a segmentation, the value of each class in a mask file; empty: 0, 1, 2, ...
+        name: for people, "diagnosis".
+        kind: "binary" or "multi-class" (one class a case), "multi-label" (each class yes or no), "ordinal" (one
+            class a case, of classes in an order) or "segmentation" (one class a pixel or voxel).
+        classes: in the order of a network's outputs; of a binary target (negative, positive), of a segmentation
+            (background, ...). Empty in a `DATASET` whose classes come from its tables; never in a manifest. Names are
+            kept in their normal form (`clean_name`).
+        prefix: what its columns begin with: "" for the first target of a manifest, "count_" for a further one.
+        values: of a segmentation, the value of each class in a mask's file; empty: 0, 1, 2, ...
 
     Raises:
-        DatasetError: there are too few classes, two equal or similar classes, or values that do not fit.
+        DatasetError: too few classes, one of them twice, two look-alike classes, or values that do not fit.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Target:
                     remedy="name each class once",
                 )
             raise DatasetError(
-                f"classes cannot be told apart: {', '.join(same)} are equal without white space and Unicode forms",
+                f"look-alike classes: {', '.join(same)} are equal without white space and Unicode forms",
                 where=where,
                 remedy="give each class a name of its own",
             )

@@ -354,6 +354,7 @@ def test_each_snippet_compiles_and_imports_what_exists(path: Path) -> None:
             exec(line, {})
 
 
+@pytest.mark.slow
 def test_the_guide_to_a_new_dataset_makes_one_that_works(tmp_path: Path) -> None:
     """The files of the guide make a package whose dataset is found by its entry point."""
     files = re.findall(r"^`([\w./-]+)`\n\n```[a-z]+\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)

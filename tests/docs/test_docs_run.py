@@ -356,6 +356,7 @@ def boxes(folder: Path) -> None:
 
 
 @pytest.mark.timeout(900)  # README.md trains: it passes 300 s on a loaded machine
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path in PAGES if page_id(path) not in ELSEWHERE], ids=page_id)
 def test_every_command_of_a_page_runs(
     path: Path,

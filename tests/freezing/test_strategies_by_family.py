@@ -18,6 +18,7 @@ from graftwork.common.recipe.strategy import PhaseSection, StrategySection
 from graftwork.common.training.optimizer import optimizer_of, set_rates
 
 EPOCHS = 4
+QUICK = {"resnet", "efficientnet", "convnext", "dinov2"}  # in the default suite: two of each kind
 # of each strategy what is asked beside its name; stages are filled in for the network at hand
 STRATEGIES: dict[str, dict[str, Any]] = {
     "linear-probe": {},
@@ -75,7 +76,9 @@ def learn(net: Network, plan: Plan, epoch: int, optimizer: torch.optim.Optimizer
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+)
 def test_a_family_keeps_the_contract_of_a_strategy(family: str, strategy: str) -> None:
     torch.manual_seed(1)
     net, size = small_network(family), FAMILIES[family][2]

@@ -192,6 +192,7 @@ def test_no_key_is_forgotten() -> None:
     assert set(keys()) == set(CHANGES) | APART
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", CHANGES)
 def test_the_key_changes_the_result(
     key: str, recipe: Path, data: Path, base: dict[tuple[str, ...], str], tmp_path: Path

@@ -48,6 +48,7 @@ def unbroken(
     return digests(folder), time.monotonic() - begun
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_ten_kills_change_no_byte(
     data: Path, recipe: Path, unbroken: tuple[dict[str, str], float], tmp_path: Path, workers: int

@@ -22,6 +22,8 @@ WISHES = {
     ],
 }  # fmt: skip
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("wish", WISHES)
 def test_two_gloo_processes_equal_one(wish: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""All findings about a dataset at once: files that cannot be read, images that stand in it twice, leaks.
+"""Check a dataset: unreadable files, duplicate images, leakage.
 
 Every file is decoded in full, in a process of its own (`inspection.py`); what was seen is remembered by the
 content of the file, so a second check of the same files takes a fraction of the time.
@@ -42,7 +42,7 @@ def check(
 
     Images are identical when their decoded pixels are (grey stored as RGB counts as grey). They are near when
     the 256-bit perceptual hashes (`imagehash.phash`, 16 x 16 low frequencies of a 64 x 64 cosine transform)
-    differ in at most `twins.NEAR` bits. Near images are looked for across parts: those of `split` where it is
+    differ in at most `duplicates.NEAR` bits. Near-duplicates are searched across parts: those of `split` where it is
     given, else the publisher's, else across groups; a pair within one group is no news, and neither is a slice of
     one value (the ends of a volume often are). Of a volume the voxels are compared whatever their place in the world,
     and the look of its middle slice. Of a segmentation each mask is read too: its grid is that of its image, its
@@ -98,7 +98,7 @@ def check(
     found += _unlisted(manifest)
     order = {
         kind: number for number, kind in enumerate(KINDS)
-    }  # a stranger's module may have kinds of its own
+    }  # an external module may have its own kinds
     found.sort(key=lambda finding: (finding.severity != "error", order.get(finding.kind, len(order))))
     return Findings(
         manifest.dataset,
@@ -252,7 +252,7 @@ def _unlisted(manifest: Manifest) -> Iterator[Finding]:
             "unlisted-file",
             "warning",
             str(manifest.root),
-            f"{some(len(extra), 'picture')} below the root that no row names",
+            f"{some(len(extra), 'image')} below the root without a row",
             "see whether they belong to the dataset; they are not used",
             len(extra),
             tuple(extra[:SHOWN]),

@@ -1,4 +1,4 @@
-"""Images that stand in a dataset twice: the same pixels, or so much alike that they may show the same."""
+"""Duplicate images: identical pixels, or images so similar that they may show the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 # Bits of 256 in which the hashes of near-duplicates differ at most. Measured on 5,856 radiographs of children: one
-# image stored anew (JPEG at quality 30, half the size, brightness, contrast or gamma changed by a third) differs in
+# image saved again (JPEG at quality 30, half the size, brightness, contrast or gamma changed by a third) differs in
 # at most 26 bits from itself, those of different children that are most alike in 36. A border of 2 % cut off costs 20
 # to 44, one of 5 % 66 and more: such copies are found in part, or not.
 NEAR = 30
@@ -48,7 +48,7 @@ def near_pairs(
         for left in range(top, len(words), tile):
             if codes[top] == codes[min(left + tile, len(words)) - 1]:
                 continue
-            # two words of four tell nearly all pairs that are far apart
+            # two of four words exclude nearly all dissimilar pairs
             differ = np.bitwise_count(columns[0, top : top + tile, None] ^ columns[0, left : left + tile])
             for column in columns[1:2]:
                 differ += np.bitwise_count(column[top : top + tile, None] ^ column[left : left + tile])

@@ -87,8 +87,8 @@ def look(path: str, mask: bool = False) -> Look:
     except ImageError as error:
         return Look(stage=error.stage, reason=error.reason, remedy=error.remedy or "")
     except MemoryError:
-        return Look(stage="decode", reason="the memory of this machine does not suffice", lasting=False)
-    except Exception as error:  # a fault of the reader is a finding about this file, not the end of all
+        return Look(stage="decode", reason="this machine has too little memory", lasting=False)
+    except Exception as error:  # an error of the reader is a finding about this file and does not end the check
         return Look(stage="decode", reason=f"{type(error).__name__}: {error}", lasting=False)
 
 
@@ -236,7 +236,7 @@ class _Reader:
         self._stopped = False
         self._starting = (
             threading.Lock()
-        )  # so that `stop` meets either no child and no later one, or the child
+        )  # so that `stop` finds either no child and none later, or the child
 
     def look(self, path: str, mask: bool, limit: float) -> Look:
         if self._child is None or self._child.poll() is not None:
@@ -271,7 +271,7 @@ class _Reader:
         with self._starting:
             if self._stopped:
                 return
-            # -P: whatever lies in the folder where the command was given is no module of ours
+            # -P: files in the current folder must not be imported as modules
             self._child = subprocess.Popen(
                 [
                     sys.executable,

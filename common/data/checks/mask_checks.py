@@ -102,7 +102,7 @@ def _off_the_grid(
         except ImageError:  # changed since it was looked at
             continue
         if faults:
-            said = f"the mask {paths[row]} does not lie on its grid ({'; '.join(faults)})"
+            said = f"the mask {paths[row]} is not on its grid ({'; '.join(faults)})"
             items.append((str(manifest.frame["path"].iloc[row]), said))
             both = is_volume(image) and is_volume(mask)
             remedies.append(regrid_remedy(image, mask) if both else "")

@@ -62,7 +62,7 @@ def values(manifest: Manifest, seen: Mapping[int, Look | None]) -> Iterator[Find
             "impossible-value",
             "warning",
             "size",
-            f"{some(len(small), 'picture')} with a side shorter than {_LEAST_SIDE} px",
+            f"{some(len(small), 'image')} with a side shorter than {_LEAST_SIDE} px",
             "see whether these are thumbnails",
             len(small),
             tuple(small[:SHOWN]),
@@ -92,7 +92,7 @@ def no_group(manifest: Manifest) -> Iterator[Finding]:
 
 
 def shared_groups(manifest: Manifest, parts: NDArray[np.object_], whose: str) -> Iterator[Finding]:
-    """Groups that stand in two parts."""
+    """Groups that appear in two parts."""
     if not manifest.frame["group"].notna().any():
         return
     group = manifest.frame["group"].to_numpy(dtype=object)
@@ -112,7 +112,7 @@ def shared_groups(manifest: Manifest, parts: NDArray[np.object_], whose: str) ->
 
 
 def members(manifest: Manifest, target: Target) -> dict[str, NDArray[np.bool_]]:
-    """Of each class of a target that the table tells, which cases are of it."""
+    """The cases of each class of a target that the table has."""
     frame = manifest.frame
     if target.kind == "multi-label":
         return {
@@ -148,7 +148,7 @@ def small_classes(
                 "small-class",
                 "warning",
                 f"steps{of}",
-                f"{len(few)} of {len(of_class)} steps stand in fewer than {_LEAST_GROUPS} {kind}",
+                f"{len(few)} of {len(of_class)} steps appear in fewer than {_LEAST_GROUPS} {kind}",
                 "nothing can be said of these steps; mind that the others come first in every average",
                 len(few),
                 tuple(f"{label}: {some(counts[label][0], 'case')}" for label in few[:SHOWN]),
@@ -162,7 +162,7 @@ def small_classes(
                 "small-class",
                 "error",
                 f"class {label!r}{of}",
-                f"{some(cases, 'case')}{where_from}: it cannot stand in each of train, validation and test",
+                f"{some(cases, 'case')}{where_from}: it cannot be in each of train, validation and test",
                 "leave the class out or join it with another",
                 cases,
             )
@@ -176,6 +176,6 @@ def small_classes(
                     "warning",
                     f"class {label!r}{of} in {part}",
                     f"{some(count, 'case')} of {int(there.sum())}: too few to say much",
-                    "draw this part anew from a larger one (split.by, split.validation)",
+                    "draw this part again from a larger one (split.by, split.validation)",
                     count,
                 )

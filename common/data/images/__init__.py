@@ -2,7 +2,7 @@
 
 What a file is, its first bytes say, not its name. Its size is read from the header and held against a budget before
 anything is decoded. A file that cannot be read is one `ImageError`, whatever it holds: the readers below (and their
-native code) meet damaged files as a matter of course.
+native code) must expect damaged files.
 """
 
 from __future__ import annotations

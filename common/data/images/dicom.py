@@ -157,7 +157,7 @@ def _read_header(file: BinaryIO, size: int, where: str) -> Header:
                 "an item tag (FFFE,E000) of undefined length among its elements swallows all that follows"
             )
         raise error(
-            f"it holds no pixel data (its elements end at byte {min(body.tell(), left):,} of {left:,})",
+            f"it holds no pixel data (the data end at byte {min(body.tell(), left):,} of {left:,})",
             "leave it out; if other programs show an image, get it from its source again",
         )
     tag, vr, length = found[0]
@@ -242,7 +242,7 @@ def _validate(header: Header) -> None:
     high = header.data.get("HighBit")
     if header.length >= 0 and isinstance(high, int) and high != stored - 1:
         # PS3.5, 8.1.1 demands it. Values stored higher up would have to be shifted; nothing says whether they are.
-        raise header.error(f"High Bit is {high} where Bits Stored is {stored}", remedy="mend its header")
+        raise header.error(f"High Bit is {high} where Bits Stored is {stored}", remedy="correct its header")
 
 
 def frame_index(header: Header, frame: int | None) -> int:

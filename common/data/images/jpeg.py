@@ -1,6 +1,6 @@
 """Whether the coded data of a JPEG decode to the whole image.
 
-libjpeg goes on with a damaged stream, paints what it lacks grey and says so in a warning only, which neither Pillow nor
+libjpeg decodes a damaged stream, fills missing parts with grey and only emits a warning, which neither Pillow nor
 imagecodecs passes on. Here the stream is decoded once more by simplejpeg (libjpeg-turbo), at an eighth of its size and
 without colour where that is possible, and its warnings are kept. This costs about a fifth of the decoding.
 """
@@ -172,7 +172,7 @@ def _is_padding(stream: _Stream, count: int) -> bool:
 
 
 def _scans(stream: _Stream) -> Iterator[tuple[bytes, bytes, dict[int, int]]]:
-    """Each scan: its header, its coded data, and the symbol that zero bits alone stand for in each table for AC."""
+    """Each scan: its header, its coded data, and the symbol of the all-zero code in each AC table."""
     zeros: dict[int, int] = {}
     for table in stream.tables:
         if table[1] == 0xC4:

@@ -111,7 +111,7 @@ def _number(header: Header, data: Dataset, name: str) -> float | None:
         return None
     value = float(content)
     if not abs(value) < 1e30:
-        raise header.error(f"{name} is not a usable number", remedy="mend its header")
+        raise header.error(f"{name} is not a usable number", remedy="correct its header")
     return value
 
 
@@ -124,7 +124,7 @@ def _modality(header: Header, stored: Pixels, data: Dataset) -> tuple[Pixels, fl
     slope, intercept = _number(header, data, "RescaleSlope"), _number(header, data, "RescaleIntercept")
     slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
     if slope == 0:
-        raise header.error("Rescale Slope is 0, which makes every pixel equal", remedy="mend its header")
+        raise header.error("Rescale Slope is 0, which makes every pixel equal", remedy="correct its header")
     scales = {(slope, intercept), *_frame_scales(header)}
     if scales == {(1.0, 0.0)}:
         return _plain(stored), low, high
@@ -171,7 +171,7 @@ def _window(header: Header, data: Dataset) -> tuple[float, float, str] | None:
     function = str(data.get("VOILUTFunction") or "LINEAR").strip().upper()
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         what = "its VOI LUT Function is not LINEAR, LINEAR_EXACT or SIGMOID"
-        raise header.error(what, remedy="mend or remove its window")
+        raise header.error(what, remedy="correct or remove its window")
     return centre, width, function
 
 

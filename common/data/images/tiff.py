@@ -60,7 +60,7 @@ def _number(tags: Mapping[int, Any], tag: int, default: int) -> int:
 
 
 def _imagej(description: str, samples: int) -> int:
-    """How many images ImageJ says a file holds: `images`, or channels, slices and frames; 1 where nothing is said."""
+    """How many images ImageJ says a file holds: `images`, or channels, slices and frames; 1 if not stated."""
     if not description.startswith("ImageJ="):
         return 1
     said = dict(re.findall(r"^(images|channels|slices|frames)=(\d{1,9})\s*$", description, re.MULTILINE))
@@ -70,7 +70,7 @@ def _imagej(description: str, samples: int) -> int:
 
 
 def _ome(description: str, samples: int) -> int:
-    """How many planes OME-XML says a file holds; 1 where they lie in several files, or it says nothing."""
+    """How many planes OME-XML says a file holds; 1 if they are in several files or not stated."""
     if "<OME" not in description or "FileName=" in description:
         return 1
     planes = 0

@@ -1,4 +1,4 @@
-"""Splits: which case trains, which validates, which tests. A group stands in one part, or there is no split.
+"""Split cases into training, validation and test parts. Each group stays in one part.
 
 Where a group goes depends on the seed and on its name alone (SHA-256), then on what the fractions and the
 classes ask for; not on the order of rows, not on a generator, not on the machine. Of several targets the first
@@ -68,9 +68,9 @@ class Split:
         allow: other allowed reasons, of `graftwork.common.recipe.allowances.ALLOWANCES`; "leak" is `allow_leak`.
 
     Raises:
-        TableError: the subsets do not fit the manifest.
+        TableError: the parts do not fit the manifest.
         DatasetError: the manifest has no groups.
-        LeakError: a group is in two subsets without `allow_leak`, or a unit is in both "train" and "seen".
+        LeakError: a group is in two parts and `allow_leak` is not set, or a unit is in both train and "seen".
     """
 
     manifest: Manifest
@@ -121,7 +121,7 @@ class Split:
 
     @property
     def seen(self) -> Manifest:
-        """Cases that were not learned from, of groups that were; empty where none were asked for."""
+        """Cases of training groups that are held out from training; empty if none were requested."""
         return self.manifest.subset(self.rows(SEEN))
 
     def rows(self, part: str) -> NDArray[np.int64]:
@@ -131,7 +131,7 @@ class Split:
         return np.flatnonzero(self.parts.to_numpy() == part)
 
     def proof(self) -> list[SharedGroups]:
-        """For each pair of the three parts, how many groups stand in both; counted from the table. Those of
+        """For each pair of the three parts, the number of shared groups, counted from the table. Those of
         "seen" count as training groups, which they are."""
         stands = self._stands()
         return [
@@ -141,12 +141,12 @@ class Split:
 
     @property
     def leaks(self) -> int:
-        """How many groups stand in more than one part."""
+        """The number of groups in more than one part."""
         return int((self._times() > 1).sum())
 
     @property
     def shared_units(self) -> SharedGroups:
-        """How many units (events, volumes; cases where the manifest tells none) both train and are "seen"; always
+        """The number of units (events, volumes; cases if the manifest has none) in both train and "seen"; always
         0, counted from the table. `of`: units in either."""
         codes, names = numbered(unit_names(self.manifest))
         values = self.parts.to_numpy()
@@ -190,7 +190,7 @@ class Split:
 
         Raises:
             TableError: not such a table, or not of this manifest.
-            LeakError: a group stands in two parts and `allow_leak` is not set.
+            LeakError: a group is in two parts and `allow_leak` is not set.
             UsageError: `allow` holds an unknown name.
         """
         parts = saved_parts(path, manifest)
@@ -224,22 +224,22 @@ def split(
     are groups named like files or addresses. A warning reports a group key that differs in each case (`Split.doubts`).
 
     Args:
-        manifest: the whole dataset.
-        validation, test: shares of the cases, as exact as complete groups allow, with similar shares of each class.
-        seed: another seed gives another split.
-        by: "group": a random split. "publisher": the published test subset, and `test` is not used. With `validation` =
-            0, the published validation subset is kept. With a larger value, the published train and validation subsets
-            are combined, and `validation` is the share of them that is drawn.
-        allow_leak: allow groups in two subsets, for a study of leakage; the same as "leak" in `allow`.
-        seen: a share of the training cases that is kept as another test subset, in complete units of `manifest.unit`,
-            of groups that are also trained on. Each group and class keeps training cases.
-        allow: reasons to accept a split that is otherwise refused: "look-alike-groups", "group-key", ...
+        manifest: the whole set.
+        validation, test: shares of the cases, as close as whole groups allow, in every class.
+        seed: another seed, another split.
+        by: "group": all is drawn. "publisher": the test part is the publisher's and `test` is not used;
+            `validation` = 0 keeps the publisher's validation part; above 0 the publisher's train and
+            validation parts are pooled and `validation` is the share of that pool that is drawn from it.
+        allow_leak: allow groups in two parts, for a study of leakage; the same as "leak" in `allow`.
+        seen: share of the training cases that is set aside, as whole units of `manifest.unit`, to be tested on
+            in addition to the test part: in training groups. Each group and class keeps training cases.
+        allow: names of `graftwork.common.recipe.allowances.ALLOWANCES`: "look-alike-groups", "group-key", ...
 
     Raises:
-        UsageError: the shares are invalid, or a name in `allow` is unknown.
-        DatasetError: there are no groups or too few, too few classes in a subset (both of two classes are needed), or
-            no published subsets.
-        LeakError: the published subsets share groups; groups or units look alike, or their names are no groups.
+        UsageError: impossible shares; an unknown name in `allow`.
+        DatasetError: no groups or too few, too few classes in a part (two classes must both be in each part), no
+            part given by the publisher.
+        LeakError: the publisher's parts share groups; groups or units look alike or are no names of groups.
     """
     allow = known_allowances(allow)
     allow_leak = allow_leak or "leak" in allow
@@ -298,8 +298,8 @@ def _series(parts: NDArray[np.object_], manifest: Manifest) -> pd.Series:
 def _require_groups(manifest: Manifest) -> None:
     if len(manifest) and manifest.frame["group"].isna().any():
         raise DatasetError(
-            f"the data tell no {manifest.group} of any case, so no split can keep one {manifest.group} out of two "
-            "parts; images of the same would be learned and tested, and the score would flatter",
+            f"no case has a {manifest.group}, so no split can keep each {manifest.group} in one part: "
+            "training and test would share them, and the score would be too optimistic",
             where=manifest.dataset,
             remedy=f"find out the {manifest.group} of each case and give it to the loader; such a set can be "
             "predicted on and checked as it is",
@@ -312,11 +312,11 @@ def _refuse_unseen(found: Split) -> None:
     aside = values == SEEN
     if not aside.any():
         return
-    astray = frame["case"][aside & ~frame["group"].isin(frame["group"][values == "train"]).to_numpy()]
-    if len(astray):
+    wrong = frame["case"][aside & ~frame["group"].isin(frame["group"][values == "train"]).to_numpy()]
+    if len(wrong):
         raise TableError(
-            f"{len(astray)} cases are {SEEN!r} though no case of their group ({found.manifest.group}) trains, such "
-            f"as {astray.iloc[0]!r}",
+            f"{len(wrong)} cases are {SEEN!r} but no case of their group ({found.manifest.group}) is in train, such "
+            f"as {wrong.iloc[0]!r}",
             where=found.manifest.dataset,
             remedy="give these cases another part, or cases of their group the part train",
         )
@@ -340,7 +340,7 @@ def _refuse_leak(found: Split) -> None:
     some = ", ".join(names[code] for code in np.flatnonzero(both)[:_SHOWN])
     more = f" and {both.sum() - _SHOWN} more" if both.sum() > _SHOWN else ""
     raise LeakError(
-        f"{both.sum()} of {len(names)} groups ({found.manifest.group}) would stand in more than one part "
+        f"{both.sum()} of {len(names)} groups ({found.manifest.group}) would be in more than one part "
         f"({pairs}): {some}{more}",
         where=found.manifest.dataset,
         remedy="split by group (split.by = 'group'); for a study of leakage there is --allow-leak",

@@ -31,9 +31,9 @@ def allot(
         seed: another seed, another order of the groups.
 
     Returns:
-        [groups], numbers of parts. Each part's share of the cases, and of each class, is met as closely as
-        whole groups allow; a class that stands in enough groups stands in each part. One that does not is kept
-        in the last part first, then in the others in their order: what is not learned cannot be told. The order
+        [groups], numbers of parts. Each part's share of the cases, and of each class, is matched as closely as
+        whole groups allow; a class that occurs in enough groups is in every part. One that does not is kept
+        in the last part first, then in the others in their order: a class without training cases cannot be predicted. The order
         of `names` and the history of the process have no say.
     """
     rank = ranks(names, seed)
@@ -54,7 +54,7 @@ def _fill(
 ) -> NDArray[np.int64]:
     """Lay the groups of each stratum end to end in the order of `rank`; where its middle falls, a group goes.
 
-    A group's stratum is the rarest class that stands in it.
+    The stratum of a group is its rarest class.
     """
     classes = counts.shape[1] - 1
     rarity = np.argsort(counts[:, :-1].sum(0), kind="stable")
@@ -180,7 +180,7 @@ class _Aim:
 def _settle(
     chosen: NDArray[np.int64], kind: NDArray[np.int64], rank: NDArray[np.int64], held: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Carry out what `held` asks for; of each kind those groups move that come last in `rank`."""
+    """Apply `held`; of each kind, the groups last in `rank` move."""
     result = chosen.copy()
     before = np.zeros_like(held)
     np.add.at(before, (chosen, kind), 1)

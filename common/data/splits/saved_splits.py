@@ -43,7 +43,7 @@ def saved_parts(path: str | os.PathLike[str], manifest: Manifest) -> pd.Series:
         raise TableError(
             f"not a readable table ({error})",
             where=path,
-            remedy="give the split.csv of a run, or write it anew",
+            remedy="give the split.csv of a run, or save the split again",
         ) from error
     missing = [name for name in ("case", "group", "part") if name not in table.columns]
     if missing:
@@ -60,10 +60,10 @@ def saved_parts(path: str | os.PathLike[str], manifest: Manifest) -> pd.Series:
     table = table.set_index("case")
     cases = manifest.frame["case"]
     if len(table) != len(cases) or not cases.isin(table.index).all():
-        astray = [*cases[~cases.isin(table.index)], *table.index[~table.index.isin(cases)]]
+        unknown = [*cases[~cases.isin(table.index)], *table.index[~table.index.isin(cases)]]
         raise TableError(
             f"the split has {len(table)} cases, the manifest {len(cases)}; in one of them only: "
-            f"{some_of(astray)}",
+            f"{some_of(unknown)}",
             where=path,
             remedy="give the split that was made of this manifest",
         )

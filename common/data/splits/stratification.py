@@ -1,6 +1,6 @@
 """What is drawn for a split: groups to parts, and of the groups that train, units to be tested on beside.
 
-A manifest is counted here, by class; `allotment.py` does the rest with the counts.
+The manifest is counted here by class; `assignment.py` uses the counts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def numbered(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
 
 
 def unit_names(manifest: Manifest) -> pd.Series:
-    """The name of each row's unit; each case is its own where the manifest tells none."""
+    """The unit of each row; each case is its own unit if the manifest has none."""
     return manifest.frame[manifest.unit or "case"].astype(str)
 
 
@@ -64,7 +64,7 @@ def draw_parts(manifest: Manifest, shares: Mapping[str, float], seed: int) -> ND
         small = [f"{label!r} ({groups})" for label, groups in stands.items() if groups < len(active)]
         if small:
             raise DatasetError(
-                f"too few groups ({manifest.group}) to stand in each of {', '.join(reversed(active))}: "
+                f"too few groups ({manifest.group}) to be in each of {', '.join(reversed(active))}: "
                 f"class {', '.join(small)}",
                 where=manifest.dataset,
                 remedy="leave the class out, or set split.validation or split.test to 0",
@@ -75,13 +75,13 @@ def draw_parts(manifest: Manifest, shares: Mapping[str, float], seed: int) -> ND
 
 
 def draw_seen(training: Manifest, share: float, seed: int) -> NDArray[np.bool_]:
-    """Which cases of those that train are set aside, to be tested on in groups that were learned from.
+    """Which training cases are held out, to evaluate on groups that are in the training part.
 
-    Whole units, and never the last one of a group or of a class: each is learned from as well.
+    Whole units, and never the last one of a group or of a class: each keeps training cases.
 
     Args:
         training: the cases of the train part.
-        share: of these cases, met as closely as whole units allow, in each class alike.
+        share: of these cases, as close as whole units allow, in every class.
 
     Raises:
         DatasetError: too few groups with more than one unit.
@@ -124,14 +124,14 @@ def absences(manifest: Manifest, parts: NDArray[np.object_]) -> list[str]:
         rows = parts == part
         lacking = np.asarray(~member[rows].any(axis=0) & ~nowhere)
         if rows.any() and lacking.any():
-            learned = f"{'it' if lacking.sum() == 1 else 'they'} cannot be learned"
+            learned = f"{'it' if lacking.sum() == 1 else 'they'} cannot be trained"
             follows = learned if part == "train" else "figures of such a class are undefined there"
             said.append(f"No case of {_some(classes, lacking)} in the {part} part; {follows}.")
     return said
 
 
 def require_classes(manifest: Manifest, parts: NDArray[np.object_]) -> None:
-    """Of two classes both stand in each part; of more, two in train and one in each other part.
+    """Two classes must both be in each part; of more, two in train and one in each other part.
 
     Raises:
         DatasetError: they do not.
@@ -152,7 +152,7 @@ def require_classes(manifest: Manifest, parts: NDArray[np.object_]) -> None:
             )
         if target.kind in ("multi-class", "ordinal") and part == "train" and stand.sum() < 2:
             raise DatasetError(
-                f"only {_some(target.classes, stand)} in the train part; there is nothing to tell apart",
+                f"only {_some(target.classes, stand)} in the train part; there is nothing to classify",
                 where=manifest.dataset,
                 remedy=remedy,
             )

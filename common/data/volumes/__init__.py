@@ -120,7 +120,7 @@ def read_volume(
     """Read a NIfTI-1 or NIfTI-2 file (.nii, .nii.gz) of three axes; further ones of length 1 are left out.
 
     The affine is the sform where its code says so, else the qform, else the voxel size (as nibabel). Voxel sizes
-    come from the affine: where `pixdim` says otherwise (also 0 or -1 beside an sform), `Geometry.remarks` tells.
+    come from the affine: if `pixdim` differs (or is 0 or -1 with an sform), `Geometry.remarks` says so.
 
     Args:
         path: the file. Its first bytes say what it is.
@@ -217,7 +217,7 @@ def save(
     header.set_slope_inter(1, 0)
     kind = "Nifti2Image" if len(geometry.header) == 540 else "Nifti1Image"
     image = getattr(nifti.library(), kind)
-    # affine None: the header's own stands as it is, no form is computed anew
+    # affine None: the header keeps its own forms
     content: bytes = image(own, None, header).to_bytes()
     if os.fsdecode(path).lower().endswith(".gz"):
         packed = io.BytesIO()
@@ -253,10 +253,10 @@ def geometry_faults(image: Geometry, mask: Geometry) -> list[str]:
 def mismatch_error(
     image_path: str | os.PathLike[str], mask_path: str | os.PathLike[str], faults: Sequence[str]
 ) -> DatasetError:
-    """The error of a mask that does not lie on its image's grid: names both, what differs, and the way out."""
+    """The error for a mask that is not on the grid of its image: both files, the differences, and a remedy."""
     mask = os.fsdecode(mask_path)
     return DatasetError(
-        f"the mask {mask} does not lie on its grid ({'; '.join(faults)})",
+        f"the mask {mask} is not on its grid ({'; '.join(faults)})",
         where=os.fsdecode(image_path),
         remedy=regrid_remedy(image_path, mask_path),
     )
@@ -277,7 +277,7 @@ def regrid(
 ) -> Regridded:
     """Put a mask on the grid of an image, by the nearest voxel in the world, and write it there.
 
-    What was done stands in the description of the new file's header. Voxels that the mask does not reach become 0.
+    The header of the new file describes what was done. Voxels outside the mask become 0.
 
     Raises:
         ImageError: a file cannot be read, or the mask holds what is not a whole number.

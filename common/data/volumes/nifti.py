@@ -1,7 +1,7 @@
 """A NIfTI file taken apart: its stream, its header as it stands, its geometry, its voxels in their own order.
 
-Damaged files are met as a matter of course: no length that a header claims is believed before the size of the file
-bears it out, and whatever goes wrong is one `ImageError`.
+Damaged files are expected: a length in a header is checked against the file size before it is used, and every
+failure is one `ImageError`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DEFLATE_MOST = 1032  # no byte of deflate holds more than this many (RFC 1951: 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Where the voxels of a file lie in the world.
+    """The position of the voxels of a file in world coordinates.
 
     Attributes:
         shape: voxels along the file's own three axes.
@@ -70,7 +70,7 @@ def orientation(affine: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def turned(array: NDArray[Any], start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[Any]:
-    """An array whose first three axes lie in one `orientation`, in another one; a view, nothing is resampled."""
+    """An array in one `orientation`, reoriented to another; a view, nothing is resampled."""
     orientations = library().orientations
     return cast(
         "NDArray[Any]", orientations.apply_orientation(array, orientations.ornt_transform(start, end))
@@ -112,7 +112,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], str, int]
 
 
 def parsed(block: bytes) -> Any:
-    """A NIfTI header as it stands, mended in nothing (nibabel would turn a negative voxel size into a positive one)."""
+    """A NIfTI header exactly as stored (nibabel would turn a negative voxel size into a positive one)."""
     kind = library().Nifti2Header if len(block) == 540 else library().Nifti1Header
     return kind(block, check=False)
 
@@ -193,7 +193,7 @@ def geometry_of(header: Any, where: str) -> Geometry:
     affine = raw.copy()
     affine[:3] *= unit_of(header)
     spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    # the volume of a voxel against that of a box with its sides: near 0 where the axes lie in one plane
+    # the volume of a voxel against that of a box with its sides: near 0 if the axes are in one plane
     if not np.isfinite(affine).all() or not (spacing > 0).all():
         flat = True
     else:
@@ -262,7 +262,7 @@ def stored_voxels(
         raise ImageError(f"its voxels are of type {dtype}", where=where, stage="header", remedy=remedy)
     needed = voxels * dtype.itemsize
     if not len(header.binaryblock) <= offset <= size - needed:
-        what = f"it is truncated: {needed:,} bytes of voxels cannot stand in it"
+        what = f"it is truncated: {needed:,} bytes of voxels do not fit in it"
         raise ImageError(what, where=where, stage="decode", remedy=_DAMAGED)
     stream.seek(offset)
     raw = np.empty(needed, np.uint8)
