@@ -1,7 +1,7 @@
-"""A run from where it stands to its report: network, training, predictions, evaluation, images, report.
+"""The stages of a run: train, predict, evaluate, report.
 
-Each stage leaves its result in the run's folder before the next begins, so that whatever ends the process, the
-next call goes on behind the last stage that was done.
+Each stage saves its result in the folder of the run before the next starts, so an interrupted run continues after
+its last finished stage.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from graftwork.common.files import write_text
 from graftwork.common.memory import memory_for
 from graftwork.common.networks.lora import merge
 from graftwork.common.report import model_card, report
+from graftwork.common.runs.run_evaluation import evaluate_run
 from graftwork.common.runs.run_folder import Stopwatch
 from graftwork.common.runs.signals import Signals
 from graftwork.common.training.linear_probe import solve_probe
@@ -32,27 +33,27 @@ if TYPE_CHECKING:
 log = logging.getLogger("graftwork")
 
 MORE = "close other programs, or use a machine with more memory"
-SMALLER = f"{MORE}; or begin a new run with a smaller image.size, backbone.name"
+SMALLER = f"{MORE}; or start a new run with a smaller image.size, backbone.name"
 
 
-def carry_out(run: Run, progress: Progress | None = None) -> None:
-    """Do what is left to do in a run, up to its report.
+def run_pipeline(run: Run, progress: Progress | None = None) -> None:
+    """Do the remaining stages of a run, up to its report.
 
     Raises:
-        Interrupted: a signal came; all that was done is kept.
+        Interrupted: a signal came; everything done so far is saved.
         RunError, WeightsError, ImageError: see `train`, `load_weights`.
     """
     accelerator = accelerator_for(run)
     main = accelerator.is_main_process
     with run.writer(main), Signals(run.folder) as signals, Stopwatch(run, main) as clock:
-        accelerator.wait_for_everyone()  # the folder is settled: now all may read where the run stands
+        accelerator.wait_for_everyone()  # the main process has the folder ready for the others
         with signals.at_once(), memory_for("building the network", SMALLER, where=run.folder):
             task = task_of(run, accelerator, signals, progress)
         clock.store()
-        learn: Callable[..., object] = solve_probe if run.recipe.strategy.regularisation_strengths else train
+        fit: Callable[..., object] = solve_probe if run.recipe.strategy.regularisation_strengths else train
         with memory_for("training", f"{SMALLER}, training.batch_size or training.workers", where=run.folder):
-            learn(
-                run, task.network, task.learn_from, task.minimise,
+            fit(
+                run, task.network, task.training_source, task.loss,
                 validate=task.validate, primary=run.protocol.primary, classes=task.balanced,
                 accelerator=accelerator, signals=signals, progress=progress,
             )  # fmt: skip
@@ -60,13 +61,13 @@ def carry_out(run: Run, progress: Progress | None = None) -> None:
             task.network.load_state_dict(_best(run), strict=True)
         if not (run.folder / "predictions.parquet").is_file():
             with memory_for("predicting", f"{SMALLER} or training.workers", where=run.folder):
-                task.predict()
+                task.predict(task.prediction_source())
         if main:
             with signals.at_once():
                 with memory_for("evaluating", "lower evaluation.bootstrap", where=run.folder):
-                    run.judge()
+                    evaluate_run(run)
                 with memory_for("writing the report", MORE, where=run.folder):
-                    task.illustrate()
+                    task.write_examples()
                     clock.store(finished=datetime.now(UTC).isoformat(timespec="seconds"))
                     write_text(run.folder / "MODEL_CARD.md", model_card(run))
                     report([run])
@@ -77,6 +78,8 @@ def _best(run: Run) -> dict[str, torch.Tensor]:
     saved = run.saved("best")
     if saved is None:
         raise RunError(
-            "the best epoch is gone", where=run.folder / "best", remedy="remove the folder last to train anew"
+            "the weights of the best epoch are missing",
+            where=run.folder / "best",
+            remedy="remove the folder last to train again",
         )
     return saved[0]

@@ -178,6 +178,7 @@ def run(
         Interrupted: stopped by a signal; the same call resumes.
     """
     require_training("graftwork run")
+    from graftwork.common.pipeline import run_pipeline
     from graftwork.common.runs.run_folder import begin_run
 
     overrides = [overrides] if isinstance(overrides, str) else overrides
@@ -191,7 +192,10 @@ def run(
     manifest, parts = prepared(asked, data)
     with _main_process_first():
         begun = begin_run(out, name, asked, manifest, parts, progress=progress)
-    return _finish(begun, progress)
+    already = begun.complete
+    if not already:
+        run_pipeline(begun, progress)
+    return _result(begun, already)
 
 
 def resume(run: StrPath, *, progress: Callable[[str, int, int], None] | None = None) -> RunResult:
@@ -206,13 +210,17 @@ def resume(run: StrPath, *, progress: Callable[[str, int, int], None] | None = N
         Interrupted: stopped by a signal; the same call resumes.
     """
     require_training("graftwork resume")
+    from graftwork.common.pipeline import run_pipeline
     from graftwork.common.runs.provenance import check_unchanged
     from graftwork.common.runs.run_folder import open_run
 
     opened = open_run(run)
     if not opened.complete:
         check_unchanged(opened.data, opened.files, where=opened.folder)
-    return _finish(opened, progress)
+    already = opened.complete
+    if not already:
+        run_pipeline(opened, progress)
+    return _result(opened, already)
 
 
 @contextlib.contextmanager
@@ -228,12 +236,7 @@ def _main_process_first() -> Iterator[None]:
         yield
 
 
-def _finish(run: Run, progress: Callable[[str, int, int], None] | None) -> RunResult:
-    already = run.complete
-    if not already:
-        from graftwork.common.pipeline import carry_out
-
-        carry_out(run, progress)
+def _result(run: Run, already: bool) -> RunResult:
     page, further = run.folder / "report.html", run.further_evaluations
     return RunResult(run.folder, page, run.evaluation, already, further)
 

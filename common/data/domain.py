@@ -1,6 +1,7 @@
 """The contract that a domain keeps, and the register of domains.
 
-A domain is a package that registers under the entry point `graftwork.domains`, for the included and for external domains:
+A domain is a package that registers under the entry point `graftwork.domains`, for the included and for external
+domains:
 
     [project.entry-points."graftwork.domains"]
     my_domain = "my_package:DOMAIN"

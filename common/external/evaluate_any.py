@@ -172,11 +172,12 @@ def refuse_idle(kind: str, idle: Sequence[str]) -> None:
 
 
 def _of_run(run: StrPath) -> Evaluation:
+    from graftwork.common.runs.run_evaluation import evaluate_run
     from graftwork.common.runs.run_folder import open_run
 
     opened = open_run(run)
     with opened.writer():
-        return opened.judge()
+        return evaluate_run(opened)
 
 
 def evaluate_readers(

@@ -291,7 +291,7 @@ def worth_keeping(
     size: int,
     epochs: int,
     trained: int,
-    judged: int,
+    evaluated: int,
     views: int,
     fresh: bool,
 ) -> Decision:
@@ -301,7 +301,7 @@ def worth_keeping(
         stages: that are frozen, of which `cut` is the cut.
         size: side of the images, px.
         epochs: of the phase in which they are frozen.
-        trained, judged: numbers of cases; the latter are met in every epoch too, at most.
+        trained, evaluated: numbers of cases; the latter are met in every epoch too, at most.
         views: changed views of each training image; fresh: images are changed anew in every epoch.
     """
     behind = backbone.stages[stages - 1].name
@@ -312,7 +312,7 @@ def worth_keeping(
     costs = multiply_adds(backbone, size)
     whole, frozen = sum(costs.values()), sum(list(costs.values())[:stages])
     row = 2 * math.prod(cut.shape)
-    total = row * (trained * max(1, views) + judged + (trained if views else 0))
+    total = row * (trained * max(1, views) + evaluated + (trained if views else 0))
     said = f"{frozen / 1e9:.2f} of {whole / 1e9:.2f} G multiply-adds per image are frozen for {epochs} epochs"
     size_text = f"{row / 1e3:.1f} kB per image, {total / 1e6:.0f} MB in total"
     why = ""

@@ -18,7 +18,7 @@ from graftwork.common.data.masks import fit_faults, read_mask
 from graftwork.common.data.volumes import is_volume, mismatch_error, read_volume
 from graftwork.common.errors import DatasetError, ImageError
 from graftwork.common.loading.batches import Failure
-from graftwork.common.loading.target_encoding import encode
+from graftwork.common.loading.target_encoding import UNKNOWN_MASK, encode
 from graftwork.common.loading.transforms import (
     Augment,
     Preprocessing,
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graftwork.common.data.manifest import Manifest
-
-
-UNKNOWN = 255  # the class of every pixel of a case whose mask is not known
 
 
 class ImageSource(Dataset[tuple[Any, Any]]):
@@ -120,7 +117,7 @@ class _Masked(Dataset[tuple[Any, Any]]):
         raise NotImplementedError
 
     def whole(self, row: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """The network's input for a row as a whole, and the mask in its own size; `UNKNOWN` where there is none."""
+        """The network's input for a row as a whole, and the mask in its own size; `UNKNOWN_MASK` where there is none."""
         raise NotImplementedError
 
     def file(self, row: int) -> Path:
@@ -134,7 +131,7 @@ class _Masked(Dataset[tuple[Any, Any]]):
         """
         relative = self.masks[row].as_py()
         if relative is None:
-            return np.full(tuple(shape), UNKNOWN, np.uint8)
+            return np.full(tuple(shape), UNKNOWN_MASK, np.uint8)
         faults = fit_faults(self.file(row), self.root / relative)
         if faults:
             raise mismatch_error(self.file(row), self.root / relative, faults)
@@ -217,7 +214,7 @@ class VolumeSource(_Masked):
     def sample(self, row: int, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         image, mask = self.whole(row)
         random = np.random.Generator(np.random.Philox(seed_of(self.seed, "blocks", epoch, row)))
-        present = [int(index) for index in np.unique(mask) if index not in (0, UNKNOWN)]
+        present = [int(index) for index in np.unique(mask) if index not in (0, UNKNOWN_MASK)]
         blocks = []
         for number in range(self.patches):
             centre = None

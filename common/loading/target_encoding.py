@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 UNKNOWN = -1  # the code of a missing class label; it is never counted as negative
+UNKNOWN_MASK = 255  # the class of every pixel of a case without a mask
 
 
 def outputs(targets: Sequence[Target]) -> int:

@@ -14,7 +14,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,27 +208,6 @@ class Run:
         return all((self.folder / name).is_file() for name in wanted)
 
     # Writing
-
-    def judge(self) -> Evaluation:
-        """Turn the predictions into numbers with intervals: the first protocol's on the test part, which are kept
-        as metrics.json and returned, and beside them what `further_evaluations` has."""
-        from graftwork.common.data.domain import dataset, protocol
-        from graftwork.common.evaluation.evaluate_table import judge, keep
-
-        wish, further = self.recipe.evaluation, map(protocol, dataset(self.recipe.dataset).further)
-        how = {
-            "threshold": wish.threshold,
-            "target_value": wish.threshold_target,
-            "bootstrap": wish.bootstrap,
-        }
-        found, others = judge(self.predictions, self.manifest.targets, self.protocol, further, **how)
-        if self.manifest.synthetic:
-            found, others = (
-                replace(found, synthetic=True),
-                tuple(replace(each, synthetic=True) for each in others),
-            )
-        keep(self.folder, found, others)
-        return found
 
     @contextlib.contextmanager
     def writer(self, main: bool = True) -> Iterator[None]:

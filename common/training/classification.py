@@ -1,10 +1,10 @@
-"""A run whose images are classified: what its network learns from, how it is judged, and what it predicts."""
+"""Image classification: network, loss, training data, validation and predictions of a run."""
 
 from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -24,18 +24,18 @@ from graftwork.common.networks.cutting import Cut, Uncut, cut, fingerprint
 from graftwork.common.networks.input_checks import check_inputs
 from graftwork.common.networks.network import Network
 from graftwork.common.runs.training_state import State
-from graftwork.common.training.checkpoints import begin_network
 from graftwork.common.training.grad_cam import write_mistakes
 from graftwork.common.training.inference import (
     Check,
     Validation,
-    heeding,
-    parts_judged,
+    evaluated_parts,
     predict_rows,
     prediction_table,
     quarantine,
+    stoppable,
 )
-from graftwork.common.training.losses import objective
+from graftwork.common.training.losses import loss_for
+from graftwork.common.training.network_setup import network_of
 from graftwork.common.training.schedule import plan_for
 
 if TYPE_CHECKING:
@@ -51,39 +51,43 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("graftwork")
 
+Source: TypeAlias = ImageSource | FeatureSource
 
-class Classifying:
-    """The parts of a run that classifies; one target or several.
+
+class ClassificationTask:
+    """A run that classifies images, for one target or several.
 
     Attributes:
         network: a backbone with a head.
-        source: what it learns from and is judged on: images, or the kept output of frozen stages.
-        minimise: the loss of each case.
+        images: the images of the manifest as network input.
+        loss: logits and truth to the loss of each case.
     """
 
     def __init__(
         self, run: Run, accelerator: Accelerator, signals: Signals, progress: Progress | None
     ) -> None:
         if any(is_volume(path) for path in run.manifest.frame["path"]):
-            raise UsageError("volumes are outlined, and not classified", where=run.manifest.dataset)
+            raise UsageError(
+                "volumes can be segmented but not classified",
+                where=run.manifest.dataset,
+                remedy="use a dataset of images, or one with masks",
+            )
         self.run, self.accelerator, self.signals, self.progress = run, accelerator, signals, progress
-        network, preprocessing, _ = begin_network(run, accelerator)
+        network, preprocessing, _ = network_of(run, accelerator)
         self.network = cast(Network, network)
-        self.pictures = ImageSource(
+        self.images = ImageSource(
             run.manifest,
             cast(Preprocessing, preprocessing),
             augment=augmenter(run.recipe.augmentation),
             seed=run.recipe.seed,
         )
-        self.source: ImageSource | FeatureSource = self.pictures
         self._cuts: dict[int, Cut | Uncut] = {}
         self._decoded = False
-        truth = self.pictures.targets[run.split.rows("train")]
-        self.minimise = objective(run.manifest.targets, run.recipe.training, truth, accelerator.device)
+        truth = self.images.targets[run.split.rows("train")]
+        self.loss = loss_for(run.manifest.targets, run.recipe.training, truth, accelerator.device)
 
-    def learn_from(self, plan: Plan, number: int, first: int) -> tuple[ImageSource | FeatureSource, int]:
-        """See `training.Sources`: the kept output of the frozen stages where that saves work, else images, decoded
-        once."""
+    def training_source(self, plan: Plan, number: int, first: int) -> tuple[Source, int]:
+        """See `loop.Sources`: cached features of the frozen stages if that saves work, else images, decoded once."""
         run, network = self.run, self.network
         stages = frozen_stages(plan.phases[number].modes)
         key = str(number + 1)
@@ -94,18 +98,15 @@ class Classifying:
         self.accelerator.wait_for_everyone()  # all of them wait, whether the decision was there or not
         decided = run.frozen[key]
         network.enter(None)
-        self.source, kept = self.pictures, 0
         if decided["keep"]:
-            self.source, kept = self._features(stages), stages
-        else:
-            self._decode()
-        return self.source, kept
+            return self._features(stages), stages
+        self._decode()
+        return self.images, 0
 
     def _decide(self, plan: Plan, number: int, first: int, stages: int) -> dict[str, Any]:
-        """Whether what the frozen stages of a phase put out is kept, and why; arithmetic alone, so that a resumed run
-        would decide the same."""
+        """Whether the features of the frozen stages of a phase are cached, and why; a resumed run decides the same."""
         recipe, phase = self.run.recipe, plan.phases[number]
-        names, augmented = self.network.stages, self.pictures.augment is not None
+        names, augmented = self.network.stages, self.images.augment is not None
         said = {"phase": phase.name, "stages": stages, "behind": names[stages - 1] if stages else ""}
         mixes = recipe.training.mixup or recipe.training.cutmix
         if not stages:
@@ -128,7 +129,7 @@ class Classifying:
             size=recipe.image.size,
             epochs=recipe.strategy.unfreeze_patience + 1 if last is None else last - first + 1,
             trained=len(self.run.split.rows("train")),
-            judged=sum(len(self.run.split.rows(part)) for part in parts_judged(self.run)),
+            evaluated=sum(len(self.run.split.rows(part)) for part in evaluated_parts(self.run)),
             views=recipe.augmentation.views,
             fresh=augmented and not recipe.augmentation.views,
         )
@@ -140,75 +141,76 @@ class Classifying:
         return self._cuts[stages]
 
     def _features(self, stages: int) -> FeatureSource:
-        """What the first stages, as they are now, put out for every case; the network enters behind them."""
+        """The features of the first stages for every case; the network then starts after these stages."""
         run, recipe, backbone = self.run, self.run.recipe, self.network.backbone
         found = self._cut(stages)
         if isinstance(found, Uncut):
             raise RunError(
-                f"what was kept cannot be entered again: {found.reason}",
+                f"cached features cannot be used: {found.reason}",
                 where=run.folder,
-                remedy="delete the cache folder (`graftwork doctor` names it) and give the command again",
+                remedy="delete the cache folder (`graftwork doctor` shows it) and run the command again",
             )
-        with self.accelerator.main_process_first():  # the others find them in the cache
+        with self.accelerator.main_process_first():  # the others read them from the cache
             source = compute_features(
                 backbone,
-                self.pictures,
+                self.images,
                 run.files["sha256"].tolist(),
                 cut=found,
                 weights=fingerprint(backbone, stages),
                 device=self.accelerator.device,
                 precision=str(run.environment["precision"]),
                 workers=recipe.training.workers,
-                views=recipe.augmentation.views if self.pictures.augment is not None else 0,
+                views=recipe.augmentation.views if self.images.augment is not None else 0,
                 changed=run.split.rows("train"),
-                progress=self._check("features of the frozen stages"),
+                progress=self._progress("computing features of the frozen stages"),
             )
         if stages < len(self.network.stages):
             self.network.enter(found)
         return source
 
     def _decode(self) -> None:
-        """Read each image once, the judged ones too, so that a damaged one ends no long run."""
+        """Read each image once, also of the evaluated parts, so that a damaged image does not end a long run."""
         run = self.run
         if self._decoded:
             return
         self._decoded = True
         with self.accelerator.main_process_first():
             failures = decode_once(
-                self.pictures,
-                np.concatenate([run.split.rows(part) for part in ("train", *parts_judged(run))]),
+                self.images,
+                np.concatenate([run.split.rows(part) for part in ("train", *evaluated_parts(run))]),
                 run.files["sha256"].tolist(),
                 workers=run.recipe.training.workers,
-                progress=self._check("reading images"),
+                progress=self._progress("reading images"),
             )
         if self.accelerator.is_main_process:
             quarantine(State(), failures, run.recipe.training.max_unreadable_files, run)
-        told = [self.pictures[0, row][0] for row in run.split.rows("train")[:8].tolist()]
+        told = [self.images[0, row][0] for row in run.split.rows("train")[:8].tolist()]
         first = [torch.from_numpy(each) for each in told if not isinstance(each, Failure)]
         if first:
-            about = self.pictures.preprocessing
+            about = self.images.preprocessing
             check_inputs(torch.stack(first), mean=about.mean, std=about.std, size=about.size)
 
-    def _check(self, what: str) -> Check:
-        return heeding(what, self.signals, self.progress)
+    def _progress(self, what: str) -> Check:
+        return stoppable(what, self.signals, self.progress)
 
-    def validate(self, check: Check) -> Validation:
-        """Loss and primary metric of the validation part, image by image.
+    def validate(self, source: Source, check: Check) -> Validation:
+        """Loss and primary metric of the validation part, image by image, from the output of `training_source`.
 
-        The metric is that of the protocol's target; what the protocol puts together is judged so in the end alone.
+        The metric is computed for the target of the protocol; images of a unit are only combined in the final
+        evaluation.
         """
         run, rows = self.run, self.run.split.rows("validation")
         logits, failures = predict_rows(
-            self.network, self.source, rows,
+            self.network, source, rows,
             accelerator=self.accelerator, outputs=outputs(run.manifest.targets),
             workers=run.recipe.training.workers, progress=check,
         )  # fmt: skip
         read = ~np.isnan(logits).any(axis=1)
         tensor = torch.from_numpy(logits[read])
         device = self.accelerator.device
-        truth = torch.from_numpy(self.source.targets[rows[read]])
-        loss = self.minimise(tensor.to(device), truth.to(device))
-        target, columns = self._judged()
+        truth = torch.from_numpy(source.targets[rows[read]])
+        loss = self.loss(tensor.to(device), truth.to(device))
+        target, columns = self._protocol_target()
         scores = probabilities(run.manifest.targets, tensor.double()).numpy()[:, columns]
         codes = encode([target], run.manifest.frame.iloc[rows[read]])
         value = score(run.protocol.primary, target.kind, target.classes, codes, scores)
@@ -218,7 +220,7 @@ class Classifying:
 
     @property
     def balanced(self) -> NDArray[np.int64] | None:
-        """The class of each training case by which sampling is balanced; None where the recipe does not ask for it.
+        """The class of each training case for balanced sampling; None if the recipe does not ask for it.
 
         Raises:
             UsageError: the first target has no exclusive classes.
@@ -228,7 +230,7 @@ class Classifying:
         target = self.run.manifest.targets[0]
         if target.kind == "multi-label":
             raise UsageError(
-                f"{target.name} has labels that go together, so there is no one class to balance by",
+                f"{target.name} can have several labels per case, so sampling cannot be balanced by class",
                 where="training.sampling",
                 remedy="use training.class_weights=balanced",
             )
@@ -236,28 +238,34 @@ class Classifying:
             encode([target], self.run.manifest.frame.iloc[self.run.split.rows("train")]), np.int64
         )
 
-    def _judged(self) -> tuple[Target, slice]:
-        """The target of the protocol, and where its scores stand among those of all."""
+    def _protocol_target(self) -> tuple[Target, slice]:
+        """The target of the protocol, and the columns of its scores."""
         name, at = self.run.protocol.target, 0
         for target in self.run.manifest.targets:
             if name in ("", target.name):
                 return target, slice(at, at + len(target.classes))
             at += len(target.classes)
         raise UsageError(
-            f"the protocol judges {name!r}, which this dataset does not tell", where=self.run.protocol.name
+            f"the target {name!r} of the protocol is missing in this dataset",
+            where=self.run.protocol.name,
+            remedy="choose another protocol with evaluation.protocol",
         )
 
-    def predict(self) -> None:
-        """Write the scores of the parts that are judged; this is the one time that the test parts are read."""
-        run, parts = self.run, parts_judged(self.run)
+    def prediction_source(self) -> Source:
+        """The training source of the phase of the best epoch, which may be cached features."""
+        _, _, state = self.run.saved("last")  # type: ignore[misc]
+        plan = plan_for(self.run.recipe, self.network)
+        return self.training_source(plan, *plan.at(state.best_epoch, state.plateaus))[0]
+
+    def predict(self, source: Source) -> None:
+        """Write the scores of the evaluated parts; the test parts are read only here."""
+        run, parts = self.run, evaluated_parts(self.run)
         _, _, state = run.saved("last")  # type: ignore[misc]
-        plan = plan_for(run.recipe, self.network)
-        self.learn_from(plan, *plan.at(state.best_epoch, state.plateaus))
         rows = np.concatenate([run.split.rows(part) for part in parts])
         logits, failures = predict_rows(
-            self.network, self.source, rows,
+            self.network, source, rows,
             accelerator=self.accelerator, outputs=outputs(run.manifest.targets),
-            workers=run.recipe.training.workers, progress=self._check("predicting"),
+            workers=run.recipe.training.workers, progress=self._progress("predicting"),
         )  # fmt: skip
         if self.accelerator.is_main_process:
             quarantine(state, failures, run.recipe.training.max_unreadable_files, run)
@@ -267,8 +275,8 @@ class Classifying:
                     temporary, index=False, write_page_checksum=True
                 )
 
-    def illustrate(self) -> None:
+    def write_examples(self) -> None:
         """Write the images of the most confident mistakes."""
         self.network.enter(None)
-        plain = ImageSource(self.run.manifest, self.pictures.preprocessing)
+        plain = ImageSource(self.run.manifest, self.images.preprocessing)
         write_mistakes(self.run, self.network, plain, self.accelerator.device)

@@ -175,14 +175,14 @@ def prediction_table(
     return table
 
 
-def parts_judged(run: Run) -> list[str]:
-    """The parts that are predicted: validation, test and, where the split has it, seen."""
+def evaluated_parts(run: Run) -> list[str]:
+    """The evaluated parts: validation, test and, if the split has it, seen."""
     there = set(run.split.parts)
     return [part for part in ("validation", "test", "seen") if part in there]
 
 
-def heeding(what: str, signals: Signals, progress: Progress | None) -> Check:
-    """Progress of work of which nothing must be written before a signal ends it."""
+def stoppable(what: str, signals: Signals, progress: Progress | None) -> Check:
+    """A progress callback that stops the work at a signal; nothing has to be saved before."""
 
     def note(done: int, total: int) -> None:
         signals.check()
@@ -201,7 +201,7 @@ def read_first(run: Run, source: Any, check: Check, size: int = 32) -> None:
     Raises:
         RunError: more of them than the recipe bears cannot be read; lists them all.
     """
-    rows = np.concatenate([run.split.rows(part) for part in parts_judged(run)])
+    rows = np.concatenate([run.split.rows(part) for part in evaluated_parts(run)])
     plan = [rows[at : at + size] for at in range(0, len(rows), size)]
     failures: list[Failure] = []
     with contextlib.closing(batches(source, plan, workers=run.recipe.training.workers)) as reader:

@@ -19,7 +19,7 @@ from graftwork.common.runs.training_state import State
 from graftwork.common.training.checkpoints import Learner, restore, save
 from graftwork.common.training.inference import Check, Validation, quarantine
 from graftwork.common.training.logistic_solver import Standardised, solve, strengths
-from graftwork.common.training.losses import Objective
+from graftwork.common.training.losses import Loss
 from graftwork.common.training.schedule import advance, epoch_line, ledger_rows, plan_for
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def solve_probe(
     run: Run,
     network: AnyNetwork,
     sources: Sources,
-    minimise: Objective,
+    loss_fn: Loss,
     *,
-    validate: Callable[[Check], Validation],
+    validate: Callable[[Any, Check], Validation],
     primary: str,
     accelerator: Accelerator,
     signals: Signals,
@@ -76,7 +76,7 @@ def solve_probe(
         clock, strength = time.monotonic(), path[state.epoch - 1]
         network.eval()
         with signals.at_once():  # a strength is solved whole or again
-            found = solve(cast(Network, network).head, table, truth, minimise, decay=strength)
+            found = solve(cast(Network, network).head, table, truth, loss_fn, decay=strength)
         if not found.converged:
             log.warning(
                 "regularisation strength %g: not converged after %d iterations, gradient %.2g",
@@ -87,9 +87,9 @@ def solve_probe(
                 torch.distributed.broadcast(parameter.data, 0)
         state.loss_sum, state.loss_count = found.loss * len(truth), len(truth)
         seconds = max(time.monotonic() - clock, 1e-9)
-        judged = validate(lambda *_: signals.check())
-        quarantine(state, judged.failures, recipe.training.max_unreadable_files, run)
-        line: dict[str, Any] = epoch_line(state, judged, primary) | {
+        validation = validate(source, lambda *_: signals.check())
+        quarantine(state, validation.failures, recipe.training.max_unreadable_files, run)
+        line: dict[str, Any] = epoch_line(state, validation, primary) | {
             "strength": strength,
             "iterations": found.iterations,
             "gradient": found.gradient,
@@ -103,7 +103,7 @@ def solve_probe(
         save(run, "last", learner, state, accelerator)
         if progress is not None:
             progress("solving the head", state.epoch - 1, len(path))
-        value = "undefined" if judged.value is None else f"{judged.value:.4f}"
+        value = "undefined" if validation.value is None else f"{validation.value:.4f}"
         log.info(
             "regularisation strength %g (%d of %d): %d iterations, loss %.4f, validation %s %s",
             strength, state.epoch - 1, len(path), found.iterations, line["train_loss"], primary, value,

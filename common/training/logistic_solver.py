@@ -136,7 +136,7 @@ def solve(
     head: LinearHead,
     features: Any,
     truth: Tensor,
-    minimise: Callable[[Tensor, Tensor], Tensor],
+    loss_fn: Callable[[Tensor, Tensor], Tensor],
     *,
     decay: float,
     tolerance: float = 1e-5,
@@ -148,8 +148,8 @@ def solve(
 
     Args:
         features: [n, width] as `Standardised` takes it, or such a table.
-        truth: [n, ...] as `minimise` takes it.
-        minimise: logits and truth to the loss of each case.
+        truth: [n, ...] as `loss_fn` takes it.
+        loss_fn: logits and truth to the loss of each case.
         decay: strength of the penalty, above 0; without it there is no solution where a plane parts the classes.
         tolerance: of the gradient's largest entry.
         iterations: at most.
@@ -167,12 +167,12 @@ def solve(
             f"features [{table.cases}, {table.width}] do not fit {len(truth)} targets and a head of {head.width}",
             where="features",
         )
-    problem = _Problem(table, truth.to(table.device), minimise, decay, head.outputs)
+    problem = _Problem(table, truth.to(table.device), loss_fn, decay, head.outputs)
     scale = table.deviation[:, None]
     with torch.no_grad():
         slopes = weight.double().T  # [width, outputs]
         start = problem.packed(slopes * scale, bias.double() + table.mean @ slopes)
-    found, count = _minimised(problem, start, tolerance, iterations)
+    found, count = _loss_fnd(problem, start, tolerance, iterations)
     slopes, level = problem.unpacked(found)
     outcome = problem.at(found)
     with torch.no_grad():
@@ -186,7 +186,7 @@ class _Ended(Exception):
     """The gradient is small enough, or the loss falls no further."""
 
 
-def _minimised(problem: _Problem, start: Tensor, tolerance: float, iterations: int) -> tuple[Tensor, int]:
+def _loss_fnd(problem: _Problem, start: Tensor, tolerance: float, iterations: int) -> tuple[Tensor, int]:
     """The best point that L-BFGS meets, and after how many iterations."""
     point = start.clone().requires_grad_()
     best, least, stale, count = start, float("inf"), 0, 0
@@ -244,11 +244,11 @@ class _Problem:
         self,
         table: Standardised,
         truth: Tensor,
-        minimise: Callable[[Tensor, Tensor], Tensor],
+        loss_fn: Callable[[Tensor, Tensor], Tensor],
         decay: float,
         outputs: int,
     ) -> None:
-        self.table, self.truth, self.minimise = table, truth, minimise
+        self.table, self.truth, self.loss_fn = table, truth, loss_fn
         self.decay, self.outputs = decay, outputs
         self.factor: Tensor | None = None
         if table.width <= WIDEST:
@@ -262,7 +262,7 @@ class _Problem:
         generator = torch.Generator().manual_seed(0)  # signs of a trace's estimate (Hutchinson 1989)
         signs = (torch.randint(0, 2, logits.shape, generator=generator) * 2.0 - 1.0).to(logits)
         with torch.enable_grad():
-            loss = self.minimise(logits.requires_grad_(), self.truth).double().mean()
+            loss = self.loss_fn(logits.requires_grad_(), self.truth).double().mean()
             (first,) = torch.autograd.grad(loss, logits, create_graph=True)
             (second,) = torch.autograd.grad((first * signs).sum(), logits)
         found = float((second * signs).sum()) / self.outputs
@@ -283,7 +283,7 @@ class _Problem:
         slopes, level = self.unpacked(point)
         logits = torch.cat([part @ slopes for part in self.table.parts()]).add_(level)
         with torch.enable_grad():
-            loss = self.minimise(logits.requires_grad_(), self.truth).double().mean()
+            loss = self.loss_fn(logits.requires_grad_(), self.truth).double().mean()
             (push,) = torch.autograd.grad(loss, logits)
         if not bool(torch.isfinite(loss)):
             raise RunError(

@@ -29,7 +29,7 @@ from graftwork.common.runs.training_state import State
 from graftwork.common.seeds import seed_of
 from graftwork.common.training.checkpoints import Learner, restore, save, share_quarantine, write
 from graftwork.common.training.inference import Check, Validation, quarantine, to_device
-from graftwork.common.training.losses import Objective
+from graftwork.common.training.losses import Loss
 from graftwork.common.training.mixup import Mixing
 from graftwork.common.training.optimizer import set_rates
 from graftwork.common.training.schedule import Schedule, advance, epoch_line, ledger_rows, plan_for
@@ -54,9 +54,9 @@ def train(
     run: Run,
     network: AnyNetwork,
     sources: Sources,
-    minimise: Objective,
+    loss_fn: Loss,
     *,
-    validate: Callable[[Check], Validation],
+    validate: Callable[[Any, Check], Validation],
     primary: str,
     accelerator: Accelerator,
     signals: Signals,
@@ -67,7 +67,7 @@ def train(
 
     Args:
         network: as built, before its first step.
-        minimise: logits and truth to the loss of each case.
+        loss_fn: logits and truth to the loss of each case.
         validate: judges the network on the validation part; is given what to call between its images.
         primary: the protocol's metric, of which `validate` gives the value: it chooses the best epoch.
         classes: the class of each training case, where the recipe asks for balanced sampling.
@@ -77,7 +77,7 @@ def train(
         RunError: the loss is not finite, memory does not suffice for one case, or more images cannot be read
             than the recipe bears.
     """
-    loop = Loop(run, network, minimise, accelerator, signals, progress)
+    loop = Loop(run, network, loss_fn, accelerator, signals, progress)
     settings, state = run.recipe.training, loop.state
     rows = run.split.rows("train")
     plan = plan_for(run.recipe, network)
@@ -97,13 +97,21 @@ def train(
         order = epoch_plan(rows, settings.batch_size, seed=run.recipe.seed, epoch=epoch, classes=classes)
         clock, done = time.monotonic(), state.loss_count
         loop.waited = 0.0
-        loop.epoch(source, order, modes, schedule)
+        while state.step < len(order):
+            batch_plan = [part for batch in order[state.step :] for part in loop.parts(batch)]
+            reader = batches(source, batch_plan, epoch=epoch, workers=settings.workers)
+            with contextlib.closing(reader):
+                try:
+                    for step in range(state.step, len(order)):
+                        loop.step(reader, step, order, modes, schedule)
+                except _NoMemory as error:  # the rest of the epoch in smaller parts
+                    loop.halve_parts(order[state.step], error)
         seconds = max(time.monotonic() - clock, 1e-9)
 
-        judged = loop.judge(validate)
+        validation = loop.validated(validate, source)
         share_quarantine(state, accelerator)
-        quarantine(state, judged.failures, settings.max_unreadable_files, run)
-        line = epoch_line(state, judged, primary) | {
+        quarantine(state, validation.failures, settings.max_unreadable_files, run)
+        line = epoch_line(state, validation, primary) | {
             "steps": len(order),
             "parts": settings.accumulation_steps << state.halvings,
             "rate": schedule.rate(len(order) - 1, len(order)),
@@ -116,7 +124,7 @@ def train(
         if line["best"]:
             save(run, "best", loop.learner, state, accelerator)
         save(run, "last", loop.learner, state, accelerator)
-        value = "undefined" if judged.value is None else f"{judged.value:.4f}"
+        value = "undefined" if validation.value is None else f"{validation.value:.4f}"
         log.info(
             "epoch %d of %d (%s): loss %.4f, validation %s %s, %.0f %% of the time waiting for data",
             epoch, settings.epochs, plan.phases[phase].name, line["train_loss"], primary, value,
@@ -138,13 +146,13 @@ class Loop:
         self,
         run: Run,
         network: AnyNetwork,
-        minimise: Objective,
+        loss_fn: Loss,
         accelerator: Accelerator,
         signals: Signals,
         progress: Progress | None,
     ) -> None:
         settings = run.recipe.training
-        self.run, self.network, self.minimise = run, network, minimise
+        self.run, self.network, self.loss_fn = run, network, loss_fn
         self.accelerator, self.signals, self.progress = accelerator, signals, progress
         self.settings = settings
         self.learner = Learner.of(network, settings)
@@ -161,26 +169,6 @@ class Loop:
         """Other parameters learn: DDP must be told anew what it reduces."""
         self.wrapped = self.accelerator.prepare_model(self.accelerator.unwrap_model(self.wrapped, False))
 
-    def epoch(
-        self,
-        source: Any,
-        order: Sequence[NDArray[np.int64]],
-        modes: Mapping[str, StageMode],
-        schedule: Rates,
-    ) -> None:
-        """The steps of an epoch that are left to do; begun again in smaller parts where memory does not suffice."""
-        state, settings = self.state, self.settings
-        while state.step < len(order):
-            plan = [part for batch in order[state.step :] for part in self._parts(batch)]
-            with contextlib.closing(
-                batches(source, plan, epoch=state.epoch, workers=settings.workers)
-            ) as reader:
-                try:
-                    for step in range(state.step, len(order)):
-                        self.step(reader, step, order, modes, schedule)
-                except _NoMemory as error:
-                    self._halve(order[state.step], error)
-
     def step(
         self,
         reader: Generator[Batch],
@@ -195,7 +183,7 @@ class Loop:
         torch.manual_seed(seed_of(self.run.recipe.seed, "step", state.epoch, step, accelerator.process_index))
         rate = schedule.rate(step, len(order))
         set_rates(optimizer, modes, rate)
-        parts = len(self._parts(order[step]))
+        parts = len(self.parts(order[step]))
         share = accelerator.num_processes / len(order[step])  # DDP averages over processes; we sum
         loss, cases = 0.0, []
         with self._unmoved_on_failure():
@@ -225,7 +213,7 @@ class Loop:
         if stop:
             self.signals.stop()
 
-    def _parts(self, batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    def parts(self, batch: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """A global batch to this process's share of it, in the parts in which gradients are summed: as many as asked
         for, or as the share has cases where these are fewer."""
         asked, processes = self.settings.accumulation_steps, self.accelerator.num_processes
@@ -265,9 +253,9 @@ class Loop:
     def _losses(self, inputs: Tensor, truth: Tensor, step: int, part: int) -> Tensor:
         """The loss of each case [B]."""
         if self.mixing is None:
-            return self.minimise(self.wrapped(inputs), truth)
+            return self.loss_fn(self.wrapped(inputs), truth)
         mixed = self.mixing(inputs, truth, epoch=self.state.epoch, step=step, part=part)
-        return self.minimise(self.wrapped(mixed.inputs), mixed.truth, mixed.other, mixed.share)
+        return self.loss_fn(self.wrapped(mixed.inputs), mixed.truth, mixed.other, mixed.share)
 
     def _clip(self, cases: Sequence[int], step: int) -> None:
         """Limit the gradient, and see that it is finite before a step is made of it."""
@@ -299,7 +287,7 @@ class Loop:
             self.learner.optimizer.zero_grad(set_to_none=True)
             raise
 
-    def _halve(self, batch: NDArray[np.int64], error: _NoMemory) -> None:
+    def halve_parts(self, batch: NDArray[np.int64], error: _NoMemory) -> None:
         """Work through batches in twice as many parts from here on; the batch of a step stays what it is."""
         state = self.state
         if self.settings.accumulation_steps << state.halvings >= len(batch):
@@ -317,8 +305,8 @@ class Loop:
             state.epoch, state.step + 1, len(batch), parts, -(-len(batch) // parts),
         )  # fmt: skip
 
-    def judge(self, validate: Callable[[Check], Validation]) -> Validation:
-        """The validation of the network, of its averaged weights where there are such."""
+    def validated(self, validate: Callable[[Any, Check], Validation], source: Any) -> Validation:
+        """The validation result of the network, or of its EMA weights if there are any."""
         average = self.learner.average
 
         def heard(*_: int) -> None:
@@ -326,7 +314,7 @@ class Loop:
 
         try:
             with average.swapped() if average else contextlib.nullcontext(), parametrize.cached():
-                return validate(heard)
+                return validate(source, heard)
         except Interrupted:  # all steps of the epoch are kept; no process waits for another
             if self.accelerator.is_main_process:
                 write(self.run, "last", self.learner, self.state)

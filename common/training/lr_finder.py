@@ -109,10 +109,10 @@ def search(
         if not 1 <= phase <= len(plan.phases):
             names = ", ".join(f"{number} {each.name}" for number, each in enumerate(plan.phases, 1))
             raise UsageError(f"there is no phase {phase}", where="find-lr", remedy=f"the phases are {names}")
-        loop = Loop(run, task.network, task.minimise, accelerator, signals, None)
+        loop = Loop(run, task.network, task.loss, accelerator, signals, None)
         modes = plan.phases[phase - 1].modes
         apply(task.network, modes)
-        source, _ = task.learn_from(plan, phase - 1, 1)
+        source, _ = task.training_source(plan, phase - 1, 1)
         loop.wrap_anew()
         order = _order(run, steps, task.balanced)
         ramp, ended = _Ramp(low, high), "the highest rate was reached"

@@ -1,6 +1,6 @@
-"""A run whose images or volumes are outlined: what its network learns from, how it is judged, the masks it writes.
+"""Segmentation of images or volumes: network, loss, training data, validation and masks of a run.
 
-What is judged is a unit: a volume, a stack of slices that belong together, or an image that stands alone.
+A unit is evaluated as a whole: a volume, a stack of slices, or a single image.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.metrics.mask_overlap import segmentation_score
 from graftwork.common.files import writing
 from graftwork.common.loading.batches import Failure, batches
-from graftwork.common.loading.samples import UNKNOWN, MaskSource, VolumeSource, Whole
+from graftwork.common.loading.samples import MaskSource, VolumeSource, Whole
+from graftwork.common.loading.target_encoding import UNKNOWN_MASK
 from graftwork.common.loading.transforms import (
     Preprocessing,
     VolumePreprocessing,
@@ -34,20 +35,20 @@ from graftwork.common.loading.transforms import (
 )
 from graftwork.common.networks.network import AnyPreprocessing
 from graftwork.common.networks.unets import UNET3D
-from graftwork.common.training.checkpoints import begin_network
 from graftwork.common.training.inference import (
     Check,
     Validation,
     check_finite,
-    heeding,
-    parts_judged,
+    evaluated_parts,
     quarantine,
     read_first,
     settle,
     shared,
+    stoppable,
     to_device,
 )
-from graftwork.common.training.losses import overlap_objective
+from graftwork.common.training.losses import dice_loss
+from graftwork.common.training.network_setup import network_of
 from graftwork.common.training.overlays import write_examples
 
 if TYPE_CHECKING:
@@ -62,11 +63,12 @@ if TYPE_CHECKING:
 
 
 Classes: TypeAlias = "NDArray[np.uint8]"
+Source: TypeAlias = MaskSource | VolumeSource
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What is judged as one: its name, its part, and its rows in the manifest in the order of the slices."""
+    """A unit of evaluation: its name, its part, and its rows in the manifest in slice order."""
 
     name: str
     part: str
@@ -85,14 +87,14 @@ def units_of(manifest: Manifest, rows: NDArray[np.int64], part: str) -> list[Uni
     return [Unit(name, part, tuple(row for _, row in sorted(members))) for name, members in found.items()]
 
 
-class Segmenting:
-    """The parts of a run that outlines.
+class SegmentationTask:
+    """A run that segments images or volumes.
 
     Attributes:
         network: a U-Net on a timm encoder, or one for volumes.
         source: images and their masks, or blocks of volumes and of theirs.
-        balanced: None, as a mask has many classes at once; see `Classifying.balanced`.
-        minimise: the loss of each case.
+        balanced: None, as a mask has many classes at once; see `ClassificationTask.balanced`.
+        loss: logits and truth to the loss of each case.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Segmenting:
         self.run, self.accelerator, self.signals, self.progress = run, accelerator, signals, progress
         manifest, recipe = run.manifest, run.recipe
         _refuse_wrong_network(manifest, recipe.backbone.name)
-        self.network, self.preprocessing, _ = begin_network(run, accelerator)
+        self.network, self.preprocessing, _ = network_of(run, accelerator)
         self.source: MaskSource | VolumeSource
         if isinstance(self.preprocessing, VolumePreprocessing):
             self.source = VolumeSource(
@@ -112,28 +114,32 @@ class Segmenting:
             self.source = MaskSource(
                 manifest, self.preprocessing, augment=augmenter(recipe.augmentation), seed=recipe.seed
             )
-        self.minimise = overlap_objective(recipe.training.label_smoothing)
+        self.loss = dice_loss(recipe.training.label_smoothing)
         self.classes = manifest.target.classes
         if accelerator.is_main_process and not (run.folder / "last").is_dir():
-            read_first(run, Whole(self.source), self._check("reading the parts that are judged"), size=1)
+            read_first(run, Whole(self.source), self._progress("reading the evaluated parts"), size=1)
 
     balanced = None
 
-    def learn_from(self, plan: Plan, number: int, first: int) -> tuple[MaskSource | VolumeSource, int]:
-        """See `training.Sources`: always images or volumes, of which nothing is kept."""
+    def training_source(self, plan: Plan, number: int, first: int) -> tuple[Source, int]:
+        """See `loop.Sources`: always images or volumes, without cached features."""
         return self.source, 0
 
-    def _check(self, what: str) -> Check:
-        return heeding(what, self.signals, self.progress)
+    def prediction_source(self) -> Source:
+        """The images or volumes."""
+        return self.source
 
-    def validate(self, check: Check) -> Validation:
+    def _progress(self, what: str) -> Check:
+        return stoppable(what, self.signals, self.progress)
+
+    def validate(self, source: Source, check: Check) -> Validation:
         """Loss and primary metric of the validation part, unit by unit."""
         units = units_of(self.run.manifest, self.run.split.rows("validation"), "validation")
         losses: list[float] = []
         rows: list[tuple[int, dict[str, Any]]] = []
         failures: list[Failure] = []
-        distances = self.run.protocol.primary == "hausdorff_95"  # else not worth their time
-        for at, unit, pictures, failed in self._worked_through(units, check, losses):
+        distances = self.run.protocol.primary == "hausdorff_95"  # slow, so only if it is the primary metric
+        for at, unit, pictures, failed in self._segmented(source, units, check, losses):
             failures += failed
             if pictures:
                 rows.append((at, self._row(unit, pictures, distances, whole=not failed)))
@@ -153,9 +159,8 @@ class Segmenting:
             math.fsum(known) / len(known) if known else None, None if math.isnan(value) else value, failures
         )
 
-    def predict(self) -> None:
-        """Write the masks of the parts that are judged and what they have in common with the truth; this is the one
-        time that the test parts are read."""
+    def predict(self, source: Source) -> None:
+        """Write the masks of the evaluated parts and their overlap with the truth. Only here are the test parts read."""
         import pandas as pd
 
         run, main = self.run, self.accelerator.is_main_process
@@ -163,11 +168,13 @@ class Segmenting:
             shutil.rmtree(run.folder / "masks", ignore_errors=True)
         self.accelerator.wait_for_everyone()
         units = [
-            unit for part in parts_judged(run) for unit in units_of(run.manifest, run.split.rows(part), part)
+            unit
+            for part in evaluated_parts(run)
+            for unit in units_of(run.manifest, run.split.rows(part), part)
         ]
         rows: list[tuple[int, dict[str, Any]]] = []
         failures: list[Failure] = []
-        for at, unit, pictures, failed in self._worked_through(units, self._check("predicting")):
+        for at, unit, pictures, failed in self._segmented(source, units, self._progress("predicting")):
             failures += failed
             for picture in pictures:
                 self._write(picture)
@@ -184,13 +191,13 @@ class Segmenting:
                     temporary, index=False, write_page_checksum=True
                 )
 
-    def illustrate(self) -> None:
+    def write_examples(self) -> None:
         """Write the images of the best, the median and the worst unit."""
         write_examples(self.run)
 
-    def _worked_through(
-        self, units: Sequence[Unit], check: Check, losses: list[float] | None = None
-    ) -> Iterator[tuple[int, Unit, list[_Outlined], list[Failure]]]:
+    def _segmented(
+        self, source: Source, units: Sequence[Unit], check: Check, losses: list[float] | None = None
+    ) -> Iterator[tuple[int, Unit, list[_Segmented], list[Failure]]]:
         """This process's share of the units, one after the other: its place, the unit, its images that could be read
         with the network's and the true classes, and the others. `losses` gets the loss of each image."""
         accelerator = self.accelerator
@@ -201,10 +208,10 @@ class Segmenting:
         with (
             torch.inference_mode(),
             accelerator.autocast(),
-            contextlib.closing(batches(Whole(self.source), plan, workers=workers)) as reader,
+            contextlib.closing(batches(Whole(source), plan, workers=workers)) as reader,
         ):
             for at in mine:
-                pictures: list[_Outlined] = []
+                pictures: list[_Segmented] = []
                 failures: list[Failure] = []
                 for row in units[at].rows:
                     batch = next(reader)
@@ -215,7 +222,7 @@ class Segmenting:
                         if losses is not None:
                             losses.append(self._loss(logits, truth))
                         pictures.append(
-                            _Outlined(row, truth, decided(logits, self.preprocessing, truth.shape))
+                            _Segmented(row, truth, decided(logits, self.preprocessing, truth.shape))
                         )
                     done += 1
                     check(done, len(plan))
@@ -223,15 +230,15 @@ class Segmenting:
 
     def _loss(self, logits: Tensor, truth: Classes) -> float:
         """Of one image or volume; NaN where its mask is not known."""
-        if (truth == UNKNOWN).any():
+        if (truth == UNKNOWN_MASK).any():
             return float("nan")
         fitted = (
             self.preprocessing.fitted_mask(truth) if isinstance(self.preprocessing, Preprocessing) else truth
         )
         wanted = torch.from_numpy(np.ascontiguousarray(fitted))[None].to(logits.device)
-        return float(self.minimise(logits, wanted))
+        return float(self.loss(logits, wanted))
 
-    def _write(self, picture: _Outlined) -> None:
+    def _write(self, picture: _Segmented) -> None:
         manifest = self.run.manifest
         case = str(manifest.frame["case"].iloc[picture.row])
         file = manifest.file(picture.row)
@@ -242,7 +249,7 @@ class Segmenting:
         write_mask(place, picture.predicted, manifest.target.values, like)
 
     def _row(
-        self, unit: Unit, pictures: Sequence[_Outlined], distances: bool, *, whole: bool
+        self, unit: Unit, pictures: Sequence[_Segmented], distances: bool, *, whole: bool
     ) -> dict[str, Any]:
         """What a unit's table row holds: who it is, the counts, the distances, and the covariates that are constant.
 
@@ -255,12 +262,12 @@ class Segmenting:
             _stacked([getattr(picture, which) for picture in pictures], same)
             for which in ("truth", "predicted")
         )
-        known = whole and not (truth == UNKNOWN).any()
+        known = whole and not (truth == UNKNOWN_MASK).any()
         found: dict[str, Any] = measure(
             truth if known else np.zeros_like(truth), predicted, self.classes,
             _sides(spacing, truth.ndim) if distances and same else None,
         )  # fmt: skip
-        if not known:  # what is not known is not empty
+        if not known:  # an unknown mask is not an empty mask
             found |= {name: math.nan for name in found if not name.startswith("predicted_")}
         covariates = {
             name: first[name] if frame[name].nunique(dropna=False) == 1 else None
@@ -280,12 +287,12 @@ class Segmenting:
         if "spacing" not in frame.columns or frame["spacing"].isna().any() or frame["spacing"].nunique() > 1:
             return None
         if "slice" in frame.columns and (np.diff(frame["slice"].to_numpy()) != 1).any():
-            return None  # a slice is missing: how far apart its neighbours lie is not what the table says
+            return None  # a slice is missing: the spacing of the table does not hold
         return str(frame["spacing"].iloc[0])
 
 
 @dataclass(frozen=True)
-class _Outlined:
+class _Segmented:
     """A row of the manifest with its true and its predicted classes, in the image's own size (canonical order)."""
 
     row: int
@@ -316,16 +323,20 @@ def canonical_spacing(geometry: Geometry) -> tuple[float, ...]:
 def _refuse_wrong_network(manifest: Manifest, name: str) -> None:
     volumes = [is_volume(path) for path in manifest.frame["path"]]
     if any(volumes) != all(volumes):
-        raise UsageError("images and volumes cannot be learned from together", where=manifest.dataset)
+        raise UsageError(
+            "the dataset has both images and volumes",
+            where=manifest.dataset,
+            remedy="train on one kind at a time",
+        )
     if any(volumes) and name != UNET3D:
         raise UsageError(
-            f"{name} sees images, and these are volumes",
+            f"{name} is a network for images, but the data are volumes",
             where="backbone.name",
             remedy=f'set backbone.name = "{UNET3D}"',
         )
     if not any(volumes) and name == UNET3D:
         raise UsageError(
-            f"{UNET3D} sees volumes, and these are images",
+            f"{UNET3D} is a network for volumes, but the data are images",
             where="backbone.name",
             remedy="name one of timm's networks, such as tf_efficientnet_lite0",
         )

@@ -10,8 +10,8 @@ import torch
 
 from graftwork.common.freezing.feature_cache import best_precision
 from graftwork.common.runs.provenance import library_versions
-from graftwork.common.training.classification import Classifying
-from graftwork.common.training.segmentation import Segmenting
+from graftwork.common.training.classification import ClassificationTask
+from graftwork.common.training.segmentation import SegmentationTask
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -25,31 +25,31 @@ log = logging.getLogger("graftwork")
 
 def task_of(
     run: Run, accelerator: Accelerator, signals: Signals, progress: Progress | None
-) -> Classifying | Segmenting:
-    """The parts of a run: its network, what it learns from, and how it is judged."""
-    doing = Segmenting if run.manifest.target.kind == "segmentation" else Classifying
-    return doing(run, accelerator, signals, progress)
+) -> ClassificationTask | SegmentationTask:
+    """The task of a run: network, loss, training data, validation and prediction."""
+    task = SegmentationTask if run.manifest.target.kind == "segmentation" else ClassificationTask
+    return task(run, accelerator, signals, progress)
 
 
 def accelerator_for(run: Run) -> Accelerator:
-    """Device, precision and processes. On a CPU a run is resumed with as many threads as it began with."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic sums on a GPU ask for
+    """Device, precision and processes. On a CPU, a run resumes with the number of threads it started with."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # needed for deterministic sums on a GPU
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    AcceleratorState._reset_state()  # the run before this one, in the same process, may have had another precision
+    AcceleratorState._reset_state()  # an earlier run in this process may have used another precision
     asked = str(run.environment.get("precision") or run.recipe.training.precision)
     if asked == "auto":
         asked = best_precision(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     accelerator = Accelerator(
         mixed_precision="bf16" if asked == "bfloat16" else "no",
-        cpu=not torch.cuda.is_available(),  # else it does not see the processes that torchrun started on a CPU
+        cpu=not torch.cuda.is_available(),  # else it ignores processes that torchrun started on a CPU
     )
     torch.use_deterministic_algorithms(True, warn_only=True)
     threads = run.environment.get("threads")
     if threads:
         torch.set_num_threads(threads)
-        _say_what_changed(run, accelerator)
+        _warn_of_changes(run, accelerator)
     elif accelerator.is_main_process:
         device = accelerator.device
         run.write_environment(
@@ -62,8 +62,8 @@ def accelerator_for(run: Run) -> Accelerator:
     return accelerator
 
 
-def _say_what_changed(run: Run, accelerator: Accelerator) -> None:
-    """Warn where a run goes on under other conditions, under which its bytes may differ."""
+def _warn_of_changes(run: Run, accelerator: Accelerator) -> None:
+    """Warn if a run resumes under other conditions, which may change its results slightly."""
     begun = run.environment
     then = {**begun["versions"], "device": begun.get("device"), "processes": begun.get("processes")}
     now = {**library_versions(), "device": accelerator.device.type, "processes": accelerator.num_processes}

@@ -17,6 +17,7 @@ from graftwork.common.data.targets import Target
 from graftwork.common.errors import RunError, UsageError
 from graftwork.common.evaluation import Evaluation, Protocol, evaluate
 from graftwork.common.evaluation.evaluate_table import judge, keep, kept_further
+from graftwork.common.runs.run_evaluation import evaluate_run
 from graftwork.common.runs.run_folder import Run
 
 TARGETS = (Target("any", "binary", BINARY.classes), Target("number", "ordinal", ("1", "2", "3+"), "count_"))
@@ -118,13 +119,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def test_a_run_keeps_its_first_evaluation_and_the_further_ones(run: Run) -> None:
     assert run.further_evaluations == ()
-    assert run.judge() == run.evaluation
+    assert evaluate_run(run) == run.evaluation
     assert (run.evaluation.protocol, run.evaluation.part) == ("frames", "test")
     assert [each.protocol for each in run.further_evaluations] == ["frames", *["events"] * 2, *["counts"] * 2]
 
 
 def test_results_of_an_earlier_training_are_forgotten(run: Run) -> None:
-    run.judge()
+    evaluate_run(run)
     for name in ("mistakes", "examples", "masks"):
         (run.folder / name).mkdir()
         (run.folder / name / "index.json").write_text("[]")
@@ -134,8 +135,8 @@ def test_results_of_an_earlier_training_are_forgotten(run: Run) -> None:
 
 
 def test_a_run_without_further_protocols_keeps_none(run: Run) -> None:
-    run.judge()
+    evaluate_run(run)
     predictions(seen=False).to_parquet(run.folder / "predictions.parquet")
     domain.dataset("wild/own").further = ()
-    run.judge()
+    evaluate_run(run)
     assert not (run.folder / "further_metrics.json").exists()

@@ -223,7 +223,7 @@ def test_the_decision_is_arithmetic_and_says_why(manifest: Manifest, monkeypatch
     backbone = create_backbone("resnet10t", weights=None, seed=0).eval()
     found = cut(backbone, 4, size=64)
     assert isinstance(found, Cut)
-    wish = {"size": 64, "epochs": 5, "trained": 1000, "judged": 300, "views": 0, "fresh": False}
+    wish = {"size": 64, "epochs": 5, "trained": 1000, "evaluated": 300, "views": 0, "fresh": False}
     decided = worth_keeping(backbone, found, 4, **wish)
     assert decided.keep and decided == worth_keeping(backbone, found, 4, **wish)
     assert decided.why.startswith("features cached after layer3: ") and "for 5 epochs" in decided.why

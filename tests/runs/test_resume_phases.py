@@ -13,7 +13,8 @@ from small_runs import digests, forked, recipe_file, run_until_killed, small_wei
 
 from graftwork.common.runs.run_folder import open_run
 from graftwork.common.runs.training_state import State
-from graftwork.common.training.checkpoints import Learner, begin_network, restore, write
+from graftwork.common.training.checkpoints import Learner, restore, write
+from graftwork.common.training.network_setup import network_of
 from graftwork.common.verbs import run
 
 RECIPE = """
@@ -116,7 +117,7 @@ def test_everything_with_a_history_is_saved(
     opened, accelerator = open_run(folder), Accelerator(cpu=True)
 
     def learner() -> Learner:
-        return Learner.of(begin_network(opened, accelerator)[0], opened.recipe.training)
+        return Learner.of(network_of(opened, accelerator)[0], opened.recipe.training)
 
     one = learner()
     state = restore(opened, one)

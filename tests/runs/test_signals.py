@@ -18,9 +18,9 @@ from graftwork.common.runs.run_folder import open_run
 from graftwork.common.runs.signals import Signals, Stopped
 
 MOMENTS = (
-    "graftwork.common.verbs:prepared", "graftwork.common.training.checkpoints:build_network",
+    "graftwork.common.verbs:prepared", "graftwork.common.training.network_setup:build_network",
     "graftwork.common.training.classification:decode_once",
-    "graftwork.common.runs.run_folder:Run.judge", "graftwork.common.pipeline:report",
+    "graftwork.common.pipeline:evaluate_run", "graftwork.common.pipeline:report",
 )  # fmt: skip
 
 

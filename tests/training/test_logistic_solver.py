@@ -13,7 +13,7 @@ from graftwork.common.errors import RunError, UsageError
 from graftwork.common.networks.heads import LinearHead
 from graftwork.common.recipe.sections import TrainingSection
 from graftwork.common.training.logistic_solver import Standardised, solve, strengths
-from graftwork.common.training.losses import objective
+from graftwork.common.training.losses import loss_for
 
 CASES, WIDTH = 300, 20
 
@@ -25,7 +25,7 @@ def features(seed: int = 0) -> np.ndarray:
 
 
 def minimise(target: Target, truth: np.ndarray):  # type: ignore[no-untyped-def]
-    return objective([target], TrainingSection(), truth, torch.device("cpu"))
+    return loss_for([target], TrainingSection(), truth, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("classes", [2, 4])

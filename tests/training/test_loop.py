@@ -19,7 +19,7 @@ from graftwork.common.recipe.sections import TrainingSection
 from graftwork.common.runs.run_folder import open_run
 from graftwork.common.runs.training_state import State
 from graftwork.common.training.loop import Loop
-from graftwork.common.training.losses import objective
+from graftwork.common.training.losses import loss_for
 from graftwork.common.training.optimizer import rate_at
 from graftwork.common.verbs import report, run
 
@@ -130,12 +130,12 @@ def test_a_batch_of_fewer_cases_than_parts_has_as_many_parts_as_cases(
     loop = object.__new__(Loop)
     loop.settings, loop.state = TrainingSection(batch_size=8, accumulation_steps=4), State()
     loop.accelerator = SimpleNamespace(num_processes=processes, process_index=0)  # type: ignore[assignment]
-    found = loop._parts(np.arange(cases))
+    found = loop.parts(np.arange(cases))
     assert len(found) == parts
     assert np.concatenate(found).tolist() == list(range(0, cases, processes))
     loop.accelerator.num_processes = cases + 1  # type: ignore[misc]
     with pytest.raises(UsageError, match="cannot be shared"):
-        loop._parts(np.arange(cases))
+        loop.parts(np.arange(cases))
 
 
 def test_a_batch_too_small_for_batch_norm_is_refused(recipe: Path, data: Path, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_balanced_weights_give_each_class_the_same_say() -> None:
         [Target("t", "multi-label", ("a",))], np.array([[1.0], [0.0], [0.0], [math.nan]])
     )
     assert labels.tolist() == [2.0]
-    minimise = objective([target], TrainingSection(class_weights="balanced"), truth, torch.device("cpu"))
+    minimise = loss_for([target], TrainingSection(class_weights="balanced"), truth, torch.device("cpu"))
     logits = torch.zeros(2, 3)
     each = minimise(logits, torch.tensor([0, 1]))
     assert (each[1] / each[0]).item() == pytest.approx(3.0)

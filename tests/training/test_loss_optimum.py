@@ -18,7 +18,7 @@ from graftwork.common.recipe import load
 from graftwork.common.recipe.sections import TrainingSection
 from graftwork.common.recipe.unused_keys import refuse_idle_keys
 from graftwork.common.training.logistic_solver import solve
-from graftwork.common.training.losses import objective, overlap_objective
+from graftwork.common.training.losses import dice_loss, loss_for
 from graftwork.common.training.mixup import Mixing
 
 CPU = torch.device("cpu")
@@ -114,7 +114,7 @@ def test_each_case_is_lowest_at_its_own_label(kind: str, keys: tuple[str, ...]) 
     """With free logits for each case the scores are the smoothed or mixed label, whatever the weights."""
     targets, settings = KINDS[kind], _set(keys)
     truth = _truth(targets, "unknown" in keys)
-    minimise = objective(targets, settings, truth, CPU)
+    minimise = loss_for(targets, settings, truth, CPU)
     wanted = torch.from_numpy(truth)
     smoothing, mixed = settings.label_smoothing, ()
     soft = [_soft(targets, np.atleast_1d(row), smoothing) for row in truth]
@@ -179,13 +179,13 @@ def test_balanced_weights_make_all_classes_as_likely_where_nothing_tells_them_ap
     targets = KINDS[kind]
     truth = _truth(targets, unknown)
     settings = TrainingSection(class_weights="balanced", label_smoothing=smoothing)
-    minimise = objective(targets, settings, truth, CPU)
+    minimise = loss_for(targets, settings, truth, CPU)
     if kind in (
         "multi-label",
         "several",
     ):  # the mean over known labels weighs cases unlike, unless all are known
         truth = _truth(targets, False)
-        minimise = objective(targets, settings, truth, CPU)
+        minimise = loss_for(targets, settings, truth, CPU)
     wanted = torch.from_numpy(truth)
     logits = _minimised(
         lambda z: minimise(z.expand(40, -1), wanted).mean(), (1, sum(target.outputs for target in targets))
@@ -213,7 +213,7 @@ def test_a_solved_head_has_the_same_optimum(kind: str, smoothing: float, weighed
     settings = TrainingSection(class_weights=weighed, label_smoothing=smoothing)
     features = np.eye(n)[truth]
     head = LinearHead(n, outputs(targets)).double()
-    minimise = objective(targets, settings, truth, CPU)
+    minimise = loss_for(targets, settings, truth, CPU)
     solve(head, features, torch.from_numpy(truth), minimise, decay=1e-5)
     with torch.no_grad():
         scores = head(torch.eye(n, dtype=torch.float64)).softmax(1)
@@ -226,7 +226,7 @@ def test_masks_are_lowest_at_their_classes(smoothing: float) -> None:
     """Dice and cross-entropy together: each pixel's own class has the highest score."""
     truth = torch.zeros(2, 6, 6, dtype=torch.long)
     truth[0, 1:3, 1:3], truth[0, 4:, 4:], truth[1, 0, 0] = 1, 2, 1
-    minimise = overlap_objective(smoothing)
+    minimise = dice_loss(smoothing)
     logits = _minimised(lambda z: minimise(z, truth).mean(), (2, 3, 6, 6))
     assert torch.equal(logits.argmax(1), truth)
 
@@ -254,7 +254,7 @@ def test_the_objective_counts_cases_as_drawn() -> None:
     truth = _truth((CLASSES,), False)
     logits, wanted = torch.randn(40, 3, dtype=torch.float64), torch.from_numpy(truth)
     both, alone = (
-        objective((CLASSES,), _set(keys), truth, CPU)(logits, wanted)
+        loss_for((CLASSES,), _set(keys), truth, CPU)(logits, wanted)
         for keys in (("class_weights", "sampling"), ("sampling",))
     )
     assert torch.equal(both, alone)

@@ -28,7 +28,7 @@ from graftwork.common.networks.network import restore_network
 from graftwork.common.recipe import load
 from graftwork.common.recipe.unused_keys import refuse_idle_keys
 from graftwork.common.runs.run_folder import open_run
-from graftwork.common.training.losses import overlap_objective
+from graftwork.common.training.losses import dice_loss
 from graftwork.common.training.segmentation import decided, segment_picture, units_of
 from graftwork.common.verbs import run, synthesize
 
@@ -197,22 +197,22 @@ def test_the_objective_is_monai_s_for_each_case() -> None:
     for size in ((9, 7), (5, 6, 4)):
         logits = torch.randn(3, 3, *size, generator=generator)
         truth = torch.randint(0, 3, (3, *size), generator=generator).to(torch.uint8)
-        found = overlap_objective()(logits, truth)
+        found = dice_loss()(logits, truth)
         wanted = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True)
         for case in range(3):
             alone = wanted(logits[case : case + 1], truth[case : case + 1, None].long())
             assert found[case] == pytest.approx(float(alone), abs=1e-5)
     blocks = torch.randn(2, 3, 2, 4, 4, 4, generator=generator)
     truth = torch.randint(0, 2, (2, 3, 4, 4, 4), generator=generator)
-    each = overlap_objective()(blocks.flatten(0, 1), truth.flatten(0, 1))
-    assert torch.allclose(overlap_objective()(blocks, truth), each.reshape(2, 3).mean(1))
+    each = dice_loss()(blocks.flatten(0, 1), truth.flatten(0, 1))
+    assert torch.allclose(dice_loss()(blocks, truth), each.reshape(2, 3).mean(1))
 
 
 def test_a_case_without_a_mask_weighs_nothing() -> None:
     logits = torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
     truth = torch.zeros(2, 8, 8, dtype=torch.uint8)
     truth[1] = UNKNOWN
-    found = overlap_objective()(logits, truth)
+    found = dice_loss()(logits, truth)
     assert found[0] > 0
     assert found[1] == 0
     found.sum().backward()
@@ -245,16 +245,16 @@ def test_a_unit_is_its_slices_in_order(tmp_path: Path) -> None:
 
 
 def test_what_is_not_known_of_a_unit_is_not_zero(tmp_path: Path) -> None:
-    from graftwork.common.training.segmentation import Segmenting, _Outlined
+    from graftwork.common.training.segmentation import SegmentationTask, _Segmented
 
     manifest = stacks(tmp_path)
-    task = object.__new__(Segmenting)
+    task = object.__new__(SegmentationTask)
     task.run = type("Stub", (), {"manifest": manifest})()
     task.classes = SHAPE.classes
     (unit, *_) = units_of(manifest, np.arange(len(manifest)), "test")
     truths = [read_mask(tmp_path / manifest.frame["mask"].iloc[row], SHAPE.values) for row in unit.rows]
     guess = [np.roll(each, 2, axis=0) for each in truths]
-    pictures = [_Outlined(*each) for each in zip(unit.rows, truths, guess, strict=True)]
+    pictures = [_Segmented(*each) for each in zip(unit.rows, truths, guess, strict=True)]
     whole = task._row(unit, pictures, True, whole=True)
     stack = measure(np.stack(truths), np.stack(guess), SHAPE.classes, (5.0, 1.0, 1.0))
     assert {name: whole[name] for name in stack} == stack
@@ -269,7 +269,7 @@ def test_what_is_not_known_of_a_unit_is_not_zero(tmp_path: Path) -> None:
     assert np.isnan(gap["hausdorff_95_shape"])
     assert gap["spacing"] is None
     assert gap["truth_shape"] == stack["truth_shape"] - int((truths[1] == 1).sum())
-    blank = _Outlined(unit.rows[0], np.full_like(truths[0], UNKNOWN), guess[0])
+    blank = _Segmented(unit.rows[0], np.full_like(truths[0], UNKNOWN), guess[0])
     unknown = task._row(unit, [blank, *pictures[1:]], True, whole=True)
     assert np.isnan(unknown["truth_shape"])
     assert np.isnan(unknown["both_shape"])

@@ -108,9 +108,9 @@ def test_one_case_at_a_time_is_the_end_of_it(
 def astray(monkeypatch: pytest.MonkeyPatch, spoil: Any) -> list[int]:
     from graftwork.common.training import classification
 
-    original, at = classification.objective, [0]
+    original, at = classification.loss_for, [0]
 
-    def objective(*words: Any) -> Any:
+    def loss_for(*words: Any) -> Any:
         minimised = original(*words)
 
         def spoiled(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -122,7 +122,7 @@ def astray(monkeypatch: pytest.MonkeyPatch, spoil: Any) -> list[int]:
 
         return spoiled
 
-    monkeypatch.setattr(classification, "objective", objective)
+    monkeypatch.setattr(classification, "loss_for", loss_for)
     return at
 
 

@@ -96,9 +96,7 @@ def check(
         found += _files(names, of_masks, slices=True)
         found += mask_checks.masks(manifest, target, seen, of_masks, parts)
     found += _unlisted(manifest)
-    order = {
-        kind: number for number, kind in enumerate(KINDS)
-    }  # an external module may have its own kinds
+    order = {kind: number for number, kind in enumerate(KINDS)}  # an external module may have its own kinds
     found.sort(key=lambda finding: (finding.severity != "error", order.get(finding.kind, len(order))))
     return Findings(
         manifest.dataset,

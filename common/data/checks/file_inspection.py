@@ -88,7 +88,9 @@ def look(path: str, mask: bool = False) -> Look:
         return Look(stage=error.stage, reason=error.reason, remedy=error.remedy or "")
     except MemoryError:
         return Look(stage="decode", reason="this machine has too little memory", lasting=False)
-    except Exception as error:  # an error of the reader is a finding about this file and does not end the check
+    except (
+        Exception
+    ) as error:  # an error of the reader is a finding about this file and does not end the check
         return Look(stage="decode", reason=f"{type(error).__name__}: {error}", lasting=False)
 
 
@@ -234,9 +236,7 @@ class _Reader:
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._stopped = False
-        self._starting = (
-            threading.Lock()
-        )  # so that `stop` finds either no child and none later, or the child
+        self._starting = threading.Lock()  # so that `stop` finds either no child and none later, or the child
 
     def look(self, path: str, mask: bool, limit: float) -> Look:
         if self._child is None or self._child.poll() is not None:

@@ -33,7 +33,8 @@ def allot(
     Returns:
         [groups], numbers of parts. Each part's share of the cases, and of each class, is matched as closely as
         whole groups allow; a class that occurs in enough groups is in every part. One that does not is kept
-        in the last part first, then in the others in their order: a class without training cases cannot be predicted. The order
+        in the last part first, then in the others in their order: a class without training cases cannot be predicted.
+        The order
         of `names` and the history of the process have no say.
     """
     rank = ranks(names, seed)
