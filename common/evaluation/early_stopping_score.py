@@ -36,7 +36,11 @@ def score(
     """
     found = scored_metric(name)
     if kind not in METRICS[name].kinds:
-        raise UsageError(f"{name} is not one of {kind} targets", where="metric")
+        raise UsageError(
+            f"{name} does not apply to {kind} targets",
+            where="metric",
+            remedy="name a metric for this kind of target",
+        )
     truth = np.asarray(y_true)
     values = as_scores(scores, len(truth), "scores")
     if values.shape != (len(truth), len(classes)) or truth.ndim != (2 if kind == "multi-label" else 1):
