@@ -49,7 +49,7 @@ class FeatureSource:
     """Kept rows in the place of images: `source[epoch, row]` is `(what crosses, target)` or a `Failure`.
 
     Attributes:
-        views: changed views of each training image; epoch e meets view 1 + (e - 1) % views. 0: none.
+        views: augmented versions of each training image; epoch e uses version 1 + (e - 1) % views. 0: none.
         targets: as `tasks.encode`.
         failures: images that could not be read, by row.
     """
@@ -140,7 +140,7 @@ def compute_features(
             raise RunError(
                 "changed between being hashed and being read",
                 where=path,
-                remedy="let nothing write to the data while a run reads them, and begin the run anew",
+                remedy="do not change the data while a run reads them, and start the run again",
             )
 
     parts: list[Rows | NDArray[Any]] = []
@@ -263,7 +263,7 @@ def _in_memory(
         raise RunError(
             "what the frozen stages put out cannot be kept, and is too much for memory",
             where="the cache folder",
-            remedy=f"make room on its disk or raise {VARIABLE}; a new run decides anew",
+            remedy=f"make room on its disk or raise {VARIABLE}; a new run decides again",
         )
     whole = np.zeros((len(asked), *shape), np.float32)
     for position, row in enumerate(asked.tolist()):
@@ -301,8 +301,8 @@ def worth_keeping(
         stages: that are frozen, of which `cut` is the cut.
         size: side of the images, px.
         epochs: of the phase in which they are frozen.
-        trained, evaluated: numbers of cases; the latter are met in every epoch too, at most.
-        views: changed views of each training image; fresh: images are changed anew in every epoch.
+        trained, evaluated: numbers of cases; the latter are also read in each epoch.
+        views: augmented versions of each training image; fresh: new augmentation in every epoch.
     """
     behind = backbone.stages[stages - 1].name
     if fresh:

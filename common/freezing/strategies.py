@@ -1,8 +1,8 @@
-"""Strategy and epoch to trainability: for each stage whether it learns, at which rate, in which norm mode.
+"""Freezing strategies: for each stage and epoch, whether it is trained, its learning rate and its norm mode.
 
 A strategy is laid out as a `Plan`, phase by phase; which phase an epoch belongs to is a pure function of the epoch and
-of the epochs after which the validation stood still. `apply` puts the answer onto a network. Nothing else in graftwork
-touches `requires_grad` or the train and eval modes of a network that learns, so what the ledger says is what was done.
+of the epochs after which validation stopped improving. `apply` sets it on a network. Nothing else in graftwork
+touches `requires_grad` or the train and eval modes of a network in training, so the ledger is exact.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class StageMode:
     """What one stage may do in one epoch.
 
     Attributes:
-        learns: its weights change.
+        learns: its weights are trained.
         rate: factor on the recipe's rate; 0 where it does not learn.
         norm: `hold`, statistics and affine weights of its norm layers fixed; `adapt`, statistics follow the data,
             affine weights fixed; `train`, both change.
@@ -53,7 +53,7 @@ class Phase:
     """Epochs in which the same stages learn.
 
     Attributes:
-        name: what learns, for people.
+        name: the trained parts, in words.
         until: its last epoch; None where a plateau of the validation metric ends it; of the last phase the
             training's last.
         modes: of each stage, from input to head.
@@ -115,7 +115,7 @@ def plan_of(
     Linear probe, full fine-tuning and fine-tuning of the last stages as in Kornblith et al. 2019; gradual unfreezing
     and rates that fall from stage to stage as in Howard and Ruder 2018, sections 3.2 and 3.3; the probe first as in
     Kumar et al. 2022; chosen stages as in Lee et al. 2023; biases alone as in Ben Zaken et al. 2022, with the norm
-    layers of Frankle et al. 2021; low-rank updates as in Hu et al. 2021.
+    layers of Frankle et al. 2021; LoRA updates as in Hu et al. 2021.
 
     Args:
         stages: names from input to output, the head left out.
@@ -218,7 +218,7 @@ class _Layout:
         for pattern in patterns:
             if not any(fnmatchcase(stage, pattern) for stage in known):
                 raise UsageError(
-                    f"no stage is called {pattern!r}",
+                    f"no stage matches {pattern!r}",
                     where=where,
                     remedy=f"the stages are {', '.join(known)}",
                 )

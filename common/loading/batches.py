@@ -1,4 +1,4 @@
-"""Which cases stand in which batch, and how they are read ahead.
+"""Batches: which cases are in which batch, and loading them in parallel.
 
 Nothing here has a history: the order of an epoch, the batches and the change made to an image are hashes of
 (seed, epoch, index). So the batches are the same for any number of workers and processes, and a resumed run
@@ -195,7 +195,7 @@ def _cause(error: BaseException, codes: Sequence[int]) -> str:
     return said[0]
 
 
-# How many workers a source could bear where some died: not to be tried anew in every epoch.
+# The number of workers that a source can use after some died: not tried again in every epoch.
 _bearable: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
@@ -209,7 +209,7 @@ def batches(
     raised by this process in the end.
     """
     done = 0
-    with contextlib.suppress(TypeError):  # a source that cannot be referred to weakly is tried anew
+    with contextlib.suppress(TypeError):  # a source without weak references is tried again
         workers = min(workers, _bearable.get(source, workers))
     while workers and len(plan) - done > 1:
         reader: _Quiet | None = None

@@ -1,4 +1,4 @@
-"""Images are decoded once: kept at the input's size, by content, for every run that meets them again."""
+"""The image cache: decoded images at input size, stored by content for all runs."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ def decode_once(
 ) -> list[Failure]:
     """Read images once; from then on `source` takes them, resized, from where they are kept.
 
-    Images of 8 bits are kept, by content; others are read anew each time, and so are all of them where they do not
+    8-bit images are cached by content; others are read again each time, and so are all if they do not
     fit into the budget (`kept.budget`), which the log says. What comes out of `source` is the same either way.
 
     Args:
-        rows: of the manifest, those that will be met.
+        rows: the rows of the manifest that will be used.
         contents: SHA-256 of each image's file, in the order of the source.
         progress: called with (images done, images in all).
 

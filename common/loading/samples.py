@@ -117,7 +117,7 @@ class _Masked(Dataset[tuple[Any, Any]]):
         raise NotImplementedError
 
     def whole(self, row: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """The network's input for a row as a whole, and the mask in its own size; `UNKNOWN_MASK` where there is none."""
+        """The network input of a whole row, and the mask in its own size; `UNKNOWN_MASK` without a mask."""
         raise NotImplementedError
 
     def file(self, row: int) -> Path:
@@ -127,7 +127,7 @@ class _Masked(Dataset[tuple[Any, Any]]):
         """The mask of a row, of an image of `shape`.
 
         Raises:
-            DatasetError: it does not lie on its image's grid; names both and the way out.
+            DatasetError: it is not on the grid of its image; the message has both files and a remedy.
         """
         relative = self.masks[row].as_py()
         if relative is None:

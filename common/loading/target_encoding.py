@@ -1,4 +1,4 @@
-"""What is to be learned, as numbers: how targets are encoded, their loss for each case, and the scores of a prediction.
+"""Targets as numbers: encoding, the loss of each case, and the scores of a prediction.
 
 A binary target is a multi-class one of two classes: one path for both, and two score columns that sum to one. An
 ordinal target of K classes is K - 1 questions, "more than this class?" (Frank and Hall 2001), all answered by one

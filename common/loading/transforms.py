@@ -83,7 +83,7 @@ class Preprocessing:
         return canvas
 
     def window(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Where an image of this size comes to lie in the input: top, left, height, width; px, of `crop` negative."""
+        """The position of an image of this size in the input: top, left, height, width in px; negative for `crop`."""
         if self.fit == "squash":
             return 0, 0, self.size, self.size
         scale = (min if self.fit == "pad" else max)(self.size / height, self.size / width)
@@ -241,7 +241,7 @@ class Augment:
         self.pipeline = A.Compose(list(steps))
 
     def __repr__(self) -> str:
-        return repr(self.pipeline)  # what it does, so that what is kept of changed images can be told apart
+        return repr(self.pipeline)  # identifies the augmentation in the cache
 
     def __call__(self, picture: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
         """An image [H, W, C] float32 in 0..1, changed; of the same shape and range."""

@@ -100,7 +100,7 @@ def architecture_of(name: str) -> tuple[str, str]:
     """Architecture and tag of a name: `resnet18.a1_in1k` is `("resnet18", "a1_in1k")`; the tag may be "".
 
     Raises:
-        UsageError: no such architecture (the nearest names are said), or a tag with other signs than letters,
+        UsageError: unknown architecture (similar names are listed), or a tag with characters other than letters,
             digits, `_`, `-` and dots.
     """
     import timm
@@ -112,7 +112,7 @@ def architecture_of(name: str) -> tuple[str, str]:
         return architecture, tag
     near = difflib.get_close_matches(architecture.lower(), [*timm.list_models(), SQUEEZENET], n=3, cutoff=0.5)
     raise UsageError(
-        f"no backbone is called '{name}'",
+        f"no backbone has the name '{name}'",
         where="backbone.name",
         remedy=f"the nearest names are {', '.join(near)}"
         if near

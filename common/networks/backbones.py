@@ -341,9 +341,7 @@ def _load_strictly(
     if channels != 3:
         for conv in _names(cast(Any, network).pretrained_cfg.get("first_conv")):
             key = f"{conv}.weight"
-            if (
-                key in tensors and tensors[key].ndim == 4 and tensors[key].shape[1] == 3
-            ):  # else judged as it is
+            if key in tensors and tensors[key].ndim == 4 and tensors[key].shape[1] == 3:  # else used as it is
                 tensors[key] = adapt_input_conv(channels, tensors[key])
     if not native:  # tables of positions, as timm resamples them when it loads weights of another size
         resample = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)

@@ -256,7 +256,7 @@ class _Halves:
         holder.network = self.root.network
         for name, value in constants.items():
             holder.register_buffer(name, value)
-        for name, value in vars(self.root).items():  # what tracing met as a plain tensor
+        for name, value in vars(self.root).items():  # plain tensors found in tracing
             if isinstance(value, Tensor):
                 setattr(holder, name, value)
         return fx.GraphModule(holder, graph)

@@ -1,4 +1,4 @@
-"""What stands on top of a backbone: pooled features in, logits out."""
+"""Heads of backbones: pooled features in, logits out."""
 
 from __future__ import annotations
 

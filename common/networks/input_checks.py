@@ -31,9 +31,9 @@ def check_inputs(inputs: Tensor, *, mean: Sequence[float], std: Sequence[float],
     """See that a batch of images is what normalisation with `mean` and `std` makes of values in 0..1.
 
     Layout, number of channels, size and type; finite values; per channel the range that values in 0..1 can reach,
-    which tells images that were never scaled, were normalised twice, with other numbers or in another order of
+    which detects images that were never scaled, were normalised twice, with other numbers or in another order of
     channels, where these differ; images in 0..1 with black in them that were never normalised; and images of a
-    single value. What lies within the range cannot be told apart by it: a dark or dull image may pass.
+    single value. Values within the range are not checked: a dark image or one of low contrast may pass.
 
     Args:
         inputs: [B, C, size, size], floating; C as many as `mean` has.
@@ -66,7 +66,8 @@ def check_inputs(inputs: Tensor, *, mean: Sequence[float], std: Sequence[float],
         )
     if min(low) == 0 and max(high) <= 1 and max(expected[0]) < 0:
         raise UsageError(
-            f"all values lie in 0..1, the least is exactly 0, and black is {max(expected[0]):.3g} or less when it is "
+            f"all values are in 0..1, the smallest is exactly 0, and black is {max(expected[0]):.3g} or less when it "
+            f"is "
             "normalised: the images were scaled, and not normalised",
             where=WHERE,
             remedy=f"normalise with mean {_listed(mean)} and deviation {_listed(std)}",

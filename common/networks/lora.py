@@ -1,7 +1,8 @@
-"""Low-rank updates of frozen weights (LoRA, Hu et al. 2021): what learns beside them, and how both become one.
+"""LoRA (Hu et al. 2021): trainable low-rank updates of frozen weights, and merging them.
 
 To a weight W, laid out as a matrix [outputs, inputs x kernel], alpha / rank * B A is added (section 4.1): A random, B
-zero, so that a network begins unchanged. They are parametrizations of torch, which compute the weight anew each time it
+zero, so that a network begins unchanged. They are parametrizations of torch, which compute the weight again each time
+it
 is read: between two steps `torch.nn.utils.parametrize.cached()` saves that.
 """
 
@@ -44,7 +45,9 @@ class _LowRank(nn.Module):
         self.order = order
 
     def forward(self, weight: Tensor) -> Tensor:
-        with torch.autocast(weight.device.type, enabled=False):  # what is learned is what `merge` will add
+        with torch.autocast(
+            weight.device.type, enabled=False
+        ):  # trained in the precision in which `merge` adds it
             update = (self.scale * self.lora_b) @ self.lora_a
         # in the memory layout of the weight, which decides by which kernel, and so how rounded, a layer computes
         laid = torch.empty_strided(weight.shape, weight.stride(), device=update.device, dtype=update.dtype)
@@ -52,9 +55,9 @@ class _LowRank(nn.Module):
 
 
 def insert(network: Staged, rank: int, alpha: float, seed: int) -> list[str]:
-    """Put low-rank updates on weights of `network.backbone`; its outputs stay what they are.
+    """Add LoRA updates to weights of `network.backbone`; its outputs do not change.
 
-    They stand on the linear layers of attention, of a network without attention on all linear layers, and on every
+    They are added to the linear layers of attention, of a network without attention on all linear layers, and on every
     convolution that is not grouped. All parameters stay what they were, under `...parametrizations.weight.original`.
 
     Args:
@@ -73,11 +76,11 @@ def insert(network: Staged, rank: int, alpha: float, seed: int) -> list[str]:
     if not 0.0 < alpha < float("inf"):
         raise UsageError(f"the scale of updates is above 0, not {alpha}", where="strategy.lora_alpha")
     if _adapted(network):
-        raise UsageError("the network has low-rank updates already", where="strategy.name")
+        raise UsageError("the network already has LoRA updates", where="strategy.name")
     chosen = _chosen(cast(nn.Module, network.backbone))
     if not chosen:
         raise UsageError(
-            "the backbone has neither linear layers nor ungrouped convolutions to put low-rank updates on",
+            "the backbone has neither linear layers nor ungrouped convolutions for LoRA updates",
             where="strategy.name",
             remedy="choose another backbone or another strategy",
         )
@@ -94,7 +97,7 @@ def insert(network: Staged, rank: int, alpha: float, seed: int) -> list[str]:
 def _chosen(backbone: nn.Module) -> dict[str, nn.Module]:
     modules = dict(backbone.named_modules())
     attentions = [name for name, module in modules.items() if _attends(module)]
-    # of nested ones the innermost: a block that is called attention holds a perceptron as well
+    # of nested blocks the innermost: a block named attention can contain a perceptron
     innermost = [
         f"{name}." for name in attentions if not any(each.startswith(f"{name}.") for each in attentions)
     ]
@@ -116,7 +119,7 @@ def _attends(module: nn.Module) -> bool:
 
 
 def is_adapter(parameter_name: str) -> bool:
-    """Whether a parameter, by its name in a network, is part of a low-rank update."""
+    """Whether a parameter, by its name in a network, is part of a LoRA update."""
     return ".parametrizations.weight." in parameter_name and parameter_name.endswith(_FACTORS)
 
 
@@ -153,7 +156,7 @@ def merged_state(network: nn.Module) -> dict[str, Tensor]:
         owner = owner if parametrized else key.rpartition(".")[0]
         if owner not in adapted:
             found[key] = tensor
-        elif f"{owner}.weight" not in found:  # the first of its tensors that is met
+        elif f"{owner}.weight" not in found:  # the first of its tensors
             module, update = adapted[owner]
             for name in update.order:
                 if name == "weight":
@@ -166,7 +169,7 @@ def merged_state(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _weight(module: nn.Module) -> Tensor:
-    """The weight with its update, in the layout of the weight; computed anew even where readings are cached."""
+    """The weight with its update, in the layout of the weight; computed again even if parametrizations are cached."""
     held = cast(Any, module.parametrizations).weight
     with torch.no_grad():
         weight: Tensor = torch.empty_like(held.original).copy_(held())

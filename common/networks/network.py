@@ -1,4 +1,4 @@
-"""The network of a run: a backbone, what stands on it, and what it must be fed."""
+"""The network of a run: a backbone with a head or decoder, and its preprocessing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Network(Staged):
     """A backbone with a head on it: images in, logits out.
 
     Attributes:
-        stages: names of the backbone's stages from input to output; `HEAD` stands above them.
+        stages: names of the backbone's stages from input to output; `HEAD` comes after them.
     """
 
     def __init__(self, backbone: Backbone, head: LinearHead) -> None:
@@ -49,7 +49,7 @@ class Network(Staged):
         self._entry = [] if behind is None else [behind]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits [B, outputs] of images [B, C, H, W], of kept features [B, width], or of what `enter` said.
+        """Logits [B, outputs] of images [B, C, H, W], of cached features [B, width], or of the input set by `enter`.
 
         Raises:
             UsageError: batch norm has too little to learn from.
@@ -100,7 +100,7 @@ def build_network(
     None.
 
     Raises:
-        WeightsError: the weights are not to be had as the recipe allows.
+        WeightsError: the weights are not available as the recipe allows.
         UsageError: no such backbone, or it cannot do what is asked of it.
     """
     asked = recipe.backbone
@@ -147,11 +147,11 @@ def _laid_out(recipe: Recipe, targets: Sequence[Target], weights: Weights | None
     segmentation = any(target.kind == "segmentation" for target in targets)
     if segmentation and len(targets) > 1:
         raise UsageError(
-            "a network that outlines tells nothing else", where=", ".join(target.name for target in targets)
+            "a segmentation network has no other targets", where=", ".join(target.name for target in targets)
         )
     if asked.name == UNET3D:
         if not segmentation:
-            raise UsageError(f"{UNET3D} outlines volumes, and classifies nothing", where="backbone.name")
+            raise UsageError(f"{UNET3D} segments volumes and cannot classify", where="backbone.name")
         seed = seed_of(recipe.seed, "backbone")
         return VolumeSegmenter(
             len(targets[0].classes), recipe.decoder.width, recipe.volume.patch_size, dropout, seed
@@ -210,7 +210,7 @@ def restore_network(run: _Trained) -> tuple[AnyNetwork, AnyPreprocessing]:
         raise RunError(
             "its network is not there yet",
             where=run.folder,
-            remedy=f"go on with: graftwork resume {run.folder}",
+            remedy=f"resume with: graftwork resume {run.folder}",
         )
     with interpreting(run.folder, RunError):
         about = run.network

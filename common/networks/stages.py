@@ -30,10 +30,10 @@ class Stage:
 
 
 class Staged(nn.Module):
-    """A network of which each tensor belongs to a stage: those of its backbone, and `HEAD` for all that stands on it.
+    """A network of which each tensor belongs to a stage: those of its backbone, and `HEAD` for everything after it.
 
     Attributes:
-        stages: names of the backbone's stages from input to output; `HEAD` stands above them.
+        stages: names of the backbone's stages from input to output; `HEAD` comes after them.
     """
 
     stages: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Networks that outline: a class for each pixel of an image, or for each voxel of a volume.
+"""Segmentation networks (U-Nets): a class for each pixel of an image or voxel of a volume.
 
 An image's network is a U-Net (Ronneberger et al. 2015) whose descending half is any pretrained timm network; a
 volume's is MONAI's 3-D U-Net, for which there are no pretrained weights. In both the descending half is the
@@ -49,7 +49,7 @@ class Encoder(nn.Module):
         network: Any = backbone.network
         if not hasattr(network, "forward_intermediates"):
             raise UsageError(
-                f"{backbone.name} does not give its inner maps, which outlining needs",
+                f"{backbone.name} does not expose its feature maps, which segmentation needs",
                 where="backbone.name",
                 remedy="take one of timm's networks with forward_intermediates, such as tf_efficientnet_lite0, "
                 "mobilenetv2_100, resnet18, densenet121, vgg11_bn, convnext_tiny or vit_small_patch16_224",

@@ -138,7 +138,7 @@ def table_of(form: str) -> str:
 
 
 def _old(place: Place, about: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is said about the predictions that are there already; nothing where there are none.
+    """The description of existing predictions; empty if there are none.
 
     Raises:
         RunError: they were made by something else.
@@ -232,7 +232,7 @@ def _work(
     """Predict the files that are left, and keep their rows a portion at a time.
 
     Raises:
-        Interrupted: by a signal, after the batch at hand was kept.
+        Interrupted: by a signal, after the current batch was saved.
     """
     session, number, count, waiting = len(place.parts()) + 1, 0, 0, []
     with closing(_tables(job, left, schema, folder, workers)) as tables:
@@ -312,9 +312,9 @@ def assemble(
     targets: tuple[Target, ...],
     about: Mapping[str, Any],
 ) -> Outcome:
-    """Write a file from streams of rows, each sorted by file, and beside it what is said about it.
+    """Write a file from streams of rows, each sorted by file, and its description next to it.
 
-    What is said takes its place first: a file without it would belong to nobody.
+    The description is written first: a file without it would have no owner.
 
     Raises:
         RunError, GraftworkError: see `write_rows`.

@@ -142,7 +142,7 @@ def list_files(
         exclude: patterns of paths below the root; one without a slash is held against each part of the path.
         root: the folder that paths in a list are relative to; default: the folder of the list.
         apart: a folder whose files are left out, as it holds what is written.
-        out: the file that is written; it and what stands beside it under its name are not counted as left out.
+        out: the file that is written; it and the files that belong to it are not counted as left out.
 
     Raises:
         UsageError: there is no such folder, list or file, or no file fits.
@@ -237,7 +237,7 @@ def _apart(found: Iterable[str], home: Path, apart: Path) -> Iterator[str]:
 def _no_masks(
     found: Iterable[str], home: Path, suffixes: tuple[str, ...], left_out: Counter[str]
 ) -> Iterator[str]:
-    """The files that do not lie in a folder of masks that were predicted; those that do are counted and said."""
+    """The files outside folders of predicted masks; the others are counted and reported."""
     known = {"": False}
 
     def ours(folder: str) -> bool:
@@ -250,7 +250,7 @@ def _no_masks(
         folder = posixpath.dirname(name)
         if ours(folder):
             if not name.lower().endswith(suffixes):
-                continue  # what stands beside the masks belongs to them
+                continue  # files next to the masks belong to them
             left[folder] = left.get(folder, 0) + 1
         else:
             yield name

@@ -1,4 +1,4 @@
-"""Whose a folder of masks is: one network's, over one folder; and never that of somebody's images.
+"""The owner of a mask folder: one network and one image folder; masks are never written into a folder of images.
 
 Masks have the names of their images, so a folder that holds anything else could lose it. A folder is made ours by
 a file that says what makes its masks, written before the first of them; all that write into it, shards too, are held

@@ -1,4 +1,4 @@
-"""The shards of a prediction put together: all there, all of one network, sorted by file."""
+"""Merge the shards of a prediction: all present, all of one network, sorted by file."""
 
 from __future__ import annotations
 
@@ -161,6 +161,6 @@ def _with_masks(stream: Iterable[pa.Table], folder: Path) -> Iterator[pa.Table]:
             raise RunError(
                 f"masks are missing: {', '.join(lost[:3])}{more}",
                 where=folder,
-                remedy="predict the shards again: what is missing is made anew",
+                remedy="predict the shards again: only missing files are computed",
             )
         yield table

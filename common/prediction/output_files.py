@@ -1,7 +1,7 @@
-"""Where predictions lie: the file, what is said about it beside it, and the work that is half done.
+"""The files of a prediction: the table, its description, and unfinished work.
 
 `FILE.partial/` holds a table for each few hundred files that were predicted. It is gone once FILE is whole; a
-prediction that was killed goes on behind the last table. `FILE.about.json` says what made FILE, so that nothing of
+killed prediction continues after the last table. `FILE.about.json` says what made FILE, so that nothing of
 another model is ever added to it.
 """
 
@@ -30,7 +30,7 @@ from graftwork.common.prediction.row_stream import files_of, read_parquet, witho
 
 FORMAT = 2  # of FILE.about.json and of the columns; rises when rows of an older one cannot be continued
 
-SAME = {  # what must be equal for rows to stand in one file, and what it is called
+SAME = {  # what must be equal for rows of one file, and its name in messages
     "model_sha256": "the network's tensors",
     "targets": "the targets",
     "thresholds": "the thresholds",
@@ -49,7 +49,7 @@ _ABOUT: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Place:
-    """The file of predictions, of a shard or of all, and what lies beside it."""
+    """The file of predictions, of a shard or of all, and the files next to it."""
 
     file: Path
 
@@ -66,7 +66,7 @@ class Place:
 
     @property
     def about(self) -> Path:
-        """What is said about it."""
+        """Its description."""
         return self.file.with_name(f"{self.file.name}.about.json")
 
     @property
@@ -82,7 +82,7 @@ class Place:
             identity: what makes the rows; half-done work of another one is refused.
 
         Raises:
-            UsageError: a folder stands in the way.
+            UsageError: a folder has this name.
             RunError: it cannot be written, another process is writing it, or what is there is of another model.
         """
         if not is_file(self.file, UsageError) and self.file.is_dir():
@@ -94,7 +94,7 @@ class Place:
             self._drop_damaged()
             plan = self.partial / "plan.json"
             if plan.is_file() and self.parts():
-                check_same(read_json(plan), identity, where=self.partial, remedy="remove it to begin anew")
+                check_same(read_json(plan), identity, where=self.partial, remedy="remove it to start again")
             else:
                 write_json(plan, identity_of(identity))
             yield
@@ -114,7 +114,7 @@ class Place:
             )
 
     def parts(self) -> list[list[Path]]:
-        """The tables of half-done work: a list for each time it was gone on with, in order."""
+        """The tables of half-done work: a list for each start or resumption, in order."""
         found: dict[str, list[Path]] = {}
         for part in sorted(self.partial.glob("[0-9]*-[0-9]*.parquet")):
             found.setdefault(part.name.partition("-")[0], []).append(part)
@@ -150,10 +150,10 @@ def _rows(parts: Iterable[Path], schema: pa.Schema) -> Iterator[pa.Table]:
 
 
 def about_of(place: Place) -> dict[str, Any]:
-    """What is said about a file of predictions.
+    """The description of a file of predictions.
 
     Raises:
-        RunError: nothing is said, it is damaged, or of a version with other columns.
+        RunError: it is missing, damaged, or of a version with other columns.
     """
     if not place.about.is_file():
         raise RunError(
@@ -248,12 +248,12 @@ def _fits(about: Mapping[str, Any]) -> bool:
 
 
 def _seal(about: Mapping[str, Any]) -> str:
-    """The checksum of what is said about predictions, less the folder: that of a moved one is corrected by hand."""
+    """The checksum of a description without the folder, which a user may correct after moving the images."""
     return hash_of({key: value for key, value in about.items() if key not in ("folder", "sealed")})
 
 
 def write_about(place: Path, about: Mapping[str, Any]) -> None:
-    """Write what is said about predictions, with its checksum.
+    """Write the description of predictions, with its checksum.
 
     Raises:
         RunError: it cannot be written.

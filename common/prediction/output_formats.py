@@ -1,6 +1,6 @@
 """The files that predictions are written as: CSV and Parquet, and what a domain's people exchange.
 
-A domain names a format of its own in its `Domain.formats`, as "module:function". The function is called with
+A domain defines its own format in its `Domain.formats`, as "module:function". The function is called with
 `(predictions: Predictions, file: Path)` and writes `file`, a new one in the folder of the wished one, which takes
 its place once it is whole. What it may count on:
 
@@ -40,7 +40,7 @@ class Predictions:
     Attributes:
         frame: a row a file, sorted: `file`; for each target a score a class (0..1, to six decimals; NaN in a row with
             a failure) and `predicted`, both after the target's prefix; `failure` (NA where there is none).
-        targets: what was told, the first one first.
+        targets: the predicted targets, the first one first.
         about: what made them, as FILE.about.json: run, model_sha256, graftwork, dataset, folder, thresholds, ...
         failures: file to reason, of those that could not be read.
     """
@@ -63,7 +63,7 @@ def choose_format(file: Path, wish: str, formats: Mapping[str, str], *, escape: 
         escape: of CSV, text that begins as a formula does is escaped.
 
     Raises:
-        UsageError: there is none of that name, the name of the file does not tell, or it is not CSV that is escaped.
+        UsageError: unknown format, unknown file ending, or escaping was requested for a format other than CSV.
     """
     found = _chosen(file, wish, formats)
     if escape and found not in ("csv", ESCAPED):
@@ -103,7 +103,7 @@ def load_writer(name: str, path: str) -> Writer:
     where = f"format {name!r} ({path})"
     try:
         found = getattr(importlib.import_module(module), function, None)
-    except Exception as error:  # whatever a stranger's module raises while it is imported
+    except Exception as error:  # whatever an external module raises on import
         raise GraftworkError(
             f"{module} cannot be imported ({type(error).__name__}: {error})",
             where=where,

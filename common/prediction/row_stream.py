@@ -54,7 +54,7 @@ def columns(targets: Sequence[Target], unit: str = "") -> pa.Schema:
 
 
 def one_line(text: str) -> str:
-    """A reason why a file could not be read, as it stands in a row: on one line."""
+    """A reason why a file could not be read, as text on one line."""
     return " ".join(text.split())
 
 
@@ -65,14 +65,14 @@ def merged(streams: Sequence[Iterable[pa.Table]]) -> Iterator[pa.Table]:
     """Several streams, each sorted by `file`, as one.
 
     Raises:
-        RunError: a file stands in two of them.
+        RunError: a file is in two of them.
     """
     heads = [_Head(stream) for stream in streams]
     while heads := [head for head in heads if head.fill()]:
         heads.sort(key=lambda head: head.first)
         if len(heads) > 1 and heads[0].first == heads[1].first:
             raise RunError(
-                "it stands in two tables of predictions",
+                "it is in two tables of predictions",
                 where=heads[0].first,
                 remedy="predict it again into a new --out",
             )
@@ -122,7 +122,7 @@ def files_of(stream: Iterable[pa.Table]) -> pa.Array:
 
 
 def regrouped(stream: Iterable[pa.Table], size: int = ROW_GROUP) -> Iterator[pa.Table]:
-    """The same rows in tables of `size`, the last one shorter, so that what is written does not tell how they came."""
+    """The same rows in tables of `size`, so that the output does not depend on how they arrived."""
     waiting: list[pa.Table] = []
     count = 0
     for table in stream:

@@ -1,4 +1,4 @@
-"""What a run brings along when it predicts: what it tells, what it reads, and what is said about its predictions."""
+"""The trained model of a run for prediction: targets, preprocessing, threshold and description."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Job:
 
     Attributes:
         run: it.
-        targets: what it tells, the first one first.
+        targets: the predicted targets, the first one first.
         endings: of the names of what it reads.
         unit: in which its masks are counted, "ml" or "pixels"; "" where it writes none.
-        about: what is said about its rows.
+        about: the description of its rows.
     """
 
     run: Run
@@ -51,7 +51,7 @@ class Job:
 
 
 def job_of(run: Run) -> Job:
-    """What of a run its predictions stand on.
+    """What identifies the model of a run.
 
     Raises:
         RunError: its training is not complete.
@@ -67,7 +67,7 @@ def job_of(run: Run) -> Job:
             raise RunError(
                 "its network is not there yet",
                 where=run.folder,
-                remedy=f"go on with: graftwork resume {run.folder}",
+                remedy=f"resume with: graftwork resume {run.folder}",
             )
         from graftwork import __version__
 
@@ -98,7 +98,7 @@ def job_of(run: Run) -> Job:
 
 
 def _thresholds(run: Run, targets: Sequence[Target]) -> list[dict[str, Any]]:
-    """From which score on a class counts, and why; chosen on validation when the run was judged."""
+    """The threshold and its reason; chosen on validation when the run was evaluated."""
     found = []
     judged: list[Evaluation] = [run.evaluation, *getattr(run, "further_evaluations", ())]
     for place, target in enumerate(targets):

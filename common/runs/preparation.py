@@ -1,4 +1,4 @@
-"""What a recipe asks for, on data: their manifest and their split, before anything is begun."""
+"""From a recipe and data to a manifest and a split, before a run starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def prepared(asked: Recipe, data: str | os.PathLike[str]) -> tuple[Manifest, Spl
     """The data that a recipe asks for, and their split.
 
     Raises:
-        UsageError: the recipe sets what its data have no use for; no such dataset or protocol.
+        UsageError: the recipe sets a key that its data do not use; unknown dataset or protocol.
         DatasetError, LeakError: as the loader and the split raise them.
     """
     from graftwork.common.data.domain import dataset, protocol

@@ -1,4 +1,4 @@
-"""What the numbers of a run stand on: the machine, the libraries, and the content of every file it began with."""
+"""The provenance of a run: machine, libraries, and a fingerprint of every input file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LIBRARIES = (
 
 
 def fingerprints(manifest: Manifest, progress: Progress | None = None) -> pd.DataFrame:
-    """What identifies each file that a run is begun on: its images in the manifest's order, then its masks.
+    """The fingerprint of each file that a run starts with: its images in the manifest's order, then its masks.
 
     Returns:
         columns case, file (relative to the root), size, mtime_ns, sha256 ("" for a missing one).
@@ -80,7 +80,9 @@ def check_same_rows(then: Manifest, now: Manifest, *, where: Path) -> None:
         if not changed:
             return
         what = f"the column{'s' * (len(changed) > 1)} {', '.join(changed)} changed"
-    raise RunError(f"begun on other data: {what}", where=where, remedy="begin a new run with --out elsewhere")
+    raise RunError(
+        f"the run started with other data: {what}", where=where, remedy="start a new run with another --out"
+    )
 
 
 def check_unchanged(root: Path, then: pd.DataFrame, *, where: Path) -> None:

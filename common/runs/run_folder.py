@@ -1,4 +1,4 @@
-"""The folder of a run: what lies in it, how it is begun, resumed and read.
+"""The folder of a run: its files, and how it is started, resumed and read.
 
 Reading needs no torch: a report can be remade years later, without the network. Every file appears whole or not
 at all, and one process at a time writes (a lock that dies with its owner).
@@ -71,7 +71,7 @@ RESULTS = ("predictions.parquet", "metrics.json", "further_metrics.json", "repor
 
 
 class Run:
-    """The folder of a run. What lies in it is read when asked for, and stays read.
+    """The folder of a run. Its files are read when first used, and kept in memory.
 
     Raises:
         RunError: on opening, the folder is not that of a run; on reading, a file is missing or damaged.
@@ -103,7 +103,7 @@ class Run:
         return self.manifest_at(self.data)
 
     def manifest_at(self, root: Path) -> Manifest:
-        """The manifest that the run began with, of images that lie in `root`."""
+        """The manifest of the run, for images in `root`."""
         from graftwork.common.data.manifest import Manifest
 
         return Manifest.load(self._there("manifest.parquet"), root)
@@ -192,7 +192,7 @@ class Run:
 
     @property
     def further_evaluations(self) -> tuple[Evaluation, ...]:
-        """What else was judged: the part "seen", the dataset's further protocols; see `judging.judge`."""
+        """The other evaluations: the part "seen" and further protocols of the dataset; see `evaluate_run`."""
         from graftwork.common.evaluation.evaluate_table import kept_further
 
         return kept_further(self.folder)
@@ -279,7 +279,7 @@ class Run:
             raise RunError(
                 f"{name} is not there yet",
                 where=self.folder,
-                remedy=f"go on with: graftwork resume {self.folder}",
+                remedy=f"resume with: graftwork resume {self.folder}",
             )
         return verified(place, remedy=remedy_of(name))
 
@@ -303,7 +303,7 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
         RunError: the folder is no run.
     """
     run = Run(folder)
-    with contextlib.suppress(RunError):  # what is damaged is said when it is read
+    with contextlib.suppress(RunError):  # damage is reported when a file is read
         for name in run.unverified:
             log.warning("%s: %s is missing; its files are read unverified", run.folder / name, CHECKSUMS)
     return run
@@ -320,10 +320,10 @@ def begin_run(
 ) -> Run:
     """Lay out the folder of a run: `<out>/<name>/<seed>-<hash of the recipe>/`.
 
-    A folder that the same recipe began earlier is gone on with, on the same data.
+    A folder of the same recipe and data is resumed.
 
     Raises:
-        RunError: the folder cannot be written, or was begun on other data.
+        RunError: the folder cannot be written, or was started with other data.
     """
     folder = Path(out) / name / f"{recipe.seed}-{recipe.digest()[:8]}"
     if (folder / "recipe.toml").is_file():
@@ -367,5 +367,5 @@ class Stopwatch:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
-            with contextlib.suppress(GraftworkError):  # a full disk: the error at hand says so
+            with contextlib.suppress(GraftworkError):  # a full disk: the original error says so
                 self.store()

@@ -140,7 +140,7 @@ def read_saved(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], Stat
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    remedy = "remove the folder last to begin the training of this run anew"
+    remedy = "remove the folder last to train this run again"
     names = ("model.safetensors", "optimizer.safetensors", "state.json")
     model, held, said = (verified(folder / name, remedy=remedy) for name in names)
     state = state_from(read_json(said, RunError, remedy=remedy), said)

@@ -1,6 +1,6 @@
 """Signals that ask for an end: SIGTERM and SIGUSR1 (a cluster takes its machine back) and SIGINT (Ctrl-C).
 
-The command line hears them from its first line on (`heed`); a run and a prediction end the step at hand first
+The command line handles them from its first line on (`heed`); a run and a prediction first finish the current step
 (`Signals`). This module imports nothing that takes time.
 """
 
@@ -125,5 +125,5 @@ class Signals:
             f"stopped by {signal.Signals(number).name}; what was done is kept",
             exit_code=CODES[number],
             where=self.folder,
-            remedy=f"go on with: graftwork resume {self.folder}",
+            remedy=f"resume with: graftwork resume {self.folder}",
         )

@@ -20,9 +20,9 @@ class State:
         phase_best: the same at its best in the phase of the strategy under way.
         stale: epochs since then (early stopping, the end of a phase).
         rate_stale, reductions: epochs since then or since the rate was lowered last, and how often it was.
-        plateaus: the epochs after which a phase was ended because validation stood still.
+        plateaus: the epochs after which a phase ended because validation stopped improving.
         halvings: how often the parts of a batch were halved for want of memory.
-        averaged: steps that the moving average of the weights has seen.
+        averaged: steps of the EMA of the weights.
         finished: training has ended, by its epochs or early.
         loss_sum, loss_count: of the epoch under way.
         log: a line an epoch, as in log.jsonl.
@@ -80,6 +80,6 @@ def state_from(content: Any, where: Path) -> State:
         raise RunError(
             f"damaged: {'; '.join(faults) or 'epoch or step is negative'}",
             where=where,
-            remedy="remove the folder last to begin the training of this run anew",
+            remedy="remove the folder last to train this run again",
         )
     return State(**said)

@@ -44,7 +44,7 @@ TIMED = 32  # images on which the speed is measured
 
 @dataclass(frozen=True)
 class Candidate:
-    """A backbone with its weights, judged on the training part.
+    """A backbone with its weights, evaluated on the training part.
 
     Attributes:
         name: as it was named.
@@ -54,7 +54,7 @@ class Candidate:
         log_me, leep, h_score: see `transferability`; NaN where undefined.
         probe, probe_low, probe_high: AUROC of the cross-validated linear probe, with its 95 % interval by group.
         note: why a score is missing.
-        rank: by the criterion asked for, from 1; 0 for one that could not be judged.
+        rank: by the criterion asked for, from 1; 0 for one that could not be evaluated.
     """
 
     name: str
@@ -77,10 +77,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Selection:
-    """Candidates in the order of the criterion `by`, and those that could not be judged (name to reason).
+    """Candidates in the order of the criterion `by`, and those that could not be evaluated (name to reason).
 
     Attributes:
-        cases, groups: of the training part, on which all was judged.
+        cases, groups: of the training part, on which all were evaluated.
     """
 
     by: str
@@ -111,7 +111,7 @@ def select_among(
     by: str = "log_me",
     progress: Progress | None = None,
 ) -> Selection:
-    """Judge candidates on the training part of a recipe; validation and test are not read.
+    """Evaluate candidates on the training part of a recipe; validation and test are not read.
 
     Args:
         among: timm names, or NAME@FILE for weights in a safetensors file with its card.

@@ -1,4 +1,4 @@
-"""How well features would transfer to a task, judged before any fine-tuning: four scores, each from its paper.
+"""Transferability scores: how well features fit a task, before any fine-tuning. Four scores, each from its paper.
 
 Features [n, d] are those of a frozen backbone, labels [n] class codes from 0. A higher score is better. Where a score
 is undefined it is NaN.
@@ -188,7 +188,7 @@ def _probed(
     """Scores [n, classes] of held-out features by a head that is solved on the others."""
     truth = torch.from_numpy(np.asarray(codes, np.int64))
     head = LinearHead(features.shape[1], classes)
-    # of two classes both columns bear the penalty, each half of what a single one would have
+    # with two classes both columns have the penalty, each half of what a single one would have
     decay = (2 if classes == 2 else 1) / (PENALTY * len(codes))
     solve(
         head,

@@ -1,4 +1,4 @@
-"""What learns, and how all of its state is written and found again: nothing that has a history is left out."""
+"""Checkpoints: save and restore network, optimizer, EMA and training state completely."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ log = logging.getLogger("graftwork")
 
 
 @dataclass
-class Learner:
+class Trainable:
     """A network with what changes it.
 
     Attributes:
-        network: as it was built, with its pretrained weights, when the learner is made.
+        network: as it was built, with its pretrained weights, when this object is made.
         optimizer: AdamW over all parameters, frozen ones too.
-        average: the moving average of the weights, where the recipe asks for one.
+        average: the EMA of the weights, if the recipe asks for one.
         pull: towards the pretrained weights, where the recipe asks for it; it follows from the network as built,
             so nothing of it is saved.
     """
@@ -46,8 +46,8 @@ class Learner:
     pull: Pull | None
 
     @classmethod
-    def of(cls, network: AnyNetwork, settings: TrainingSection) -> Learner:
-        """The learner of a network that has not learned yet."""
+    def of(cls, network: AnyNetwork, settings: TrainingSection) -> Trainable:
+        """For a network before its first training step."""
         return cls(
             network,
             optimizer_of(network, settings),
@@ -56,22 +56,22 @@ class Learner:
         )
 
 
-def save(run: Run, which: str, learner: Learner, state: State, accelerator: Accelerator) -> None:
+def save(run: Run, which: str, trainable: Trainable, state: State, accelerator: Accelerator) -> None:
     """Have the main process write `last` or `best`, while the others wait."""
     share_quarantine(state, accelerator)
     if accelerator.is_main_process:
-        write(run, which, learner, state)
+        write(run, which, trainable, state)
     accelerator.wait_for_everyone()
 
 
-def write(run: Run, which: str, learner: Learner, state: State) -> None:
+def write(run: Run, which: str, trainable: Trainable, state: State) -> None:
     """Write `last`, from which a run is resumed: the weights, what the optimiser and the average hold, the state; or
     `best`, which is used: the averaged weights where there are such, updates merged into them."""
-    network, average = learner.network, learner.average
+    network, average = trainable.network, trainable.average
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     held = {
         f"{names[id(parameter)]}/{key}": value.contiguous()
-        for parameter, moments in learner.optimizer.state.items()
+        for parameter, moments in trainable.optimizer.state.items()
         for key, value in moments.items()
     }
     if average is not None:
@@ -88,15 +88,15 @@ def write(run: Run, which: str, learner: Learner, state: State) -> None:
     run.write_progress(state)
 
 
-def restore(run: Run, learner: Learner) -> State | None:
-    """Bring a learner to where `last` stands; None where nothing was written yet."""
+def restore(run: Run, trainable: Trainable) -> State | None:
+    """Restore the checkpoint `last`; None if there is none yet."""
     with interpreting(run.folder, RunError):
         saved = run.saved("last")
         if saved is None:
             return None
         model, held, state = saved
-        learner.network.load_state_dict(model, strict=True)
-        parameters = dict(learner.network.named_parameters())
+        trainable.network.load_state_dict(model, strict=True)
+        parameters = dict(trainable.network.named_parameters())
         averaged: dict[str, Tensor] = {}
         for name, value in held.items():
             owner, _, key = name.rpartition("/")
@@ -105,16 +105,16 @@ def restore(run: Run, learner: Learner) -> State | None:
                 continue
             parameter = parameters[owner]
             # step is a number; the moments take the parameter's device and memory layout
-            learner.optimizer.state[parameter][key] = (
+            trainable.optimizer.state[parameter][key] = (
                 value if key == "step" else torch.empty_like(parameter).copy_(value)
             )
-        if learner.average is not None:
-            learner.average.load(averaged, state.averaged)
+        if trainable.average is not None:
+            trainable.average.load(averaged, state.averaged)
         log.info("resuming at epoch %d, step %d", state.epoch, state.step)
         return state
 
 
 def share_quarantine(state: State, accelerator: Accelerator) -> None:
-    """Tell every process which images the others could not read."""
+    """Share the unreadable images between all processes."""
     for met in shared([state.quarantine], accelerator):
         state.quarantine.update(met)

@@ -257,7 +257,7 @@ class ClassificationTask:
         plan = plan_for(self.run.recipe, self.network)
         return self.training_source(plan, *plan.at(state.best_epoch, state.plateaus))[0]
 
-    def predict(self, source: Source) -> None:
+    def predict(self, source: Any) -> None:
         """Write the scores of the evaluated parts; the test parts are read only here."""
         run, parts = self.run, evaluated_parts(self.run)
         _, _, state = run.saved("last")  # type: ignore[misc]

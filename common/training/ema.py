@@ -1,4 +1,4 @@
-"""The moving average of a network's weights, which is judged and kept in their place."""
+"""EMA: the exponential moving average of the weights, which is evaluated and saved instead of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from graftwork.common.errors import RunError, UsageError
 
 
 class Average:
-    """Exponential moving average of all weights and buffers of a network (Polyak and Juditsky 1992).
+    """EMA of all weights and buffers of a network (Polyak and Juditsky 1992).
 
     After step n, counted from 0, the average becomes d * average + (1 - d) * weight with d = min(decay, (1 + n) /
     (10 + n)), the warm-up of TensorFlow's `tf.train.ExponentialMovingAverage`. Statistics of norm layers, and whatever
@@ -32,7 +32,7 @@ class Average:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         if not 0.0 < decay < 1.0:
-            raise UsageError(f"the decay of an average lies in (0, 1), not {decay}", where="training.ema")
+            raise UsageError(f"the EMA decay is {decay}, expected between 0 and 1", where="training.ema")
         self.decay = decay
         self.steps = 0
         self._network = network

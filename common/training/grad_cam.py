@@ -1,4 +1,4 @@
-"""Where a network looked: Grad-CAM, and the images of the most confident mistakes."""
+"""Grad-CAM, and the images of the most confident errors."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def confident_mistakes(
     part: str = "test",
     most: int = 12,
 ) -> pd.DataFrame:
-    """The wrong cases with the highest score of the class they were called, most confident first.
+    """The wrong cases with the highest score of the predicted class, most confident first.
 
     Args:
         threshold: of a binary target, on the score of its positive class: what the confusion matrix counts as wrong
-            is wrong here. None: the class with the highest score is called.
+            is wrong here. None: the class with the highest score is predicted.
 
     Returns:
         columns case, group, path, target, predicted, score. Of a multi-label target each row is one label given

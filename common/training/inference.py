@@ -105,7 +105,7 @@ def predict_rows(
 def settle(network: nn.Module, accelerator: Accelerator) -> None:
     """Put a network into eval mode, the same one in all processes."""
     network.eval()
-    if accelerator.num_processes > 1:  # else each judges with the running statistics of its own last step
+    if accelerator.num_processes > 1:  # else each uses the running statistics of its own last step
         for buffer in network.buffers():
             torch.distributed.broadcast(buffer, 0)
 
@@ -123,7 +123,7 @@ def check_finite(outcome: torch.Tensor) -> None:
     """Raise a RunError where the output of a network is not finite."""
     if not bool(torch.isfinite(outcome).all()):
         raise RunError(
-            "the network's output is not a finite number: its training went astray in this epoch or before",
+            "the network's output is not a finite number: training diverged in this epoch or before",
             where="prediction",
             remedy="lower training.learning_rate, set training.gradient_clip_norm, or use training.precision=float32",
         )
@@ -138,7 +138,7 @@ def to_device(inputs: torch.Tensor, device: torch.device) -> torch.Tensor:
 def _gathered(
     logits: NDArray[np.float32], mine: NDArray[np.int64], accelerator: Accelerator
 ) -> NDArray[np.float32]:
-    """Every process's rows, put together by their place; padding of unequal shares is dropped."""
+    """The rows of all processes in order; padding of unequal shares is dropped."""
     if accelerator.num_processes == 1:
         return logits
     longest = -(-len(logits) // accelerator.num_processes)
@@ -193,13 +193,13 @@ def stoppable(what: str, signals: Signals, progress: Progress | None) -> Check:
 
 
 def read_first(run: Run, source: Any, check: Check, size: int = 32) -> None:
-    """Read each image that will be judged once before hours of training, so that a damaged one ends no long run.
+    """Read each evaluated image once before training, so that a damaged image does not end a long run.
 
     Args:
         size: images that are read together.
 
     Raises:
-        RunError: more of them than the recipe bears cannot be read; lists them all.
+        RunError: more images than the recipe allows cannot be read; lists all.
     """
     rows = np.concatenate([run.split.rows(part) for part in evaluated_parts(run)])
     plan = [rows[at : at + size] for at in range(0, len(rows), size)]
@@ -215,7 +215,7 @@ def quarantine(state: State, failures: Sequence[Failure], tolerance: int, run: R
     """Set unreadable images aside with their reason.
 
     Raises:
-        RunError: there are more than `tolerance`; lists all that were met. Or the recipe does not fit the images.
+        RunError: there are more than `tolerance`; lists all. Or the recipe does not fit the images.
     """
     if unfit := [failure for failure in failures if failure.stage == "recipe"]:
         raise RunError(
@@ -232,8 +232,8 @@ def quarantine(state: State, failures: Sequence[Failure], tolerance: int, run: R
             for row, (stage, reason) in state.quarantine.items()
         )
         raise RunError(
-            f"{len(state.quarantine)} images cannot be read, and the recipe bears {tolerance}"
+            f"{len(state.quarantine)} images cannot be read, and the recipe allows {tolerance}"
             f" (training.max_unreadable_files){listed}",
             where=run.folder,
-            remedy="`graftwork check` lists all of them; mend or remove them, or raise training.max_unreadable_files",
+            remedy="`graftwork check` lists all of them; repair or remove them, or raise training.max_unreadable_files",
         )

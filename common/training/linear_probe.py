@@ -16,7 +16,7 @@ from graftwork.common.freezing.feature_cache import FeatureSource
 from graftwork.common.freezing.strategies import apply
 from graftwork.common.networks.network import Network
 from graftwork.common.runs.training_state import State
-from graftwork.common.training.checkpoints import Learner, restore, save
+from graftwork.common.training.checkpoints import Trainable, restore, save
 from graftwork.common.training.inference import Check, Validation, quarantine
 from graftwork.common.training.logistic_solver import Standardised, solve, strengths
 from graftwork.common.training.losses import Loss
@@ -55,14 +55,14 @@ def solve_probe(
 
     Raises:
         Interrupted: a signal came; all strengths that were done are kept.
-        RunError: more images cannot be read than the recipe bears.
+        RunError: more images than the recipe allows cannot be read.
     """
     recipe = run.recipe
     path = strengths(recipe.strategy.regularisation_strengths)
     settings = recipe.training.model_copy(update={"epochs": len(path), "patience": 0, "schedule": "constant"})
     plan = plan_for(recipe, network)
-    learner = Learner.of(network, settings)
-    state = restore(run, learner) or State()
+    trainable = Trainable.of(network, settings)
+    state = restore(run, trainable) or State()
     if state.finished:
         return state
     if accelerator.is_main_process:
@@ -99,8 +99,8 @@ def solve_probe(
         state.ledger += ledger_rows(network, plan.phases[0], state.epoch, 1.0, kept)
         advance(state, line, METRICS[primary].better == "lower", settings, plan, 0)
         if line["best"]:
-            save(run, "best", learner, state, accelerator)
-        save(run, "last", learner, state, accelerator)
+            save(run, "best", trainable, state, accelerator)
+        save(run, "last", trainable, state, accelerator)
         if progress is not None:
             progress("solving the head", state.epoch - 1, len(path))
         value = "undefined" if validation.value is None else f"{validation.value:.4f}"

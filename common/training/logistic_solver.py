@@ -1,4 +1,4 @@
-"""The head of a linear probe, solved to convergence on kept features instead of trained step by step.
+"""The head of a linear probe, solved to convergence on cached features instead of trained step by step.
 
 Minimised is the mean loss plus decay / 2 * |W|^2 over features of mean 0 and deviation 1, the bias free, by L-BFGS (Liu
 and Nocedal 1989) in double precision: of a cross-entropy over classes that is the logistic regression of scikit-learn
@@ -21,7 +21,7 @@ from graftwork.common.errors import RunError, UsageError
 from graftwork.common.networks.heads import LinearHead
 
 STRONGEST, WEAKEST = 1e1, 1e-5
-MEMORY = 2 << 30  # bytes of standardised features that are held; more are read anew, part by part, each time
+MEMORY = 2 << 30  # bytes of standardised features held in memory; more are read again, part by part
 PART = 1 << 28  # bytes of such a part
 WIDEST = 8192  # features, at most, of which the curvature is computed
 ROUNDING = (
@@ -98,7 +98,7 @@ class Standardised:
         total = sum((part.sum(dim=0) for part in self._read()), torch.zeros(()))
         if not bool(torch.isfinite(total).all()):
             raise RunError(
-                "a feature is not a finite number: the backbone's output went astray",
+                "a feature is not a finite number: the output of the backbone is invalid",
                 where="features",
                 remedy="use training.precision=float32",
             )
@@ -187,7 +187,7 @@ class _Ended(Exception):
 
 
 def _loss_fnd(problem: _Problem, start: Tensor, tolerance: float, iterations: int) -> tuple[Tensor, int]:
-    """The best point that L-BFGS meets, and after how many iterations."""
+    """The best point of L-BFGS, and the number of iterations."""
     point = start.clone().requires_grad_()
     best, least, stale, count = start, float("inf"), 0, 0
 
@@ -197,7 +197,7 @@ def _loss_fnd(problem: _Problem, start: Tensor, tolerance: float, iterations: in
         stale += 1
         if outcome.value < least or outcome.gradient <= tolerance:
             best, least, stale = point.detach().clone(), outcome.value, 0
-        # judged on the weights themselves, not in the inner coordinates
+        # evaluated on the weights themselves, not in the inner coordinates
         if outcome.gradient <= tolerance or stale > STALE:
             raise _Ended
         point.grad = outcome.slope

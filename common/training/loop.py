@@ -1,6 +1,7 @@
 """The loop. It knows a network, batches, an objective, an optimiser, a plan and a run, and nothing else.
 
-Strategies change what learns, never the loop. Nothing in it has a history that is not in `State` or in the tensors
+Strategies change which parts are trained, never the loop. Nothing in it has a history that is not in `State` or in
+the tensors
 beside it: dropout is seeded at each step, rates are a function of the step, so a run resumed from any step ends
 byte-identical.
 """
@@ -27,7 +28,7 @@ from graftwork.common.memory import memory_lack
 from graftwork.common.networks.network import AnyNetwork
 from graftwork.common.runs.training_state import State
 from graftwork.common.seeds import seed_of
-from graftwork.common.training.checkpoints import Learner, restore, save, share_quarantine, write
+from graftwork.common.training.checkpoints import Trainable, restore, save, share_quarantine, write
 from graftwork.common.training.inference import Check, Validation, quarantine, to_device
 from graftwork.common.training.losses import Loss
 from graftwork.common.training.mixup import Mixing
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("graftwork")
 
 Sources = Callable[[Plan, int, int], tuple[Any, int]]
-"""Plan, number of a phase and its first epoch to what is learned from in it (indexed by (epoch, row)), and how many
+"""Plan, number of a phase and its first epoch to its training source (indexed by (epoch, row)), and how many
 stages, from the input on, have already done their work in it."""
 
 
@@ -68,14 +69,15 @@ def train(
     Args:
         network: as built, before its first step.
         loss_fn: logits and truth to the loss of each case.
-        validate: judges the network on the validation part; is given what to call between its images.
+        validate: evaluates the network on the validation part; it gets the training source and a callback to call
+            between images.
         primary: the protocol's metric, of which `validate` gives the value: it chooses the best epoch.
         classes: the class of each training case, where the recipe asks for balanced sampling.
 
     Raises:
         Interrupted: a signal came; the step was ended and the state written.
-        RunError: the loss is not finite, memory does not suffice for one case, or more images cannot be read
-            than the recipe bears.
+        RunError: the loss is not finite, memory is not enough for one case, or more images than the recipe
+            allows cannot be read.
     """
     loop = Loop(run, network, loss_fn, accelerator, signals, progress)
     settings, state = run.recipe.training, loop.state
@@ -122,8 +124,8 @@ def train(
         state.ledger += ledger_rows(network, plan.phases[phase], epoch, line["rate"], kept)
         advance(state, line, METRICS[primary].better == "lower", settings, plan, phase)
         if line["best"]:
-            save(run, "best", loop.learner, state, accelerator)
-        save(run, "last", loop.learner, state, accelerator)
+            save(run, "best", loop.trainable, state, accelerator)
+        save(run, "last", loop.trainable, state, accelerator)
         value = "undefined" if validation.value is None else f"{validation.value:.4f}"
         log.info(
             "epoch %d of %d (%s): loss %.4f, validation %s %s, %.0f %% of the time waiting for data",
@@ -140,7 +142,7 @@ class Rates(Protocol):
 
 
 class Loop:
-    """The steps of a training: what learns, where it stands, and what a step needs beside its batch."""
+    """The steps of a training: network, optimizer, state, and what a step needs besides its batch."""
 
     def __init__(
         self,
@@ -155,8 +157,8 @@ class Loop:
         self.run, self.network, self.loss_fn = run, network, loss_fn
         self.accelerator, self.signals, self.progress = accelerator, signals, progress
         self.settings = settings
-        self.learner = Learner.of(network, settings)
-        self.state = restore(run, self.learner) or State()
+        self.trainable = Trainable.of(network, settings)
+        self.state = restore(run, self.trainable) or State()
         self.mixing = (
             Mixing(settings.mixup, settings.cutmix, run.recipe.seed)
             if settings.mixup or settings.cutmix
@@ -166,7 +168,7 @@ class Loop:
         self.waited = 0.0
 
     def wrap_anew(self) -> None:
-        """Other parameters learn: DDP must be told anew what it reduces."""
+        """Other parameters are trained now: DDP must be set up again."""
         self.wrapped = self.accelerator.prepare_model(self.accelerator.unwrap_model(self.wrapped, False))
 
     def step(
@@ -179,7 +181,7 @@ class Loop:
     ) -> None:
         """Step `step` of those in `order`: its batch in parts from `reader`, then one step of the optimiser."""
         state, settings = self.state, self.settings
-        optimizer, accelerator = self.learner.optimizer, self.accelerator
+        optimizer, accelerator = self.trainable.optimizer, self.accelerator
         torch.manual_seed(seed_of(self.run.recipe.seed, "step", state.epoch, step, accelerator.process_index))
         rate = schedule.rate(step, len(order))
         set_rates(optimizer, modes, rate)
@@ -195,12 +197,12 @@ class Loop:
                 loss += self._backward(batch, share, step, part, sync=part == parts - 1)
                 cases += batch.rows.tolist()
         self._clip(cases, step)
-        if self.learner.pull is not None:
-            self.learner.pull.step(modes, rate)
+        if self.trainable.pull is not None:
+            self.trainable.pull.step(modes, rate)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        if self.learner.average is not None:
-            self.learner.average.update()
+        if self.trainable.average is not None:
+            self.trainable.average.update()
         loss, count, stop = _summed((loss, len(cases), self.signals.caught is not None), accelerator)
         state.step = step + 1
         state.loss_sum += loss
@@ -209,7 +211,7 @@ class Loop:
             self.progress(f"epoch {state.epoch} of {settings.epochs}", state.step, len(order))
         due = settings.save_steps and state.step % settings.save_steps == 0 and state.step < len(order)
         if due or stop:
-            save(self.run, "last", self.learner, state, accelerator)
+            save(self.run, "last", self.trainable, state, accelerator)
         if stop:
             self.signals.stop()
 
@@ -227,14 +229,14 @@ class Loop:
         return np.array_split(mine, min(asked << self.state.halvings, len(mine)))
 
     def _backward(self, batch: Batch, share: float, step: int, part: int, *, sync: bool) -> float:
-        """One part of a step: its gradients are added to those at hand. Returns the sum of its cases' losses."""
+        """One part of a step: its gradients are added to the previous ones. Returns the sum of its cases' losses."""
         accelerator = self.accelerator
         if not len(batch):
             if accelerator.num_processes > 1:  # the others would wait for its gradients without end
                 raise RunError(
                     "of one process's part of a step no image can be read",
                     where="training.batch_size",
-                    remedy="use larger batches or fewer processes, or mend what `graftwork check` lists",
+                    remedy="use larger batches or fewer processes, or repair the files that `graftwork check` lists",
                 )
             return 0.0
         lone = accelerator.num_processes == 1
@@ -245,7 +247,7 @@ class Loop:
             bad = ~torch.isfinite(losses.detach())
             if bad.any():
                 kind = float(losses.detach()[bad][0])
-                raise self._astray(f"the loss is {kind}", batch.rows[bad.cpu().numpy()], step)
+                raise self._diverged(f"the loss is {kind}", batch.rows[bad.cpu().numpy()], step)
             loss = losses.sum()
             accelerator.backward(loss * share)
         return float(loss.detach())
@@ -263,9 +265,9 @@ class Loop:
             self.network.parameters(), self.settings.gradient_clip_norm or math.inf
         )
         if not math.isfinite(float(norm)):
-            raise self._astray(f"the gradient is {float(norm)}", cases, step)
+            raise self._diverged(f"the gradient is {float(norm)}", cases, step)
 
-    def _astray(self, what: str, rows: Sequence[int] | NDArray[np.int64], step: int) -> RunError:
+    def _diverged(self, what: str, rows: Sequence[int] | NDArray[np.int64], step: int) -> RunError:
         cases = self.run.manifest.frame["case"].iloc[list(rows)].astype(str).tolist()
         more = f" and {len(cases) - 20} more" if len(cases) > 20 else ""
         return RunError(
@@ -284,7 +286,7 @@ class Loop:
         except _NoMemory:
             for buffer, value in before:
                 buffer.copy_(value)
-            self.learner.optimizer.zero_grad(set_to_none=True)
+            self.trainable.optimizer.zero_grad(set_to_none=True)
             raise
 
     def halve_parts(self, batch: NDArray[np.int64], error: _NoMemory) -> None:
@@ -292,7 +294,7 @@ class Loop:
         state = self.state
         if self.settings.accumulation_steps << state.halvings >= len(batch):
             raise RunError(
-                f"memory does not suffice for one case at a time ({error})",
+                f"memory is not enough for one case at a time ({error})",
                 where=self.run.folder,
                 remedy="use a smaller image.size or backbone.name, or a machine with more memory",
             ) from error
@@ -307,7 +309,7 @@ class Loop:
 
     def validated(self, validate: Callable[[Any, Check], Validation], source: Any) -> Validation:
         """The validation result of the network, or of its EMA weights if there are any."""
-        average = self.learner.average
+        average = self.trainable.average
 
         def heard(*_: int) -> None:
             self.signals.check()
@@ -317,12 +319,12 @@ class Loop:
                 return validate(source, heard)
         except Interrupted:  # all steps of the epoch are kept; no process waits for another
             if self.accelerator.is_main_process:
-                write(self.run, "last", self.learner, self.state)
+                write(self.run, "last", self.trainable, self.state)
             raise
 
 
 class _NoMemory(Exception):
-    """Memory did not suffice for a part of a step."""
+    """Memory was not enough for a part of a step."""
 
 
 @contextlib.contextmanager

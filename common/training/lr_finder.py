@@ -39,11 +39,11 @@ class RateSearch:
     """What a range test found.
 
     Attributes:
-        rates, losses, smoothed: of each step: the rate, the loss of its batch, and its moving average.
+        rates, losses, smoothed: of each step: the rate, the loss of its batch, and its smoothed value.
         steepest: the rate at which the smoothed loss falls fastest (over the logarithm of the rate).
         tenth: a tenth of the rate at which the smoothed loss is lowest.
         suggested: the lower of the two.
-        phase: of the strategy, whose stages learned.
+        phase: the phase of the strategy whose stages were trained.
         ended: why the search ended.
         table, image: the files that were written; None before.
     """
@@ -81,7 +81,7 @@ def search(
     order are those of the run; the factors of stages on the rate apply. Only the training part is read.
 
     Args:
-        run: one that was begun and has learned nothing; it is good for nothing else afterwards.
+        run: a new run without training; it cannot be used afterwards.
         steps: at most.
         phase: of the strategy, from 1.
 
@@ -142,7 +142,7 @@ def search(
                     break
     if len(losses) < 2 * EDGE:
         raise RunError(
-            f"after {len(losses)} steps {ended}: too few to tell a rate by",
+            f"after {len(losses)} steps {ended}: too few to suggest a learning rate",
             where="find-lr",
             remedy="begin at a lower rate, or use training.precision=float32",
         )

@@ -59,7 +59,7 @@ class Mixing:
 
         Args:
             inputs: [B, C, H, W]; for mixup alone of any shape [B, ...].
-            truth: [B, ...]; classes [B, H, W] of outlined images are cut and pasted with the image, and `share`
+            truth: [B, ...]; classes [B, H, W] of segmented images are cut and pasted with the image, and `share`
                 is then 1.
             part: number of the batch within its step.
 
@@ -71,7 +71,7 @@ class Mixing:
                 f"cutmix cuts images [B, C, H, W] and their masks, not inputs {list(inputs.shape)} with targets "
                 f"{list(truth.shape)}",
                 where="training.cutmix",
-                remedy="set training.cutmix to 0; training.mixup mixes all that is learned from",
+                remedy="set training.cutmix to 0; training.mixup works for all data",
             )
         share = torch.ones(len(inputs), device=inputs.device)
         if len(inputs) < 2 or not (self.mixup or self.cutmix):

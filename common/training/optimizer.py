@@ -79,7 +79,7 @@ class Pull:
 
     @torch.no_grad()
     def step(self, modes: Mapping[str, StageMode], rate: float) -> None:
-        """Draw what learns a little back; to be called before the optimiser's own step."""
+        """Pull the trained weights towards their pretrained values; called before the step of the optimiser."""
         for parameter, origin, stage in self.origins:
             if parameter.requires_grad:
                 parameter.lerp_(origin, min(1.0, rate * modes[stage].rate * self.strength))

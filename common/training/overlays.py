@@ -1,4 +1,4 @@
-"""What a network outlined beside the truth: the best, the median and the worst unit of the test part, as images.
+"""Segmentation overlays: the best, the median and the worst unit of the test part with truth and prediction.
 
 A unit is what the predictions have a row of: a volume, a stack of slices, an image. It is drawn from the files that
 the run names, so the images can be made again without the network.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SIDE, DOTS = 2.4, 130  # inches of a panel, and dots an inch
 TRUTH, PREDICTION, HALO, PAPER = "#ffffff", "#ff9a1f", "#000000", "#101214"
-AROUND = 1.0  # of the size of what is outlined, kept on each side of it
+AROUND = 1.0  # margin on each side of the mask, in units of its size
 LEAST = 64  # pixels of a side that are shown at least, where the image has them
 
 
@@ -231,7 +231,7 @@ def _mm(sides: Sequence[float]) -> str:
 
 
 def _windowed(view: _View) -> tuple[_View, bool]:
-    """What is outlined and its surroundings; whether that is the whole image."""
+    """The mask with its margin; whether that is the whole image."""
     marked = (view.truth > 0) | (view.predicted > 0)
     if not marked.any():
         return view, True

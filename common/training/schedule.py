@@ -26,7 +26,7 @@ def plan_for(recipe: Recipe, network: AnyNetwork) -> Plan:
 
 
 class Schedule:
-    """The rate of each step of the epoch that `state` stands in."""
+    """The learning rate of each step of the current epoch of `state`."""
 
     def __init__(self, settings: TrainingSection, state: State, plan: Plan, phase: int, first: int) -> None:
         self.settings, self.epoch, self.reductions = settings, state.epoch, state.reductions
@@ -76,7 +76,7 @@ def advance(
     state.finished = ended or bool(stopped)
     if plan.ends_by_plateau(phase) and state.stale >= plan.patience:
         state.plateaus.append(state.epoch)
-    if plan.at(state.epoch + 1, state.plateaus)[0] != phase:  # the next phase is judged by itself
+    if plan.at(state.epoch + 1, state.plateaus)[0] != phase:  # the next phase has its own best value
         state.phase_best, state.stale, state.rate_stale = None, 0, 0
         if settings.restart_schedule:
             state.reductions = 0
@@ -88,7 +88,7 @@ def ledger_rows(
     network: AnyNetwork, phase: Phase, epoch: int, rate: float, kept: int
 ) -> list[dict[str, Any]]:
     """What each stage did in an epoch, read off the network and not off the plan; `kept`: stages, from the input on,
-    that did not run because what they put out was at hand."""
+    that did not run because their features were cached."""
     rows = []
     for place, (stage, members) in enumerate(open_parameters(network).items()):
         rows.append(

@@ -159,8 +159,8 @@ class SegmentationTask:
             math.fsum(known) / len(known) if known else None, None if math.isnan(value) else value, failures
         )
 
-    def predict(self, source: Source) -> None:
-        """Write the masks of the evaluated parts and their overlap with the truth. Only here are the test parts read."""
+    def predict(self, source: Any) -> None:
+        """Write the masks of the evaluated parts and their overlap with the truth; only this reads the test parts."""
         import pandas as pd
 
         run, main = self.run, self.accelerator.is_main_process

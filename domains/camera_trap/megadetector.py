@@ -61,10 +61,10 @@ def write(predictions: Predictions, file: Path) -> None:
             remedy="write .csv or .parquet",
         )
     names = [str(name) for name in predictions.frame["file"].tolist()]
-    astray = [name for name in names if name.startswith("/") or ".." in name.split("/")]
-    if astray:
+    outside = [name for name in names if name.startswith("/") or ".." in name.split("/")]
+    if outside:
         raise TableError(
-            f"paths are relative, with forward slashes; found {astray[0]!r}",
+            f"paths are relative, with forward slashes; found {outside[0]!r}",
             where="format megadetector",
             remedy="give paths below the folder that was predicted",
         )

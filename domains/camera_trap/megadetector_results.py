@@ -115,10 +115,10 @@ def _once(found: Mapping[str, list[Record]]) -> tuple[list[Record], list[str], l
     """Each file once, in the order of the file; notes; and files whose records differ."""
     records: list[Record] = []
     faults: list[str] = []
-    mended = again = 0
+    recovered = again = 0
     for name, each in found.items():
         done = [record for record in each if not record.failure]
-        mended += bool(done) and len(done) < len(each)
+        recovered += bool(done) and len(done) < len(each)
         again += len(done) > 1 or (not done and len(each) > 1)
         if any(_signature(record) != _signature(done[0]) for record in done[1:]):
             faults.append(
@@ -126,8 +126,8 @@ def _once(found: Mapping[str, list[Record]]) -> tuple[list[Record], list[str], l
             )
         records.append((done or each)[0])
     notes = []
-    if mended:
-        notes.append(f"{mended:,} files have a failure and a result: the result counts.")
+    if recovered:
+        notes.append(f"{recovered:,} files have a failure and a result: the result counts.")
     if again:
         notes.append(f"{again:,} files have several equal records: they count once.")
     return records, notes, faults

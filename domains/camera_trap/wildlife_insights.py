@@ -220,10 +220,10 @@ def _paths(
             remedy="write a columns.toml with a column for the path",
         )
     best = max(unique, key=lambda way: sum((folder / path).is_file() for path in unique[way].values()))
-    astray = [path for path in unique[best].values() if path.startswith("/") or ".." in path.split("/")]
-    if astray:
+    outside = [path for path in unique[best].values() if path.startswith("/") or ".." in path.split("/")]
+    if outside:
         raise TableError(
-            f"{len(astray)} names of files lead out of the folder, such as {astray[0]!r} (expected names in it)",
+            f"{len(outside)} names of files lead out of the folder, such as {outside[0]!r} (expected names in it)",
             where=folder,
             remedy="correct filename",
         )

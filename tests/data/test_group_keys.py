@@ -99,7 +99,7 @@ def test_classes_parts_units_and_covariates_are_normalised_and_paths_are_not() -
 
 
 def test_two_classes_that_cannot_be_told_apart_are_refused() -> None:
-    with pytest.raises(DatasetError, match=r"cannot be told apart: 'a\\xa0b', 'a b' are equal"):
+    with pytest.raises(DatasetError, match=r"look-alike classes: 'a\\xa0b', 'a b' are equal"):
         Target("t", "multi-class", ("a\u00a0b", "a b", "c"))
 
 

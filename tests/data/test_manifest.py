@@ -216,7 +216,7 @@ def test_a_unit_lies_within_one_group() -> None:
     assert made.unit == "event"
     assert made.subset([0, 1]).unit == "event"
     said = fault(frame(event=["e1", "e1", "e2", "e2"]), covariates=("event",), unit="event")
-    assert "column 'event' stands in one group alone, as the unit; found 'e2' in row 2, 3" in said
+    assert "column 'event' is in only one group, as the unit; found 'e2' in row 2, 3" in said
     said = fault(frame(event=["e1", None, "e2", "e3"]), covariates=("event",), unit="event")
     assert "column 'event' is never empty, as the unit; found nan in row 1" in said
     assert "the unit 'event' is not one of the covariates" in fault(frame(), unit="event")

@@ -108,7 +108,7 @@ TABLE: list[tuple[Callable[[], Any], str, str, str]] = [
     (lambda: graftwork.evaluate("a.csv", protocol="isic2020", predicted="p"), "evaluate", "--predicted", "--help"),
     (lambda: graftwork.evaluate("readers", "r.csv", model="m"), "evaluate readers", "readers are needed", "--readers"),
     (lambda: graftwork.report([]), "report", "no run", "folder"),
-    (lambda: graftwork.synthesize("chest_xray/kermany", "s", cases=0), "synthesize", "cases or seed is out of range", "larger"),
+    (lambda: graftwork.synthesize("chest_xray/kermany", "s", cases=0), "synthesize", "is out of range", "larger"),
     (lambda: graftwork.predict("nowhere", "f", "o.csv"), "nowhere", "not the folder of a run", ""),
     (lambda: graftwork.evaluate_file("a.csv", "isic2020", features="f.csv"), "features", "covariates", "--by"),
 ]  # fmt: skip

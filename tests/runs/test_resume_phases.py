@@ -13,7 +13,7 @@ from small_runs import digests, forked, recipe_file, run_until_killed, small_wei
 
 from graftwork.common.runs.run_folder import open_run
 from graftwork.common.runs.training_state import State
-from graftwork.common.training.checkpoints import Learner, restore, write
+from graftwork.common.training.checkpoints import Trainable, restore, write
 from graftwork.common.training.network_setup import network_of
 from graftwork.common.verbs import run
 
@@ -29,7 +29,7 @@ size = 32
 rotation = 10.0
 [strategy]
 name = "gradual"
-every = 1
+unfreeze_every = 1
 [training]
 epochs = 9
 batch_size = 8
@@ -116,8 +116,8 @@ def test_everything_with_a_history_is_saved(
     folder = run(recipe, data, tmp_path, [*words, "training.epochs=2"]).folder
     opened, accelerator = open_run(folder), Accelerator(cpu=True)
 
-    def learner() -> Learner:
-        return Learner.of(network_of(opened, accelerator)[0], opened.recipe.training)
+    def learner() -> Trainable:
+        return Trainable.of(network_of(opened, accelerator)[0], opened.recipe.training)
 
     one = learner()
     state = restore(opened, one)

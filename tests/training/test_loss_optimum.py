@@ -285,6 +285,6 @@ def test_class_weights_beside_balanced_sampling_are_refused_where_they_do_nothin
     recipe = load(
         head, overrides=["training.class_weights=balanced", "training.sampling=balanced"], where="r"
     )
-    with pytest.raises(UsageError, match="class weights do nothing beside"):
+    with pytest.raises(UsageError, match="class weights do nothing with"):
         refuse_idle_keys(recipe, segmentation=False, volumes=False)
     refuse_idle_keys(recipe, segmentation=False, volumes=False, targets=2)

@@ -77,7 +77,7 @@ def read_image(
     pixel_budget: int = PIXEL_BUDGET,
     constant: Literal["error", "allow"] = "error",
     frame: int | None = None,
-) -> Picture:
+) -> StoredImage:
     """Read an image, upright (EXIF orientation is applied), with the range of values that its file allows.
 
     PNG, JPEG, TIFF, BMP: 16-bit samples stay 16 bits (CMYK and premultiplied alpha become 8 bits), 1-bit images become

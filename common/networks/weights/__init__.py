@@ -1,7 +1,7 @@
 """Pretrained tensors: read, verified, carried to a machine without internet; never fetched silently.
 
 torch, timm and the client of the hub are imported only when tensors are asked for. Where weights are looked
-for is in `sources`, the card that stands beside a file in `cards`, and what weights were trained on in `seen`.
+for is in `weight_sources`, the card of a file in `cards`, and the training data of weights in `pretraining_overlap`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Weights:
 
 
 def available() -> list[WeightsRecord]:
-    """The weights to be had here without a network: files of the weights folder with a card, then packages.
+    """The weights available here without internet: files of the weights folder with a card, then packages.
 
     Only cards are read and nothing is hashed: `sha256` is the recorded one. A card that is wrong is left out,
     with a warning in the log.
@@ -149,7 +149,7 @@ def load_weights(
 def _nobody_said(path: Path) -> WeightsError:
     card = path.with_suffix(".json").name
     return WeightsError(
-        "no card stands beside it, so the mean and standard deviation that it expects are not known",
+        "it has no card, so the mean and standard deviation that it expects are unknown",
         where=path,
         remedy="set backbone.mean and backbone.std as its publisher says (and backbone.padding, if it pads "
         f"as TensorFlow does), or write {card} with the keys {', '.join(CARD_KEYS)}",
@@ -285,7 +285,7 @@ def pack(
 
     Args:
         out: the archive. The same weights give the same bytes.
-        backbones: timm's names, with or without a tag; none for all that are to be had here. A file of the
+        backbones: timm's names, with or without a tag; none for all available here. A file of the
             weights folder must have a card.
         sources, offline: as in `load_weights`. With "hub" the files are downloaded where need be.
 

@@ -61,7 +61,7 @@ def extract(path: str | os.PathLike[str], folder: str | os.PathLike[str], names:
     """Write the members of a `.tar` or `.zip` into a folder; return their names in the archive's order.
 
     Args:
-        folder: where to; what lies there under the same names is replaced.
+        folder: where to; files there with the same names are replaced.
         names: a regular expression that each whole name must match. It is the guard against paths that lead
             out of the folder: let it match no slash and no leading dot.
 
@@ -79,7 +79,7 @@ def extract(path: str | os.PathLike[str], folder: str | os.PathLike[str], names:
         for name, plain, opened in _members(source):
             if not plain or name in done or not re.fullmatch(names, name, re.ASCII):
                 raise UsageError(
-                    f"its member {name!r} is not a plain file of the kind expected, or stands there twice",
+                    f"its member {name!r} is not a plain file of the expected kind, or is a duplicate",
                     where=source,
                     remedy="unpack only what graftwork packed",
                 )

@@ -72,7 +72,7 @@ class WeightsRecord:
         """Those of `names` that the card says the weights were trained on.
 
         Compared are letters and digits alone, case apart; a name counts where it stands within what the card says
-        from the beginning of a word to the end of one. A name of three letters or fewer must be all that is said.
+        from the beginning of a word to the end of one. A name of three letters or fewer must match the whole text.
         """
         told = [*self.seen, self.trained_on]
         return tuple(name for name in names if any(_names(name, each) for each in told))
@@ -83,7 +83,8 @@ class WeightsRecord:
         if not met:
             return ""
         return (
-            f"the pretrained weights ({self.origin}) were trained on {met[0]}, of which this set is or from which it "
+            f"the pretrained weights ({self.origin}) were trained on {met[0]}, which contains this dataset or from "
+            f"which it "
             "is drawn: the network may have seen these very images, those of the test part too"
         )
 

@@ -36,7 +36,7 @@ def overlap(
 ) -> Overlap | None:
     """What of a dataset the weights were trained on, as far as their card says; None where it is nothing.
 
-    Files are compared whole: an image that was written anew at another size or quality is not found by its digest.
+    Files are compared whole: an image saved again at another size or quality is not found by its digest.
 
     Args:
         names: those by which the dataset and the collections that it is drawn from are known.

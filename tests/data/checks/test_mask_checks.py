@@ -90,7 +90,7 @@ def test_each_mask_off_its_images_grid_is_named_with_the_command(volumes: Volume
     volumes.add(5, texture(5, 12, 14, 16), box(12, 14, 15))
     one, other = volumes.check().findings
     assert (one.kind, one.severity, one.where) == ("geometry", "error", "images/03.nii.gz")
-    assert "the mask labels/03.nii.gz does not lie on its grid (affine: image RAS [1.5 0 0 -20;" in one.what
+    assert "the mask labels/03.nii.gz is not on its grid (affine: image RAS [1.5 0 0 -20;" in one.what
     assert "up to 3 mm away" in one.what
     root = volumes.root
     assert f"graftwork regrid {root}/labels/03.nii.gz --like {root}/images/03.nii.gz --out" in one.remedy
@@ -327,7 +327,7 @@ def test_steps_of_an_ordinal_target_that_are_rare_are_one_line(tmp_path: Path) -
     )
     (found,) = check(manifest, workers=0).findings
     assert (found.kind, found.severity, found.where) == ("small-class", "warning", "steps of count")
-    assert found.what.startswith("2 of 4 steps stand in fewer than 3 groups (site)")
+    assert found.what.startswith("2 of 4 steps appear in fewer than 3 groups (site)")
 
 
 def test_look_tells_what_is_in_a_volume_and_in_a_mask(tmp_path: Path) -> None:

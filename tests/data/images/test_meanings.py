@@ -234,7 +234,7 @@ def test_stray_items_are_said_and_one_of_undefined_length_is_refused_by_name(tmp
     path.write_bytes(spliced(content, b"\xfe\xff\x00\xe0" + b"\xff" * 4))
     assert "item tag (FFFE,E000) of undefined length" in dicom_failure(path).reason
     path.write_bytes(content[: content.index(b"\xe0\x7f\x10\x00")])
-    assert "holds no pixel data (its elements end at byte" in dicom_failure(path).reason
+    assert "holds no pixel data (the data end at byte" in dicom_failure(path).reason
 
 
 def test_frames_of_one_file_have_one_range(tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ def test_no_claim_of_a_header_is_believed(
 def test_a_packed_file_cannot_claim_more_than_it_can_hold(tmp_path: Path) -> None:
     plain = write(tmp_path / "a.nii", ARRAY, dim=[3, 500, 500, 500, 1, 1, 1, 1]).read_bytes()
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(plain))
-    assert "cannot stand in it" in failure(tmp_path / "a.nii.gz").reason
+    assert "do not fit in it" in failure(tmp_path / "a.nii.gz").reason
 
 
 def test_the_budget_is_the_callers(tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_the_error_names_both_files_both_values_and_the_command(tmp_path: Path) 
     mask = read_geometry(write(tmp_path / "m.nii", ARRAY[:, :, :5], other))
     error = str(mismatch_error("my data/i.nii", "my data/m.nii.gz", geometry_faults(image, mask)))
     for said in (
-        "my data/i.nii: the mask my data/m.nii.gz does not lie on its grid",
+        "my data/i.nii: the mask my data/m.nii.gz is not on its grid",
         "shape: image 4 x 5 x 6, mask 4 x 5 x 5",
         "spacing: image 1.5 x 2 x 3 mm, mask 1.5 x 2 x 2.5 mm",
         "affine: image RAS [1.5 0 0 -20; 0 2 0 7; 0 0 3 40], mask RAS [1.5 0 0 -20; 0 2 0 7; 0 0 2.5 40]",

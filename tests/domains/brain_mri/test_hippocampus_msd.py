@@ -46,7 +46,7 @@ def test_a_volume_is_a_case_and_a_group(tmp_path: Path) -> None:
     assert frame["path"].tolist()[0] == "imagesTr/hippocampus_001.nii.gz"
     assert frame["mask"].tolist()[0] == "labelsTr/hippocampus_001.nii.gz"
     assert (manifest.unit, manifest.target.values) == ("", (0, 1, 2))
-    assert any("of one person" in note for note in manifest.notes)
+    assert any("of the same person" in note for note in manifest.notes)
     assert not found(tmp_path)
 
 

@@ -166,7 +166,7 @@ def test_a_copy_that_differs_is_told_apart(tmp_path: Path) -> None:
         os.utime(place / FIRST / f"{FIRST}_2.tif", (0, 0))
     (copy / SECOND / f"{SECOND}_1.tif").unlink()
     (told,) = [each for each in lgg.findings(tmp_path) if each.kind == "duplicate"]
-    assert "of 27 files that both hold, 1 differ; 1 are missing there, 0 stand there alone" in told.what
+    assert "1 of 27 files in both copies differ; 1 are missing there, 0 are only there" in told.what
     assert told.examples == (f"{FIRST}/{FIRST}_2.tif",)
 
 
@@ -185,7 +185,7 @@ def test_halves_that_lack_the_other_are_found(tmp_path: Path) -> None:
     assert told["slices have no mask"][1:] == (1, (f"{FIRST}/{FIRST}_5.tif",))
     assert told["masks have no slice and are left out"][1:] == (1, (f"{SECOND}/{SECOND}_7_mask.tif",))
     assert told["folders of patients hold no image"][2] == ("TCGA_DU_5855_19951217",)
-    assert told["patients do not stand in data.csv"][2] == ("TCGA_DU_5855",)
+    assert told["patients are missing in data.csv"][2] == ("TCGA_DU_5855",)
 
 
 def test_a_sequence_that_flair_stands_for_is_found(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_two_species_or_a_contradiction_make_the_species_unknown(tmp_path: Path)
     assert frame["species_set"].tolist() == ["deer;fox", "fox", "fox", "", ""]
     said = "\n".join(manifest.notes)
     assert "1 of 5 frames show several species" in said
-    assert "1 frames are called empty and not empty at once" in said
+    assert "1 frames are labelled both empty and not empty" in said
     assert "1 of 5 frames have no label" in said
 
 
@@ -234,7 +234,7 @@ def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:
         coco.read(tmp_path)
     said = str(caught.value)
     for fault in (
-        "1 image whose id stands for several files: 1 (a.jpg, b.jpg)",
+        "1 image whose id belongs to several files: 1 (a.jpg, b.jpg)",
         "1 image of one file under several ids: a.jpg (1, 2)",
         "2 images with a file_name that is not below the folder: 3 (../c.jpg), 4 (C:\\d.jpg)",
         "1 image without an id or a file_name: number 5",
@@ -272,13 +272,13 @@ def test_findings_name_what_only_this_format_can_have_wrong(tmp_path: Path) -> N
     assert found["boxes that reach outside the declared size"] == (1, ("a.jpg (90, 0, 20, 5)",))
     assert found["annotations of images that are not listed"][0] == 1
     assert found["images without an annotation"] == (1, ("b.jpg",))
-    assert found["ids that several annotations bear"] == (1, ("same",))
-    assert found["names that several categories bear"] == (1, ("fox (ids 1, 12)",))
+    assert found["ids shared by several annotations"] == (1, ("same",))
+    assert found["names shared by several categories"] == (1, ("fox (ids 1, 12)",))
     assert found["images called empty and not empty at once"] == (1, ("c.jpg",))
     assert found["images without a location"] == (1, ("b.jpg",))
     three(tmp_path / "whole" / "s.json")
     kinds = [each.what for each in coco.findings(tmp_path / "whole")]
-    assert kinds == ["1 names that several categories bear"]
+    assert kinds == ["1 names shared by several categories"]
 
 
 def test_locations_that_are_spelt_alike_are_noted_and_found(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_visits_that_interleave_are_not_one_event(tmp_path: Path) -> None:
     assert manifest.frame["event"].nunique() == 2
     assert manifest.frame.groupby("event")["target"].nunique().max() == 1
     assert any(
-        "frames of different folders interleave in time at 1 place (such as A/visit1" in each
+        "frames of different folders overlap in time at 1 place (such as A/visit1" in each
         for each in manifest.notes
     )
     # folders that sort frames by what they show are no visits
@@ -255,7 +255,7 @@ def test_a_column_that_is_no_place_is_not_taken_for_the_location(tmp_path: Path)
 COLUMN_FAULTS = {
     'several = "both"\n': "several is 'both'",
     "weak = 3\n": "weak is a list of texts, not 3",
-    'lable = "x"\n': "there is no key 'lable'",
+    'lable = "x"\n': "unknown key 'lable'",
     'weak = ["m"]\n': "source is missing",
     'images = "gone"\n': "there is no such folder",
     'count = "n"\n': "column 'n' (count) is missing",
@@ -311,7 +311,7 @@ def test_a_package_without_location_ids_is_grouped_by_its_location_names(tmp_pat
     (tmp_path / "deployments.csv").write_text(
         "deploymentID,locationID,locationName\nd1,L1,Pond\nd2,L2,Pond\n"
     )
-    assert "1 locationNames stand for several groups (Pond)" in said(tmp_path)
+    assert "1 locationNames belong to several groups (Pond)" in said(tmp_path)
     (tmp_path / "columns.toml").write_text('group = "locationName"\n')
     manifest = own.read(tmp_path)
     assert set(manifest.frame["group"]) == {"Pond"} and not any("ignored" in note for note in manifest.notes)
@@ -327,7 +327,7 @@ def test_an_export_that_contradicts_itself_or_names_nothing_is_not_believed(tmp_
     ]
     (tmp_path / "images.csv").write_text(head + "\n".join(rows) + "\n")
     assert list(labels(tmp_path).values()) == ["?", "?", "empty", "Meles meles"]
-    assert "1 frames are called empty and not empty at once" in said(tmp_path)
+    assert "1 frames are labelled both empty and not empty" in said(tmp_path)
     places = "project_id,deployment_id,placename\np,d1,Pond\np,d2,Hill\n"
     (tmp_path / "deployments.csv").write_text(places + "p,d1,Lake\n")
     with pytest.raises(TableError, match="placename of deployment_id 'd1' is 'Lake', and 'Pond' above"):

@@ -141,7 +141,7 @@ def test_a_map_with_faults_lists_them_and_shows_a_whole_one(tmp_path: Path) -> N
         own.read(lay(tmp_path, columns='tabel = "x"\npath = 3\nweak = ["model"]\n'))
     said = str(caught.value)
     for fault in (
-        "there is no key 'tabel'; 'table' is meant?",
+        "unknown key 'tabel'; did you mean 'table'?",
         "path is a text, not 3",
         "label is missing",
         "weak",
@@ -471,7 +471,7 @@ def test_who_labelled_counts_and_lists_of_labels_are_not_misread(tmp_path: Path)
         and "weak names 'robot', which the column by never says" in said
     )
     assert "1 rows name an animal and count 0" in said
-    assert "1 frames are called empty and not empty at once" in said
+    assert "1 frames are labelled both empty and not empty" in said
     lists = TABLE + 'c.jpg,"fox, deer",B\n'
     with pytest.raises(TableError, match=r"labels list several labels of the table: 'fox, deer' \(1\)"):
         own.read(lay(tmp_path / "lists", lists, MAP))
@@ -481,7 +481,7 @@ def test_columns_that_cannot_be_told_apart_are_not_guessed_and_a_genus_alone_is_
     tmp_path: Path,
 ) -> None:
     table = "File,file,Species,Station\n1.jpg,x/1.jpg,fox,A\n2.jpg,x/2.jpg,deer,B\n"
-    with pytest.raises(DatasetError, match="'File' and 'file' cannot be told apart"):
+    with pytest.raises(DatasetError, match="'File' and 'file' are ambiguous"):
         own.read(lay(tmp_path / "rivals", table, ""))
     table = "File,Genus,Species,Station\n1.jpg,Vulpes,vulpes,A\n2.jpg,,empty,A\n3.jpg,Vulpes,,B\n"
     assert own.read(lay(tmp_path / "genus", table, "")).frame["target"].tolist() == [

@@ -273,5 +273,5 @@ def test_columns_are_found_by_another_spelling_and_never_two_for_one(copy: Path)
     )
     assert f"{TABLE}: the column 'Lesion ID' is read as lesion_id" in ham10000.read(copy).notes
     rewrite(copy, lambda rows: [{**row, "lesion_id": "HAM_0000001"} for row in rows])
-    with pytest.raises(DatasetError, match="cannot be told apart: 'Lesion ID' and 'lesion_id'"):
+    with pytest.raises(DatasetError, match="ambiguous columns: 'Lesion ID' and 'lesion_id'"):
         ham10000.read(copy)

@@ -287,7 +287,7 @@ def test_other_tables_that_cannot_be_used() -> None:
         evaluate(volumes(), Target("binary", ("a", "b")), rules())
     with pytest.raises(TableError, match="the column both_c is missing"):
         segmentation_score("dice", volumes(), ("ground", "a", "c"))
-    with pytest.raises(UsageError, match="'auroc' is not a metric of masks. Name one of dice"):
+    with pytest.raises(UsageError, match=r"'auroc' is not a metric of masks\. Name one of dice"):
         segmentation_score("auroc", volumes(), TARGET.classes)
 
 
