@@ -238,11 +238,12 @@ def domain_folders() -> list[Path]:
 
 
 def dataset_files(folder: Path) -> list[Path]:
-    """The modules that a domain's DOMAIN names as datasets; others beside them serve these."""
-    for node in ast.walk(ast.parse((folder / "__init__.py").read_text())):
-        if isinstance(node, ast.keyword) and node.arg == "datasets":
-            return [folder / f"{name}.py" for name in sorted(ast.literal_eval(node.value))]
-    return []
+    """The modules of a domain that define DATASET; others in the folder serve these."""
+    return [
+        path
+        for path in sorted(folder.glob("*.py"))
+        if re.search(r"^DATASET\b", path.read_text(), re.MULTILINE)
+    ]
 
 
 # floors ----------------------------------------------------------------------------------------------------

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -71,6 +73,24 @@ class Dataset:
     one_case_groups: bool = False
 
 
+_DEFINES = re.compile(r"^DATASET\b", re.MULTILINE)
+
+
+def datasets_of(package: str) -> dict[str, str]:
+    """The dataset modules of a package, name to path: those whose source defines `DATASET`. Nothing is imported."""
+    try:
+        spec = importlib.util.find_spec(package) if package else None
+    except (ImportError, ValueError):
+        spec = None
+    folders = [Path(each) for each in (spec.submodule_search_locations or ())] if spec else []
+    return {
+        file.stem: f"{package}.{file.stem}"
+        for folder in folders
+        for file in sorted(folder.glob("*.py"))
+        if _DEFINES.search(file.read_text("utf-8"))
+    }
+
+
 @dataclass(frozen=True)
 class Domain:
     """What a domain's package offers, as the object that its entry point names.
@@ -78,13 +98,13 @@ class Domain:
     Attributes:
         name: "my_domain"; also the name of the entry point.
         title: for people.
-        datasets: name (without the domain's) to the path of its module, which is imported when asked for. The
-            module offers `DATASET` and `read(root) -> Manifest`; it may offer `synthesize(folder, *, cases, seed)`,
-            a small synthetic dataset, and `findings(root) -> Iterable[Finding]`, what only this layout can have wrong
-            with it.
         protocols: the path of a module that offers `PROTOCOLS`, a tuple of `Protocol`.
         recipes: the folder of its recipes, `<name>.toml`.
         cards: the folder of its data cards, `<dataset>.md`.
+        datasets: name (without the domain's) to the path of its module, which is imported when asked for. Empty: the
+            modules beside `protocols` that define `DATASET` are found, see `datasets_of`. A module offers
+            `DATASET` and `read(root) -> Manifest`; it may offer `synthesize(folder, *, cases, seed)`, a small synthetic
+            dataset, and `findings(root) -> Iterable[Finding]` for errors that only this layout can have.
         formats: files that its people exchange predictions in: name, as `predict --format` takes it, to
             "module:function"; see `graftwork.common.prediction.output_formats`.
         readers: of such files, ending (".json") to "module:function", which takes a path and returns a table of scores
@@ -94,15 +114,17 @@ class Domain:
 
     name: str
     title: str
-    datasets: Mapping[str, str]
     protocols: str
     recipes: Traversable | Path
     cards: Traversable | Path
+    datasets: Mapping[str, str] = field(default_factory=dict)
     formats: Mapping[str, str] = field(default_factory=dict)
     readers: Mapping[str, str] = field(default_factory=dict)
     box_readers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.datasets:
+            object.__setattr__(self, "datasets", datasets_of(self.protocols.rpartition(".")[0]))
         for name in ("datasets", "formats", "readers", "box_readers"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 

@@ -101,6 +101,13 @@ class Manifest:
         return f"Manifest({self.dataset}: {len(self)} cases, {self.frame['group'].nunique()} groups)"
 
     @property
+    def holds_volumes(self) -> bool:
+        """Whether files of it are volumes (NIfTI), and not 2-D images."""
+        from graftwork.common.data.volumes import is_volume
+
+        return any(is_volume(path) for path in self.frame["path"])
+
+    @property
     def targets(self) -> tuple[Target, ...]:
         """All targets, the first one first."""
         return (self.target, *self.further)

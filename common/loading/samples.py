@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from graftwork.common.data.images import read_image
 from graftwork.common.data.masks import fit_faults, read_mask
-from graftwork.common.data.volumes import is_volume, mismatch_error, read_volume
+from graftwork.common.data.volumes import mismatch_error, read_volume
 from graftwork.common.errors import DatasetError, ImageError
 from graftwork.common.loading.batches import Failure
 from graftwork.common.loading.target_encoding import UNKNOWN_MASK, encode
@@ -290,7 +290,7 @@ def torch_dataset(
     plain = Preprocessing(size, fit, "bilinear", tuple(mean), tuple(std))  # type: ignore[arg-type]
     if manifest.target.kind != "segmentation":
         return ImageSource(manifest, plain)
-    if any(is_volume(path) for path in manifest.frame["path"]):
+    if manifest.holds_volumes:
         return VolumeSource(manifest, VolumePreprocessing(patch, 0.5), patches=patches)
     return MaskSource(manifest, plain)
 

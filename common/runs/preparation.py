@@ -26,7 +26,6 @@ def prepared(asked: Recipe, data: str | os.PathLike[str]) -> tuple[Manifest, Spl
     """
     from graftwork.common.data.domain import dataset, protocol
     from graftwork.common.data.splits import split
-    from graftwork.common.data.volumes import is_volume
     from graftwork.common.recipe.unused_keys import refuse_idle_keys
 
     found = dataset(asked.dataset)
@@ -35,7 +34,7 @@ def prepared(asked: Recipe, data: str | os.PathLike[str]) -> tuple[Manifest, Spl
     refuse_idle_keys(
         asked,
         segmentation=manifest.target.kind == "segmentation",
-        volumes=any(is_volume(path) for path in manifest.frame["path"]),
+        volumes=manifest.holds_volumes,
         targets=len(manifest.targets),
     )
     parts = split(

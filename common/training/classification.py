@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 import torch
 
-from graftwork.common.data.volumes import is_volume
 from graftwork.common.errors import RunError, UsageError
 from graftwork.common.evaluation import score
 from graftwork.common.files import writing
@@ -66,7 +65,7 @@ class ClassificationTask:
     def __init__(
         self, run: Run, accelerator: Accelerator, signals: Signals, progress: Progress | None
     ) -> None:
-        if any(is_volume(path) for path in run.manifest.frame["path"]):
+        if run.manifest.holds_volumes:
             raise UsageError(
                 "volumes can be segmented but not classified",
                 where=run.manifest.dataset,

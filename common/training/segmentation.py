@@ -78,7 +78,7 @@ class Unit:
 def units_of(manifest: Manifest, rows: NDArray[np.int64], part: str) -> list[Unit]:
     """The units of some rows, in the order in which they first occur."""
     frame = manifest.frame.iloc[rows]
-    if not manifest.unit or any(is_volume(path) for path in frame["path"]):
+    if not manifest.unit or manifest.holds_volumes:
         return [Unit(str(case), part, (int(row),)) for case, row in zip(frame["case"], rows, strict=True)]
     order = frame["slice"].to_numpy() if "slice" in frame.columns else np.arange(len(frame))
     found: dict[str, list[tuple[Any, int]]] = {}

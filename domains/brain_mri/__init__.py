@@ -11,10 +11,6 @@ __all__ = ["DOMAIN"]
 DOMAIN = Domain(
     name="brain_mri",
     title="Magnetic resonance images of the brain",
-    datasets={
-        "hippocampus_msd": "graftwork.domains.brain_mri.hippocampus_msd",
-        "lgg": "graftwork.domains.brain_mri.lgg",
-    },
     protocols="graftwork.domains.brain_mri.protocols",
     recipes=files("graftwork") / "recipes" / "brain_mri",
     cards=files("graftwork") / "data_cards" / "brain_mri",

@@ -11,10 +11,6 @@ __all__ = ["DOMAIN"]
 DOMAIN = Domain(
     name="camera_trap",
     title="Camera-trap photographs",
-    datasets={
-        "coco_camera_traps": "graftwork.domains.camera_trap.coco_camera_traps",
-        "own": "graftwork.domains.camera_trap.own",
-    },
     protocols="graftwork.domains.camera_trap.protocols",
     recipes=files("graftwork") / "recipes" / "camera_trap",
     cards=files("graftwork") / "data_cards" / "camera_trap",

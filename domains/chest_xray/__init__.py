@@ -11,7 +11,6 @@ __all__ = ["DOMAIN"]
 DOMAIN = Domain(
     name="chest_xray",
     title="Chest radiographs",
-    datasets={"kermany": "graftwork.domains.chest_xray.kermany"},
     protocols="graftwork.domains.chest_xray.protocols",
     recipes=files("graftwork") / "recipes" / "chest_xray",
     cards=files("graftwork") / "data_cards" / "chest_xray",

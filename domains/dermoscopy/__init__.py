@@ -11,7 +11,6 @@ __all__ = ["DOMAIN"]
 DOMAIN = Domain(
     name="dermoscopy",
     title="Dermoscopic images of skin lesions",
-    datasets={"ham10000": "graftwork.domains.dermoscopy.ham10000"},
     protocols="graftwork.domains.dermoscopy.protocols",
     recipes=files("graftwork") / "recipes" / "dermoscopy",
     cards=files("graftwork") / "data_cards" / "dermoscopy",

@@ -1,10 +1,13 @@
 """The public names of graftwork, each imported from its module when it is first used."""
 
 from . import evaluation as evaluation, weights as weights
+from .common.data.domain import Dataset as Dataset, Domain as Domain
 from .common.data.images import read_image as read_image
 from .common.data.manifest import Manifest as Manifest
 from .common.data.splits import Split as Split, split as split
 from .common.data.targets import Target as Target
+from .common.errors import DatasetError as DatasetError, GraftworkError as GraftworkError
+from .common.evaluation.protocols import Protocol as Protocol
 from .common.loading.samples import monai_dicts as monai_dicts, torch_dataset as torch_dataset
 from .common.runs.run_folder import open_run as open_run
 from .common.verbs import (

@@ -59,7 +59,7 @@ def test_the_best_the_median_and_the_worst_are_those_of_the_numbers(
         assert entry["dice"] == pytest.approx(means[entry["case"]])
         assert entry["label"] == f"{entry['which']} of {len(order)}" and entry["spacing_known"]
         assert entry["group"] == f"person{int(entry['case'][4:])}"
-        with Image.open(run.folder / "examples" / entry[SAVED_IMAGE]) as picture:
+        with Image.open(run.folder / "examples" / entry["picture"]) as picture:
             assert picture.format == "PNG" and min(picture.size) > 300
 
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_drawn_is_said_and_ends_nothing(tmp_path: Path) -> None:
         place.unlink()
     write_examples(run)
     entry = index_of(run)[-1]
-    assert entry[SAVED_IMAGE] == "" and "No image: its predicted mask is gone" in entry["caption"]
+    assert entry["picture"] == "" and "No image: its predicted mask is gone" in entry["caption"]
     assert index_of(run)[0]["picture"] == "best.png"
     with pytest.raises(RunError, match="no masks"):
         write_examples(camera_run(tmp_path / "c" / "0-aa"))

@@ -10,12 +10,9 @@ import csv
 import os
 import re
 
-from graftwork.common.data.domain import Dataset
+from graftwork import Dataset, DatasetError, Manifest, Target
 from graftwork.common.data.file_layouts import find_folder, walk
-from graftwork.common.data.manifest import Manifest
 from graftwork.common.data.synthetic import NOTE, begin, generator, is_synthetic
-from graftwork.common.data.targets import Target
-from graftwork.common.errors import DatasetError
 
 __all__ = ["CLASSES", "DATASET", "read", "synthesize"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graftwork.common.evaluation.protocols import Protocol
+from graftwork import Protocol
 from land_cover.eurosat import CLASSES
 
 __all__ = ["PROTOCOLS"]
