@@ -178,7 +178,6 @@ def run(
         Interrupted: stopped by a signal; the same call resumes.
     """
     require_training("graftwork run")
-    from graftwork.common.pipeline import run_pipeline
     from graftwork.common.runs.run_folder import begin_run
 
     overrides = [overrides] if isinstance(overrides, str) else overrides
@@ -194,6 +193,8 @@ def run(
         begun = begin_run(out, name, asked, manifest, parts, progress=progress)
     already = begun.complete
     if not already:
+        from graftwork.common.pipeline import run_pipeline
+
         run_pipeline(begun, progress)
     return _result(begun, already)
 
@@ -210,7 +211,6 @@ def resume(run: StrPath, *, progress: Callable[[str, int, int], None] | None = N
         Interrupted: stopped by a signal; the same call resumes.
     """
     require_training("graftwork resume")
-    from graftwork.common.pipeline import run_pipeline
     from graftwork.common.runs.provenance import check_unchanged
     from graftwork.common.runs.run_folder import open_run
 
@@ -219,6 +219,8 @@ def resume(run: StrPath, *, progress: Callable[[str, int, int], None] | None = N
         check_unchanged(opened.data, opened.files, where=opened.folder)
     already = opened.complete
     if not already:
+        from graftwork.common.pipeline import run_pipeline
+
         run_pipeline(opened, progress)
     return _result(opened, already)
 

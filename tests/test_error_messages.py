@@ -22,7 +22,7 @@ ERRORS = {
     for name, kind in vars(errors).items()
     if inspect.isclass(kind) and issubclass(kind, errors.GraftworkError)
 }
-# A wrong argument or key: the sentence says what it must be, and that is the remedy.
+# A wrong argument or key: the sentence says what it must be, and that is the remedy. MissingLibraryError adds its own.
 ARGUMENTS = {"UsageError", "RecipeError", "GraftworkError"}
 
 
@@ -38,7 +38,7 @@ def faults(source: str) -> list[str]:
             continue
         if "where" not in given:
             found.append(f"line {node.lineno}: {name} names no file, key or argument (where=)")
-        if name not in ARGUMENTS and not {"remedy", "faults"} & set(given):
+        if name not in {*ARGUMENTS, "MissingLibraryError"} and not {"remedy", "faults"} & set(given):
             found.append(f"line {node.lineno}: {name} does not say what to do (remedy=)")
         parts = [*node.args[:1], *([given["remedy"]] if "remedy" in given else [])]
         ends = [each.values[-1] if isinstance(each, ast.JoinedStr) else each for each in parts]

@@ -65,7 +65,7 @@ PATHS = [
     (call, word[word.index("{") + 1 : -1]) for call, words in CALLS.items() for word in words if "{" in word
 ]
 # A folder where one belongs is right, and so is a new file in the place of an old one
-FOLDERS = {"to", "data", "runs", "run", "folder", "truth_masks", "predicted", "pictures", "root", "truth"}
+FOLDERS = {"to", "data", "runs", "run", "folder", "truth_masks", "predicted", "images", "root", "truth"}
 NEW = {"to", "out", "report", "json", "nifti", "archive"}
 KINDS = ("pipe", "device", "socket", "folder", "file", "long", "long name", "NUL")
 
@@ -124,7 +124,7 @@ def right(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "truth_masks": base / "masks", "predicted": base / "others", "groups": base / "groups.csv",
         "box_groups": base / "box_groups.csv",
         "boxes": base / "boxes.json", "found": base / "found.json", "json": base / "fitted.json",
-        "pictures": base / "pictures", "list": base / "list.txt", "root": base, "mask": base / "a.nii.gz",
+        "images": base / "pictures", "list": base / "list.txt", "root": base, "mask": base / "a.nii.gz",
         "like": base / "b.nii.gz", "nifti": base / "c.nii.gz", "archive": base / "weights.tar",
     }  # type: ignore[return-value]  # fmt: skip
 
@@ -196,7 +196,7 @@ def test_a_strange_path_is_refused_and_never_blocks(
         output = capsys.readouterr()
         where = f"{' '.join(CALLS[call])} with {kind} as {name}: {ended.value.code} {output.err[-300:]}"
         assert "it hangs" not in output.err, where
-        if kind == "file" and name in ("pictures", "list"):  # a file that cannot be read is counted
+        if kind == "file" and name in ("images", "list"):  # a file that cannot be read is counted
             assert ended.value.code == 1, where
             continue
         assert ended.value.code == 2, where

@@ -15,7 +15,8 @@ from graftwork import monai_dicts, torch_dataset
 from graftwork.common.data.volumes import read_volume
 from graftwork.common.errors import DatasetError, ImageError
 from graftwork.common.loading.batches import Failure
-from graftwork.common.loading.samples import UNKNOWN, MaskSource, VolumeSource, Whole
+from graftwork.common.loading.samples import MaskSource, VolumeSource, Whole
+from graftwork.common.loading.target_encoding import UNKNOWN_MASK
 from graftwork.common.loading.transforms import (
     Preprocessing,
     VolumePreprocessing,
@@ -178,7 +179,7 @@ def test_unreadable_files_and_unknown_masks_are_told_apart(tmp_path: Path) -> No
     (tmp_path / manifest.frame["path"].iloc[1]).write_bytes(b"no image")
     (tmp_path / manifest.frame["mask"].iloc[2]).unlink()
     source = MaskSource(manifest, Preprocessing(32, "squash", "bilinear", *HALF))
-    assert (source[1, 0][1] == UNKNOWN).all()
+    assert (source[1, 0][1] == UNKNOWN_MASK).all()
     for row in (1, 2):
         assert isinstance(source[1, row][0], Failure)
         with pytest.raises(ImageError):

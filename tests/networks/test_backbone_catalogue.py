@@ -51,14 +51,16 @@ def test_the_table_is_what_the_networks_are(name: str) -> None:
 def test_show_tells_stages_costs_and_where_weights_are() -> None:
     text = show("backbone/tf_efficientnet_lite0").text
     assert "- parameters: 3,371,008" in text and "| conv_head | 412,160 | 12.2% |" in text
-    assert "here, package" in text and "Apache-2.0" in text and "timm/tf_efficientnet_lite0" in text
+    assert "available, package" in text and "Apache-2.0" in text and "timm/tf_efficientnet_lite0" in text
     about = show("backbone/tf_efficientnet_lite0").about
     assert about["parameters"] == sum(each["parameters"] for each in about["stages"]) == 3371008
     assert about["multiply_adds"] == sum(each["multiply_adds"] for each in about["stages"])
     assert about["weights"][0]["source"] == "package" and about["sizes"] == "any from 16 px"
     assert "multiples of 16 px" in show("backbone/vit_tiny_patch16_224").text
-    assert "none here; a safetensors file" in show("backbone/squeezenet1_1").text
-    assert "none here" not in text
+    assert (
+        "none on this machine; you can use your own safetensors file" in show("backbone/squeezenet1_1").text
+    )
+    assert "none on this machine" not in text
     with pytest.raises(UsageError, match="resnet18"):
         show("backbone/resnet81")
 
@@ -81,11 +83,11 @@ def test_weights_that_are_here_are_told_by_where_they_are(
         ("mobilenetv3_small_100", ("file", "hub"), "here, file"),
         ("tf_efficientnet_lite0", ("package", "hub"), "here, package"),
         ("densenet121", ("hub",), "from the hub"),
-        ("squeezenet1_1", (), "a file of one's own"),
+        ("squeezenet1_1", (), "your own file"),
     ):
         entry = listed[f"backbone/{name}"]
         assert isinstance(entry, BackboneEntry) and (entry.weights, entry.about) == (weights, about), name
-    assert "here, in the hub's cache" in show("backbone/resnet18").text
+    assert "available, in the hub cache" in show("backbone/resnet18").text
     assert show("backbone/resnet18").about["hub_cache"] is True
 
 
@@ -131,7 +133,7 @@ def test_a_run_on_data_that_its_weights_saw_says_so_across_its_report(tmp_path: 
     card = weights.with_suffix(".json")
     words = ["strategy.name=full", f"backbone.file={weights}", "training.epochs=1"]
     clean = run(recipe_file(tmp_path), data, tmp_path / "clean", words).report.read_text("utf-8")
-    assert "SEEN BEFORE" not in clean
+    assert "DATA SEEN IN PRETRAINING" not in clean
     card.write_text(json.dumps({**json.loads(card.read_text()), "seen": ["Kermany 2018"]}))
     page = run(recipe_file(tmp_path), data, tmp_path / "seen", words).report.read_text("utf-8")
-    assert "SEEN BEFORE: the pretrained weights" in page and "trained on kermany" in page
+    assert "DATA SEEN IN PRETRAINING: the pretrained weights" in page and "trained on kermany" in page

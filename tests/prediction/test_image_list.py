@@ -219,7 +219,7 @@ def test_streams_flow_together_in_order_and_in_equal_tables() -> None:
     rest = without(iter([table(["a", "b", "c"])]), pa.array(["b"], pa.large_string()))
     assert next(rest)["file"].to_pylist() == ["a", "c"]
     assert list(merged([])) == []
-    with pytest.raises(RunError, match="b: it stands in two"):
+    with pytest.raises(RunError, match="b: it is in two"):
         list(merged([[table(["a", "b"])], [table(["b"])]]))
 
 

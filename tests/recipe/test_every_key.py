@@ -249,7 +249,7 @@ def test_allow_lets_groups_pass_that_look_alike_and_the_run_keeps_it(recipe: Pat
     again = open_run(done.folder)
     assert again.recipe.split.allow == ("look-alike-groups",) and again.split.allow == ("look-alike-groups",)
     page = done.report.read_text()
-    assert "GROUPS IN DOUBT" in page and "allowed by --allow look-alike-groups" in page
+    assert "DOUBTFUL GROUPS" in page and "allowed by --allow look-alike-groups" in page
 
 
 def test_workers_read_beside_the_training_process(

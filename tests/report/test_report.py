@@ -416,7 +416,7 @@ def test_quarantined_files_are_named_and_counted(tmp_path: Path) -> None:
 
 
 def test_limits_come_from_the_card_the_notes_and_the_run(page: Page, tmp_path: Path) -> None:
-    assert "Small children of one hospital" in page.text  # the data card of the registered dataset
+    assert "Young children from one hospital" in page.text  # the data card of the registered dataset
     assert "One run with one seed" in page.text and "30 patients" in page.text
     assert (
         "No data card of elsewhere/made-up is installed."
@@ -571,7 +571,7 @@ def test_the_front_matter_is_yaml_with_results_and_blanks(run: Run) -> None:
     assert text.count("[TO BE FILLED IN: ") >= 7
     assert "SYNTHETIC DATA" in text and "Apache-2.0" in text and "CC BY 4.0" in text
     assert f"**{auroc.value:.3f}**" in text and "| AUROC |" in text
-    assert "Small children of one hospital" in text
+    assert "Young children from one hospital" in text
 
 
 def test_undefined_results_stay_out_of_the_front_matter(tmp_path: Path) -> None:

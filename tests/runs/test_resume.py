@@ -151,7 +151,7 @@ def test_other_data_are_refused_and_leave_the_run_as_it_was(data: Path, recipe: 
     words = ["training.epochs=1"]
     folder = run(recipe, data, tmp_path, words).folder
     (folder / "report.html").unlink()
-    with pytest.raises(RunError, match="begun on other data"):
+    with pytest.raises(RunError, match="started with other data"):
         run(recipe, synthetic_data(tmp_path / "other", cases=30), tmp_path, words)
     assert open_run(folder).data == data
     moved = tmp_path / "moved"

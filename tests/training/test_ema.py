@@ -151,7 +151,7 @@ def test_no_gradient_is_kept() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     for decay in (0.0, 1.0, -0.1, float("nan")):
-        with pytest.raises(UsageError, match=r"\(0, 1\)"):
+        with pytest.raises(UsageError, match=r"between 0 and 1"):
             Average(nn.Linear(2, 2), decay)
     average = Average(nn.Linear(2, 2), 0.9)
     good = average.tensors()

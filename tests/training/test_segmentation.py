@@ -22,7 +22,7 @@ from small_runs import forked, recipe_file, start
 from graftwork.common.data.masks import measure, read_mask
 from graftwork.common.data.volumes import read_geometry
 from graftwork.common.errors import ImageError, RunError, UsageError
-from graftwork.common.loading.samples import UNKNOWN
+from graftwork.common.loading.target_encoding import UNKNOWN_MASK
 from graftwork.common.loading.transforms import Preprocessing
 from graftwork.common.networks.network import restore_network
 from graftwork.common.recipe import load
@@ -211,7 +211,7 @@ def test_the_objective_is_monai_s_for_each_case() -> None:
 def test_a_case_without_a_mask_weighs_nothing() -> None:
     logits = torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
     truth = torch.zeros(2, 8, 8, dtype=torch.uint8)
-    truth[1] = UNKNOWN
+    truth[1] = UNKNOWN_MASK
     found = dice_loss()(logits, truth)
     assert found[0] > 0
     assert found[1] == 0
@@ -269,7 +269,7 @@ def test_what_is_not_known_of_a_unit_is_not_zero(tmp_path: Path) -> None:
     assert np.isnan(gap["hausdorff_95_shape"])
     assert gap["spacing"] is None
     assert gap["truth_shape"] == stack["truth_shape"] - int((truths[1] == 1).sum())
-    blank = _Segmented(unit.rows[0], np.full_like(truths[0], UNKNOWN), guess[0])
+    blank = _Segmented(unit.rows[0], np.full_like(truths[0], UNKNOWN_MASK), guess[0])
     unknown = task._row(unit, [blank, *pictures[1:]], True, whole=True)
     assert np.isnan(unknown["truth_shape"])
     assert np.isnan(unknown["both_shape"])
@@ -367,7 +367,7 @@ def test_a_crop_would_leave_the_border_without_a_mask(sets: tuple[Path, Path, Pa
 def test_pictures_and_volumes_need_their_own_networks(sets: tuple[Path, Path, Path], tmp_path: Path) -> None:
     recipe, data, whole = sets
     other = "test_resnet" if open_run(whole).recipe.backbone.name == "unet3d" else "unet3d"
-    with pytest.raises(UsageError, match="sees"):
+    with pytest.raises(UsageError, match="is a network for"):
         run(recipe, data, tmp_path, [f"backbone.name={other}"])
     assert not list(tmp_path.glob("small/*/last"))
 

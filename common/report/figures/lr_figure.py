@@ -12,7 +12,6 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from graftwork.common.files import write_text
 from graftwork.common.report.figures.drawing import draw
-from graftwork.common.training.lr_finder import EDGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +38,8 @@ def write_search(found: RateSearch, folder: Path) -> RateSearch:
 
 def _figure(found: RateSearch) -> str:
     """The loss over the learning rate, with both suggestions, on a white background."""
+
+    from graftwork.common.training.lr_finder import EDGE  # here, as it needs torch
 
     def paint(figure: Figure, theme: Theme) -> None:
         figure.set_facecolor(theme.paper)

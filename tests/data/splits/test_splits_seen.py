@@ -187,9 +187,9 @@ def test_a_set_without_groups_cannot_be_split_and_the_reason_is_said(by: Any) ->
         split(made_of, by=by)
     said = str(caught.value)
     assert "no case has a place" in said
-    assert "the score would flatter" in said
+    assert "the score would be too optimistic" in said
     assert "Find out the place" in said
-    with pytest.raises(DatasetError, match="tell no place"):
+    with pytest.raises(DatasetError, match="no case has a place"):
         Split(made_of, pd.Series(["train", "test"] * 20), "group", 0, True)
 
 

@@ -255,15 +255,8 @@ def test_the_command_line_says_it_in_words_in_json_and_as_a_page(
     said = capsys.readouterr().out
     assert "90 cases, 30 groups, protocol isic2020" in said and "largest difference" in said
     text = page.read_text("utf-8")
-    for section in (
-        "Methods",
-        "Curves",
-        "Calibration",
-        "Subgroups",
-        "What is not told",
-        "Getting these numbers again",
-    ):
-        assert f">{section}</h2>" in text
+    for section in ("curves", "calibration", "subgroups", "methods"):
+        assert f'<h2 id="{section}">' in text
     assert "seed 0" in text and "no case in part validation" in text and "<script" not in text
     assert call(*words, "--json") == 0
     assert json.loads(capsys.readouterr().out)["protocol"] == "isic2020"
