@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 
 
 def plural(noun: str) -> str:
@@ -42,7 +42,7 @@ def short_list(items: Iterable[object], most: int = 5, *, separator: str = ", ",
     return f"{listed}{more_than(every, most)}"
 
 
-def more_than(items: Sequence[object], most: int) -> str:
+def more_than(items: Sized, most: int) -> str:
     """What follows the first `most` items of a list: ` and 7 more`; empty where there are no others."""
     return f" and {len(items) - most:,} more" if len(items) > most else ""
 

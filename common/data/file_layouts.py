@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Iterator
 from pathlib import Path, PurePosixPath
 
 from graftwork.common.errors import DatasetError
+from graftwork.common.wording import short_list
 
 
 def hidden(name: str) -> bool:
@@ -67,8 +68,7 @@ def listed(folder: Path, most: int = 8) -> str:
         names = sorted(name for name in os.listdir(folder) if not hidden(name))  # noqa: PTH208 (names, no Paths)
     except OSError as error:
         return f"it cannot be listed ({error.strerror})"
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    said = (", ".join(names[:most]) + more) or "nothing"
+    said = short_list(names, most) or "nothing"
     return said.encode(errors="backslashreplace").decode()  # a name need not be Unicode
 
 
@@ -85,10 +85,9 @@ def left_out(root: Path, used: Container[str]) -> str:
     listing = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
     places = Counter(path.partition("/")[0] if "/" in path else "" for path in rest)
     folders = [f"{name or 'the folder itself'} {count:,}" for name, count in sorted(places.items())]
-    shown = ", ".join(folders[:8]) + (f" and {len(folders) - 8} more folders" if len(folders) > 8 else "")
     example = rest[0].encode(errors="backslashreplace").decode()
     files = "1 file is" if len(rest) == 1 else f"{len(rest):,} files are"
-    return f"{files} not used: {listing} (in {shown}), such as {example}"
+    return f"{files} not used: {listing} (in {short_list(folders, 8)}), such as {example}"
 
 
 def walk(root: Path, suffixes: tuple[str, ...], unseen: Counter[str] | None = None) -> Iterator[str]:

@@ -19,6 +19,7 @@ from graftwork.common.data.targets import Target
 from graftwork.common.errors import DatasetError
 from graftwork.common.files import writing
 from graftwork.common.names import clean_name
+from graftwork.common.wording import more_than
 
 if TYPE_CHECKING:
     import numpy as np
@@ -366,7 +367,7 @@ def _outside(column: pd.Series, allowed: Sequence[str]) -> list[str]:
 def _fault(name: str, rule: str, odd: pd.Series) -> str:
     values = ", ".join(dict.fromkeys(map(repr, odd.iloc[:_SHOWN].tolist())))
     rows = ", ".join(str(row) for row in odd.index[:_SHOWN])
-    more = f" and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
+    more = more_than(odd, _SHOWN)
     return f"column {name!r} {rule}; found {values} in row {rows}{more}"
 
 

@@ -18,6 +18,7 @@ from graftwork.common.errors import ImageError, TableError, UsageError
 from graftwork.common.evaluation.mask_values import SCALES, require_values
 from graftwork.common.evaluation.metrics.surface_distances import hausdorff_95
 from graftwork.common.files import write_bytes
+from graftwork.common.wording import more_than
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,7 +123,7 @@ def strangers(odd: dict[int, int], values: Sequence[int]) -> tuple[str, str]:
         odd: each such value with its number of pixels. values: those of the classes.
     """
     shown = sorted(odd, key=lambda value: -odd[value])[:_SHOWN]
-    more = f" and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
+    more = more_than(odd, _SHOWN)
     named = ", ".join(f"{value} ({odd[value]:,})" for value in shown)
     remedy = "correct the mask, or give the value a class of its own"
     if len(odd) > _SHOWN:

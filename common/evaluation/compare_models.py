@@ -18,8 +18,9 @@ from graftwork.common.evaluation.intervals.paired_tests import Difference, diffe
 from graftwork.common.evaluation.metrics.operating_points import mean_of_defined
 from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, METRICS
 from graftwork.common.evaluation.results import Cell
-from graftwork.common.evaluation.tables.prediction_arrays import has_groups, numbers, shown, text_of
+from graftwork.common.evaluation.tables.prediction_arrays import has_groups, numbers, text_of
 from graftwork.common.evaluation.tables.predictions import Cases, Question, TargetLike, read_cases
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,7 +179,7 @@ def _same_tables(first: pd.DataFrame, second: pd.DataFrame) -> list[str]:
         why = (
             f"; {bare[0]} names no parts, so that each of its cases counts as test" if len(bare) == 1 else ""
         )
-        faults.append(f"the part differs in {len(odd):,} of {len(shared):,} cases: {shown(odd)}{why}")
+        faults.append(f"the part differs in {len(odd):,} of {len(shared):,} cases: {short_list(odd)}{why}")
     named = [has_groups(each, "group") for each in both]
     if named[0] != named[1]:
         one, other = ("it", "the first table") if named[1] else ("the first table", "it")
@@ -190,7 +191,7 @@ def _same_tables(first: pd.DataFrame, second: pd.DataFrame) -> list[str]:
         if column in second and not own and not _measured(first[column]) and (odd := differing(column)):
             notes.append(
                 f"The column {column}, which was not used, differs between A and B in {len(odd):,} of {len(shared):,} "
-                f"cases: {shown(odd)}."
+                f"cases: {short_list(odd)}."
             )
     return notes
 
@@ -208,7 +209,9 @@ def _same(one: Cases, other: Cases, where: str) -> None:
     for here, there, what in ((a, b, "lacks"), (b, a, "alone has")):
         odd = here[~np.isin(here, there)]
         if len(odd):
-            faults.append(f"it {what} {len(odd):,} of {len(here):,} cases with a known truth: {shown(odd)}")
+            faults.append(
+                f"it {what} {len(odd):,} of {len(here):,} cases with a known truth: {short_list(odd)}"
+            )
     if not faults:
         truth = one.truth != other.truth
         if one.truth.ndim == 2:
@@ -219,7 +222,7 @@ def _same(one: Cases, other: Cases, where: str) -> None:
         ):
             if odd.any():
                 told = [f"{a[row]} ({values[0][row]}, {values[1][row]})" for row in np.flatnonzero(odd)]
-                faults.append(f"the {what} differs in {len(told):,} of {len(a):,} cases: {shown(told)}")
+                faults.append(f"the {what} differs in {len(told):,} of {len(a):,} cases: {short_list(told)}")
     _refuse(faults, where)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from graftwork.common.errors import RunError, TableError, UsageError
 from graftwork.common.evaluation.arrays import Estimator
-from graftwork.common.evaluation.intervals.bootstrap import count_of
 from graftwork.common.evaluation.intervals.independent_cases import case_interval, case_interval_of_classes
 from graftwork.common.evaluation.metrics.counting import Counted, counted_cells, read_counts
 from graftwork.common.evaluation.metrics.mask_overlap import Masks, read_masks, segmentation_table
@@ -26,6 +25,7 @@ from graftwork.common.evaluation.tables.predictions import Cases, Question, Targ
 from graftwork.common.files import write_json
 from graftwork.common.files.checksums import verified
 from graftwork.common.files.untrusted_files import read_json
+from graftwork.common.wording import quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +89,7 @@ def evaluate(
     name = protocol.group if grouped else "case"
     if target.kind == "counts":
         counted = read_counts(predictions, part, group=group)
-        said = (f"{count_of(counted.excluded, protocol.unit)} without a known number left out.",)
+        said = (f"{quantity(counted.excluded, protocol.unit)} without a known number left out.",)
         table = {each: (len(counted), counted_cells(each, counted)) for each in protocol.metrics}
         found = _Found(counted, table, said if counted.excluded else ())
     elif target.kind == "segmentation":
@@ -144,7 +144,7 @@ def _of_masks(
     masks = read_masks(predictions, target.classes, part, group=group, by=protocol.by)
     table, said = segmentation_table(protocol, masks)
     if masks.excluded:
-        said.insert(0, f"{count_of(masks.excluded, protocol.unit)} without a known mask left out.")
+        said.insert(0, f"{quantity(masks.excluded, protocol.unit)} without a known mask left out.")
     return _Found(masks, table, tuple(said))
 
 
@@ -171,13 +171,13 @@ def _of_scores(
         shared = len(set(others.groups.tolist()) & set(cases.groups.tolist()))
         if shared and any(each.chosen_on for each in thresholds):
             said.append(
-                f"{count_of(shared, name)} of part {part} also stand in part {other}, on which the threshold was "
+                f"{quantity(shared, name)} of part {part} also stand in part {other}, on which the threshold was "
                 "chosen."
             )
     if cases.excluded:
         noun = protocol.unit if protocol.by else "case"
         mixed = f", {cases.several:,} of them as several classes occur in one" if cases.several else ""
-        said.append(f"{count_of(cases.excluded, noun)} without a known label left out{mixed}.")
+        said.append(f"{quantity(cases.excluded, noun)} without a known label left out{mixed}.")
     table = {each: (len(cases), cells_of(each, cases, questions, confidence)) for each in protocol.metrics}
     return _Found(cases, table, tuple(said), thresholds)
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from graftwork.common.errors import TableError
 from graftwork.common.evaluation.arrays import BoolArray
+from graftwork.common.wording import short_list
 
 # The foreground of a mask of two values, as programs write it: a number, 8 bits full, 16 bits full.
 SCALES = (1, 255, 65535)
@@ -63,9 +64,8 @@ def foreground(values: npt.ArrayLike, above: float, *, graded: bool = True, name
         return Foreground(np.asarray(found != 0), f"0/{rest[0]}")
     top = 255 if rest[-1] <= 255 else 65535
     if not graded or (top == 65535 and rest[-1] != top):
-        shown = ", ".join(map(str, there[:5])) + (f" and {len(there) - 5} more" if len(there) > 5 else "")
         raise TableError(
-            f"it holds {shown}; expected two values (0 and 1, or 0 and 255)"
+            f"it holds {short_list(there)}; expected two values (0 and 1, or 0 and 255)"
             + (", or levels of grey" if graded else ""),
             where=name,
             remedy="save the mask as 0 and 255, or name a protocol that knows these labels",
@@ -106,9 +106,8 @@ def require_values(
             if len(listed) > 8
             else ", ".join(listed[:-1]) + " and " + listed[-1]
         )
-        more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
         raise TableError(
-            f"it must hold {expected}, it holds {', '.join(map(str, odd[:5]))}{more}",
+            f"it must hold {expected}, it holds {short_list(odd)}",
             where=name,
             remedy=remedy,
         )

@@ -14,6 +14,7 @@ from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.mask_rules import MaskRules
 from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, METRICS, SCORED
 from graftwork.common.evaluation.tables.truth_tables import TruthTable
+from graftwork.common.wording import plural
 
 _KINDS = (*SCORED, "segmentation", "counts", "boxes")
 
@@ -350,9 +351,3 @@ class Protocol:
             for (title, what, source), values in told.items()
         ]
         return "Published by others:\n\n" + "\n".join(lines)
-
-
-def plural(noun: str) -> str:
-    """patient, study: patients, studies"""
-    ending = noun.endswith("y") and noun[-2:-1] not in tuple("aeiou")
-    return f"{noun[:-1]}ies" if ending else f"{noun}s"

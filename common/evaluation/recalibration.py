@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.intervals.bootstrap import count_of
 from graftwork.common.evaluation.metrics.operating_points import Threshold, choose_threshold
 from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, SCORED
 from graftwork.common.evaluation.rescaling import Isotonic, Temperature, fit_isotonic, fit_temperature
 from graftwork.common.evaluation.results import made, plain
 from graftwork.common.evaluation.tables.fingerprints import Fingerprints, fingerprints_of
-from graftwork.common.evaluation.tables.prediction_arrays import has_groups, numbers, shown, text_of
+from graftwork.common.evaluation.tables.prediction_arrays import has_groups, numbers, text_of
 from graftwork.common.evaluation.tables.predictions import (
     Cases,
     TargetLike,
@@ -31,6 +30,7 @@ from graftwork.common.evaluation.tables.predictions import (
 )
 from graftwork.common.files import hash_of, write_json
 from graftwork.common.files.untrusted_files import read_json
+from graftwork.common.wording import quantity, short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,13 +134,13 @@ class Recalibration:
         if met.cases.any():
             faults.append(
                 f"{int(met.cases.sum()):,} of {len(cases):,} cases are cases that the calibration was fitted on: "
-                f"{shown(cases.case[met.cases])}"
+                f"{short_list(cases.case[met.cases])}"
             )
         if theirs is not None and met.groups.any():
             told = np.unique(np.array(theirs)[met.groups])
             faults.append(
-                f"{int(met.groups.sum()):,} of {len(cases):,} cases are of {count_of(len(told), 'group')} that the "
-                f"calibration was fitted on: {shown(told)}"
+                f"{int(met.groups.sum()):,} of {len(cases):,} cases are of {quantity(len(told), 'group')} that the "
+                f"calibration was fitted on: {short_list(told)}"
             )
         if faults:
             raise TableError(
@@ -163,12 +163,13 @@ class Recalibration:
             notes.append(
                 f"{int(met.alike.sum()):,} of {len(cases):,} cases have a name or a group that only looks like one the "
                 f"calibration was fitted on (case, zeros, punctuation or folder differ): "
-                f"{shown(cases.case[met.alike])}. Check that they are other cases."
+                f"{short_list(cases.case[met.alike])}. Check that they are other cases."
             )
         if int(met.rows.sum()) >= _MANY:
             notes.append(
                 f"{int(met.rows.sum()):,} of {len(cases):,} cases have exactly the scores and the truth of a case that "
-                f"the calibration was fitted on, under another name: {shown(cases.case[met.rows])}. Check that no case "
+                f"the calibration was fitted on, under another name: {short_list(cases.case[met.rows])}. "
+                "Check that no case "
                 "was renamed."
             )
         return notes

@@ -14,7 +14,6 @@ from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import Estimator, FloatArray
 from graftwork.common.evaluation.intervals.bootstrap import (
     constant,
-    count_of,
     describe,
     expanded_interval,
     replicate,
@@ -23,7 +22,7 @@ from graftwork.common.evaluation.intervals.bootstrap import (
 from graftwork.common.evaluation.intervals.independent_cases import CaseInterval
 from graftwork.common.evaluation.metrics.operating_points import Threshold, mean_of_defined
 from graftwork.common.evaluation.metrics.registry import METRICS
-from graftwork.common.evaluation.protocols import plural
+from graftwork.common.wording import plural, quantity
 
 FORMAT = 1  # rises when a reader of an older file could misread it
 
@@ -268,7 +267,7 @@ class Resampling:
                 "several cases come from one."
             )
         if 2 <= self.groups < FEW:
-            found.append(f"Only {count_of(self.groups, self.name)}: intervals from so few may be too narrow.")
+            found.append(f"Only {quantity(self.groups, self.name)}: intervals from so few may be too narrow.")
         return found
 
 

@@ -17,8 +17,9 @@ from graftwork.common.evaluation.intervals.paired_tests import Difference, diffe
 from graftwork.common.evaluation.metrics.operating_points import mean_of_defined
 from graftwork.common.evaluation.metrics.registry import SCORED
 from graftwork.common.evaluation.results import Cell, Resampling, results_of
-from graftwork.common.evaluation.tables.prediction_arrays import has_groups, numbers, shown, text_of
+from graftwork.common.evaluation.tables.prediction_arrays import has_groups, numbers, text_of
 from graftwork.common.evaluation.tables.predictions import Cases, TargetLike, read_cases
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,9 +106,9 @@ def subgroups(
         )
     missing = [name for name in covariates if name not in predictions.columns]
     if missing:
-        there = shown([str(name) for name in predictions.columns], 40)
+        there = short_list([str(name) for name in predictions.columns], 40)
         raise UsageError(
-            f"no column {shown(missing)}; there are {there}",
+            f"no column {short_list(missing)}; there are {there}",
             where="by",
             remedy="name columns as the table does",
         )
@@ -136,7 +137,7 @@ def values_of(frame: pd.DataFrame, name: str, part: str, cases: Cases, by: str) 
     distinct = sorted(set(values))
     if len(distinct) > _MOST:
         raise UsageError(
-            f"{name} has {len(distinct)} values ({shown(distinct)}); a subgroup is of {_MOST} at most",
+            f"{name} has {len(distinct)} values ({short_list(distinct)}); a subgroup is of {_MOST} at most",
             where="by",
             remedy="write a coarser column",
         )

@@ -13,7 +13,7 @@ import numpy as np
 
 from graftwork.common.errors import GraftworkError, TableError, UsageError
 from graftwork.common.evaluation.arrays import BoolArray, FloatArray
-from graftwork.common.evaluation.intervals.bootstrap import count_of, group_codes
+from graftwork.common.evaluation.intervals.bootstrap import group_codes
 from graftwork.common.evaluation.metrics.detection import MOST, detection_table, matcher
 from graftwork.common.evaluation.results import Evaluation, Resampling, results_of
 from graftwork.common.evaluation.tables.coco_boxes import (
@@ -25,8 +25,8 @@ from graftwork.common.evaluation.tables.coco_boxes import (
     read_truth,
     told,
 )
-from graftwork.common.evaluation.tables.prediction_arrays import shown
 from graftwork.common.files.untrusted_files import check_file, read_json
+from graftwork.common.wording import fault_lines, quantity, short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,8 +88,7 @@ def evaluate_boxes(
         faults += lost
     if true is None or found is None or faults:
         several = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
-        more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
-        listing = "".join(f"\n  - {fault}" for fault in [*faults[:_LISTED], *more])
+        listing = fault_lines(faults, _LISTED, bullet="- ")
         raise TableError(
             f"the boxes have {several}:{listing}", where=str(predicted), remedy="correct the files"
         )
@@ -194,7 +193,7 @@ def _predictions(
         found, wrong = read_detections(content, truth)
         bare = len(truth) - (0 if found is None else len(np.unique(found.image)))
         if bare:
-            every = count_of(len(truth), "image")
+            every = quantity(len(truth), "image")
             said.append(f"{bare:,} of {every} without a detection in the results: taken as processed.")
     faults += [f"{file}: {each}" for each in wrong]
     return found, failed
@@ -228,7 +227,7 @@ def _of_files(frame: pd.DataFrame, truth: Truth) -> tuple[Detections | None, Boo
     label = np.array([classes.get(name.strip().casefold(), -1) for name in categories], dtype=np.intp)
     unknown = dict.fromkeys(name for name, at in zip(categories, label, strict=True) if at < 0)
     if unknown:
-        have = shown(truth.classes, 5)
+        have = short_list(truth.classes, 5)
         what = f"categories of detections that the truth does not have (it has {have}; add them to its list)"
         wrong[what] += unknown
     share: FloatArray = frame[["x", "y", "width", "height"]].to_numpy(dtype=np.float64)[rows]
@@ -254,10 +253,10 @@ def _of_files(frame: pd.DataFrame, truth: Truth) -> tuple[Detections | None, Boo
 
 def _left_out(truth: Truth, failed: BoolArray) -> Iterator[str]:
     if failed.any():
-        yield f"{count_of(int(failed.sum()), 'image')} not processed: left out, and judged by nothing."
+        yield f"{quantity(int(failed.sum()), 'image')} not processed: left out, and judged by nothing."
     unboxed = truth.unboxed & ~failed
     if unboxed.any():
-        those = f"{count_of(int(unboxed.sum()), 'image')} with an annotation that has no box"
+        those = f"{quantity(int(unboxed.sum()), 'image')} with an annotation that has no box"
         yield f"{those}: left out, as it is not known where it is."
 
 
@@ -288,9 +287,9 @@ def _counted(truth: Truth, found: Detections) -> Iterator[str]:
     _, times = np.unique(np.stack([found.image, found.label]), axis=1, return_counts=True)
     if (times > MOST).any():
         over = int((times > MOST).sum())
-        yield f"{count_of(over, 'time')} more than {MOST} detections of a class in an image: the largest scores count."
+        yield f"{quantity(over, 'time')} more than {MOST} detections of a class in an image: the largest scores count."
     known = np.isin(found.label, truth.label[~truth.crowd])
     if not known.all():
         names = [truth.classes[label] for label in np.unique(found.label[~known])]
-        those = count_of(int((~known).sum()), "detection")
+        those = quantity(int((~known).sum()), "detection")
         yield f"{those} of a class of which the truth has no box ({', '.join(names)}): without a share in the means."

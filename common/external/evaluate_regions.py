@@ -13,6 +13,7 @@ from graftwork.common.data.synthetic import marked
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.files.formulas import escape_formula
 from graftwork.common.report.commands import command_of
+from graftwork.common.wording import fault_lines
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.results import Evaluation
@@ -180,8 +181,7 @@ def _groups_of(table: StrPath | None) -> _Groups | None:
         elif of.setdefault(case, group) != group:
             faults.append(f"line {line}: the case {case} is in the group {group}, and above in {of[case]}")
     if faults:
-        more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
-        listing = "".join(f"\n  - {fault}" for fault in [*faults[:_LISTED], *more])
+        listing = fault_lines(faults, _LISTED, bullet="- ")
         raise TableError(
             f"the table of groups has {len(faults)} faulty rows:{listing}",
             where=str(table),

@@ -21,8 +21,9 @@ from graftwork.common.evaluation.intervals.bootstrap import replicate
 from graftwork.common.evaluation.intervals.paired_tests import Difference, difference_of
 from graftwork.common.evaluation.shortcuts import TOLD
 from graftwork.common.evaluation.subgroup_metrics import SMALLEST, values_of
-from graftwork.common.evaluation.tables.prediction_arrays import numbers, shown, text_of
+from graftwork.common.evaluation.tables.prediction_arrays import numbers, text_of
 from graftwork.common.selection.transferability import Probe, cross_validated_probe
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,7 @@ def read_features(file: str | os.PathLike[str], cases: Sequence[str]) -> NDArray
     faults = []
     if "case" not in frame:
         raise TableError(
-            f"no column `case`; there are {shown(list(map(str, frame.columns)))}",
+            f"no column `case`; there are {short_list(list(map(str, frame.columns)))}",
             where=str(file),
             remedy="call the column of the cases case",
         )
@@ -100,13 +101,13 @@ def read_features(file: str | os.PathLike[str], cases: Sequence[str]) -> NDArray
         faults.append(f"{len(names) - len(places):,} cases stand twice")
     missing = [name for name in cases if name not in places]
     if missing:
-        faults.append(f"{len(missing):,} cases have no features: {shown(missing)}")
+        faults.append(f"{len(missing):,} cases have no features: {short_list(missing)}")
     columns = [name for name in frame.columns if name not in ("case", "group", "part", "path")]
     values = [numbers(frame[name])[0] for name in columns]
     odd = [str(name) for name, each in zip(columns, values, strict=True) if not np.isfinite(each).all()]
     if odd or not columns:
         faults.append(
-            f"features are finite numbers; {shown(odd)} hold others" if odd else "there is no feature"
+            f"features are finite numbers; {short_list(odd)} hold others" if odd else "there is no feature"
         )
     if faults:
         raise TableError("; ".join(faults), where=str(file), remedy="give `case` and a column a feature")

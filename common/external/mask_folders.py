@@ -18,7 +18,8 @@ from graftwork.common.evaluation.mask_rules import MaskRules
 from graftwork.common.evaluation.mask_values import foreground, require_values
 from graftwork.common.evaluation.metrics.mask_overlap import RegionMasks, region_value
 from graftwork.common.evaluation.results import Cell, Evaluation, Resampling, results_of
-from graftwork.common.external.mask_pairs import pairs_of, refuse_faults, some_of
+from graftwork.common.external.mask_pairs import pairs_of, refuse_faults
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +144,7 @@ class _Side:
         if odd:
             known = ", ".join(map(str, (0, *rules.labels)))
             raise TableError(
-                f"it holds {some_of(list(map(str, odd)))}; the protocol knows {known}",
+                f"it holds {short_list(odd)}; the protocol knows {known}",
                 where=str(file),
                 remedy="correct the mask, or name the protocol that knows these labels",
             )
@@ -154,13 +155,15 @@ class _Side:
         grey, faint, ones = (self.scales.get(name, []) for name in ("grey", "faint", "0/1"))
         if ones and (grey or faint):
             yield (
-                f"{self.place}: {len(ones)} masks hold 0 and 1 ({some_of(ones)}) beside {len(grey) + len(faint)} of "
-                f"grey levels ({some_of([*grey, *faint])}): 1 is the foreground, or nearly black. Fix: save all masks "
+                f"{self.place}: {len(ones)} masks hold 0 and 1 ({short_list(ones)}) beside {len(grey) + len(faint)} of "
+                f"grey levels ({short_list([*grey, *faint])}): 1 is the foreground, or nearly black. "
+                "Fix: save all masks "
                 "as 0 and 255"
             )
         elif faint and not grey:
             yield (
-                f"{self.place}: {len(faint)} masks hold values between 0 and the threshold alone ({some_of(faint)}), "
+                f"{self.place}: {len(faint)} masks hold values between 0 and the threshold alone "
+                f"({short_list(faint)}), "
                 "and no mask has grey levels above it: what they mean is not known. Fix: save them as 0 and 255"
             )
 
@@ -175,11 +178,11 @@ class _Side:
             files = [*self.scales.get("grey", []), *self.scales.get("faint", [])]
             yield (
                 f"{self.place}: {_masks(files)} levels of grey ({self.grey:,} pixels are neither 0 nor full): what "
-                f"lies above {rules.above:g} of 255 is read as the foreground ({some_of(files)})."
+                f"lies above {rules.above:g} of 255 is read as the foreground ({short_list(files)})."
             )
         for remark, files in self.remarks.items():
             count = "1 file" if len(files) == 1 else f"{len(files)} files"
-            yield f"{self.place}: of {count}, {remark} ({some_of(files)})."
+            yield f"{self.place}: of {count}, {remark} ({short_list(files)})."
 
 
 def _masks(files: list[str]) -> str:

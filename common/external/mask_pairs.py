@@ -14,6 +14,7 @@ from graftwork.common.files.table_files import read_table
 from graftwork.common.names import clean_name, look_alikes
 from graftwork.common.prediction.image_list import IDENTITY, INDEX
 from graftwork.common.prediction.training_overlap import SEEN_BY_RUN
+from graftwork.common.wording import fault_lines, short_list
 
 MASK_ENDINGS = (".nii.gz", ".nii", ".png", ".tif", ".tiff", ".bmp")
 _MARKS = ("_segmentation", "_seg", "-seg", "_mask")
@@ -87,7 +88,8 @@ def pairs_of(truth: Path, predicted: Path) -> Pairs:
                 f"{len(lost)} cases of {one.place} have" if len(lost) > 1 else f"1 case of {one.place} has"
             )
             faults.append(
-                f"{count} no {other.what} in {other.place}: {some_of(lost)}. Fix: add the masks, or remove these cases "
+                f"{count} no {other.what} in {other.place}: {short_list(lost)}. Fix: add the masks, or "
+                "remove these cases "
                 "from both folders"
             )
     faults += _hints(found)
@@ -96,16 +98,10 @@ def pairs_of(truth: Path, predicted: Path) -> Pairs:
     return Pairs(files, (*_notes(found, list(files)), *_seen_by_run(found[1], files)))
 
 
-def some_of(names: Sequence[str], most: int = 5) -> str:
-    """The first names of a list, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def refuse_faults(faults: Sequence[str], where: object) -> None:
     """Raise a TableError that lists all faults; with none, nothing happens."""
     if faults:
-        more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
-        listing = "".join(f"\n  - {fault}" for fault in [*faults[:_LISTED], *more])
+        listing = fault_lines(faults, _LISTED, bullet="- ")
         several = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
         raise TableError(
             f"the masks have {several}:{listing}",
@@ -144,12 +140,12 @@ def _listed(place: Path, what: str, other: Path) -> _Folder:
     if jpegs:
         folder.faults.append(
             f"{place}: {_files(jpegs)} in a format that changes values when it is saved (JPEG, WebP), so that they are "
-            f"no labels: {some_of(jpegs)}. Fix: export the masks again as PNG, TIFF or NIfTI, or move these files "
+            f"no labels: {short_list(jpegs)}. Fix: export the masks again as PNG, TIFF or NIfTI, or move these files "
             "elsewhere"
         )
     if others:
         folder.faults.append(
-            f"{place}: {_files(others)} not a mask (expected {', '.join(MASK_ENDINGS)}): {some_of(others)}. Fix: "
+            f"{place}: {_files(others)} not a mask (expected {', '.join(MASK_ENDINGS)}): {short_list(others)}. Fix: "
             "convert the masks among them, or move them elsewhere"
         )
     if not folder.cases:
@@ -241,7 +237,7 @@ def _hints(found: Sequence[_Folder]) -> Iterator[str]:
         f"{name} and {last[name.rpartition('/')[2]]}" for name in lost[0] if name.rpartition("/")[2] in last
     ]
     if moved:
-        yield f"these lie in different subfolders: {some_of(moved)}. Fix: use the same subfolders in both folders"
+        yield f"these lie in different subfolders: {short_list(moved)}. Fix: use the same subfolders in both folders"
 
 
 def _notes(found: Sequence[_Folder], cases: list[str]) -> Iterator[str]:
@@ -253,7 +249,7 @@ def _notes(found: Sequence[_Folder], cases: list[str]) -> Iterator[str]:
                 "Thumbs.db, desktop.ini)."
             )
         if each.texts:
-            yield f"{each.place}: {len(each.texts)} accompanying texts ignored: {some_of(each.texts)}."
+            yield f"{each.place}: {len(each.texts)} accompanying texts ignored: {short_list(each.texts)}."
     deeper = sum("/" in case for case in cases)
     if deeper:
         yield f"{deeper:,} of {len(cases):,} cases lie in subfolders; their names are paths."

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from graftwork.common.errors import TableError
 from graftwork.common.files.xlsx import sheet_rows
 from graftwork.common.names import clean_name
+from graftwork.common.wording import fault_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -319,10 +320,9 @@ def _from_rows(
     if not cells and not faults:
         faults.append("it has a header and no rows" if header else "it has no header")
     if faults:
-        more = f"\n  and {len(faults) - _FAULTS:,} more" if len(faults) > _FAULTS else ""
-        listing = "".join(f"\n  {fault}" for fault in faults[:_FAULTS])
+        listing = fault_lines(faults, _FAULTS)
         raise TableError(
-            f"cannot be used as a table:{listing}{more}",
+            f"cannot be used as a table:{listing}",
             where=place,
             remedy="correct these lines or the separator",
         )

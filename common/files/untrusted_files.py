@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graftwork.common.errors import GraftworkError, shown_path
+from graftwork.common.wording import cut_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,12 +221,6 @@ def read_parquet(
         return frame
     except Exception as fault:  # whatever the library's parsers raise
         raise error(f"damaged ({cut_text(fault)})", where=path, remedy=remedy) from fault
-
-
-def cut_text(fault: object) -> str:
-    """The message of a library on one line, with a mark where it was cut."""
-    text = " ".join(str(fault).split())
-    return text if len(text) <= 200 else f"{text[:200]}... (cut)"
 
 
 def parse_json(text: str) -> Any:

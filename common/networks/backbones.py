@@ -24,6 +24,7 @@ from graftwork.common.errors import UsageError, WeightsError
 from graftwork.common.networks.architectures import SQUEEZENET, architecture_of, describe
 from graftwork.common.networks.stages import stages_of
 from graftwork.common.networks.weights import Weights
+from graftwork.common.wording import fault_lines
 
 # timm's own norm layers, which are not subclasses of torch's
 NORM_LAYERS: tuple[type[nn.Module], ...] = (
@@ -360,10 +361,8 @@ def _load_strictly(
         if key in given and given[key].shape != value.shape
     ]
     if faults:
-        shown = "".join(f"\n  {fault}" for fault in faults[:20])
-        more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
         raise WeightsError(
-            f"the tensors are not those of {architecture} ({len(faults)} faults):{shown}{more}",
+            f"the tensors are not those of {architecture} ({len(faults)} faults):{fault_lines(faults, 20)}",
             where=weights.record.origin,
             remedy="the file may be of another network: choose the backbone it was made for",
         )

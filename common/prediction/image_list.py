@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from graftwork.common.data.file_layouts import walk
 from graftwork.common.errors import DatasetError, UsageError
-from graftwork.common.files.untrusted_files import cut_text
+from graftwork.common.wording import cut_text, short_list
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,6 @@ COLUMNS = (
     "filepath",
     "filename",
 )  # of a list, in small letters; the first that is there counts
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -256,7 +255,7 @@ def _no_masks(
             yield name
     if left:
         left_out["masks"] = sum(left.values())
-        shown = _few([_text(folder) for folder in left])
+        shown = short_list([_text(folder) for folder in left])
         log.warning("%d files are predicted masks and are skipped: %s", sum(left.values()), shown)
 
 
@@ -287,7 +286,7 @@ def _of_list(place: Path, root: Path | None) -> tuple[Path, Iterator[str]]:
     broken = [entry for entry in entries if re.search(r"[\r\n]", entry) and not (home / entry).exists()]
     if broken:
         raise DatasetError(
-            f"{len(broken)} entries have a line break in them, and are not there: {_few([*map(repr, broken)])}",
+            f"{len(broken)} entries have a line break in them, and are not there: {short_list([*map(repr, broken)])}",
             where=place,
             remedy="see to the quotation marks and line ends of the list",
         )
@@ -306,7 +305,7 @@ def _of_list(place: Path, root: Path | None) -> tuple[Path, Iterator[str]]:
             names.append(relative)
     if addresses:
         raise DatasetError(
-            f"{len(addresses)} entries are addresses, not files: {_few(addresses)}",
+            f"{len(addresses)} entries are addresses, not files: {short_list(addresses)}",
             where=place,
             remedy="download the files and list these",
         )
@@ -314,16 +313,11 @@ def _of_list(place: Path, root: Path | None) -> tuple[Path, Iterator[str]]:
         folders = [os.path.abspath(home / entry / "..") for entry in outside]  # noqa: PTH100
         above = os.path.commonpath([*folders, *([str(home)] if names else [])])
         raise DatasetError(
-            f"{len(outside)} files lie outside {home}: {_few(outside)}",
+            f"{len(outside)} files lie outside {home}: {short_list(outside)}",
             where=place,
             remedy=f"say below which folder all of them lie: --root {above}",
         )
     return home, iter(names)
-
-
-def _few(words: Sequence[str]) -> str:
-    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
-    return ", ".join(words[:_SHOWN]) + more
 
 
 def _entries(place: Path) -> list[str]:
@@ -363,7 +357,7 @@ def _entries(place: Path) -> list[str]:
     short = [str(line) for line, row in rows if len(row) <= chosen or not row[chosen].strip()]
     if short:
         raise DatasetError(
-            f"{len(short)} rows have no path: line {_few(short)}",
+            f"{len(short)} rows have no path: line {short_list(short)}",
             where=place,
             remedy=f"fill in the column {columns[chosen]}, or remove the rows",
         )

@@ -18,6 +18,7 @@ from graftwork.common.errors import UsageError
 from graftwork.common.files import write_json
 from graftwork.common.prediction.image_list import IDENTITY, Listing
 from graftwork.common.prediction.output_files import check_same, identity_of, read_json
+from graftwork.common.wording import short_list
 
 _REMEDY = "name a new folder with --out"
 
@@ -41,10 +42,9 @@ def check_names(keys: Iterable[str], suffix: str, endings: Sequence[str], where:
         owners[mask_name(key, suffix, endings)].add(key)
     shared = [sorted(each) for each in owners.values() if len(each) > 1]
     if shared:
-        shown = "; ".join(" and ".join(each) for each in shared[:3])
-        more = f"; and {len(shared) - 3} more" if len(shared) > 3 else ""
+        listed = short_list(map(" and ".join, shared), separator="; ")
         raise UsageError(
-            f"files whose masks would have one name: {shown}{more}",
+            f"files whose masks would have one name: {listed}",
             where=where,
             remedy="leave some out with --exclude, or predict them into another folder",
         )

@@ -22,6 +22,7 @@ from graftwork.common.prediction.output_files import Place, about_of, check_cont
 from graftwork.common.prediction.output_formats import choose_format, load_writer
 from graftwork.common.prediction.row_stream import columns, files_of, read_parquet, read_rows, without
 from graftwork.common.prediction.trained_model import formats_of
+from graftwork.common.wording import short_list
 
 log = logging.getLogger("graftwork")
 
@@ -157,9 +158,8 @@ def _with_masks(stream: Iterable[pa.Table], folder: Path) -> Iterator[pa.Table]:
             name for name in table["mask"].to_pylist() if name and not (folder / name).is_file()
         ]
         if lost:
-            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
             raise RunError(
-                f"masks are missing: {', '.join(lost[:3])}{more}",
+                f"masks are missing: {short_list(lost)}",
                 where=folder,
                 remedy="predict the shards again: only missing files are computed",
             )

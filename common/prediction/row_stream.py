@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from graftwork.common.errors import RunError
 from graftwork.common.files.formulas import escape_formula, unescape_formula
-from graftwork.common.files.untrusted_files import cut_text
 from graftwork.common.prediction.training_overlap import SEEN_BY_RUN
+from graftwork.common.wording import cut_text
 
 if TYPE_CHECKING:
     from graftwork.common.data.targets import Target

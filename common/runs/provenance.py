@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from graftwork.common.cache.file_facts import Cache
 from graftwork.common.errors import RunError
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,9 +107,8 @@ def check_unchanged(root: Path, then: pd.DataFrame, *, where: Path) -> None:
                 if sha256:
                     faults.append(f"{file.name} is missing")
     if faults:
-        shown = ", ".join(faults[:5]) + (f" and {len(faults) - 5} more" if len(faults) > 5 else "")
         raise RunError(
-            f"the data under {root} are not those this run began with: {shown}",
+            f"the data under {root} are not those this run began with: {short_list(faults)}",
             where=where,
             remedy="restore them, or begin a new run with --out elsewhere",
         )

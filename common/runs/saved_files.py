@@ -11,13 +11,13 @@ from graftwork.common.errors import RunError
 from graftwork.common.files.checksums import verified
 from graftwork.common.files.untrusted_files import (
     check_keys,
-    cut_text,
     parse_json,
     read_bytes,
     read_json,
     read_text,
 )
 from graftwork.common.runs.training_state import State, state_from
+from graftwork.common.wording import cut_text
 
 if TYPE_CHECKING:
     import pandas as pd

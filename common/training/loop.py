@@ -34,6 +34,7 @@ from graftwork.common.training.losses import Loss
 from graftwork.common.training.mixup import Mixing
 from graftwork.common.training.optimizer import set_rates
 from graftwork.common.training.schedule import Schedule, advance, epoch_line, ledger_rows, plan_for
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -269,9 +270,8 @@ class Loop:
 
     def _diverged(self, what: str, rows: Sequence[int] | NDArray[np.int64], step: int) -> RunError:
         cases = self.run.manifest.frame["case"].iloc[list(rows)].astype(str).tolist()
-        more = f" and {len(cases) - 20} more" if len(cases) > 20 else ""
         return RunError(
-            f"{what} at epoch {self.state.epoch}, step {step + 1} (cases {', '.join(cases[:20])}{more}); what was "
+            f"{what} at epoch {self.state.epoch}, step {step + 1} (cases {short_list(cases, 20)}); what was "
             "saved before is finite",
             where=self.run.folder,
             remedy="lower training.learning_rate, set training.gradient_clip_norm, or use training.precision=float32",

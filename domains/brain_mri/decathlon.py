@@ -12,6 +12,7 @@ from graftwork.common.data.file_layouts import hidden
 from graftwork.common.errors import DatasetError
 from graftwork.common.files.untrusted_files import read_json
 from graftwork.common.names import clean_name
+from graftwork.common.wording import fault_lines
 
 # nnU-Net, which many people convert the set for, adds the number of the channel to the name of an image
 NAMES = (re.compile(r"(hippocampus_[0-9]+)(?:_0000)?"), re.compile(r"(hippocampus_[0-9]+)"))
@@ -111,8 +112,7 @@ def read_list(path: Path, classes: Sequence[str]) -> PairList:
             faults.append(f"{case} is listed twice")
         cases.add(case)
     if faults:
-        more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
-        listing = "".join(f"\n  {fault}" for fault in faults[:_LISTED] + more)
+        listing = fault_lines(faults, _LISTED)
         raise DatasetError(
             f"its list of pairs contradicts the file names:{listing}", where=path, remedy=remedy
         )

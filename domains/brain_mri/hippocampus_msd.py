@@ -22,6 +22,7 @@ from graftwork.common.data.synthetic import NOTE, begin, generator, is_synthetic
 from graftwork.common.data.targets import Target
 from graftwork.common.errors import DatasetError
 from graftwork.common.names import look_alikes
+from graftwork.common.wording import fault_lines
 from graftwork.domains.brain_mri.decathlon import NAMES, PairList, read_list
 
 if TYPE_CHECKING:
@@ -117,8 +118,7 @@ def read(root: str | os.PathLike[str]) -> Manifest:
 
     files = _files(Path(root))
     if files.faults:
-        more = [f"and {len(files.faults) - _LISTED} more"] if len(files.faults) > _LISTED else []
-        listing = "".join(f"\n  {fault}" for fault in files.faults[:_LISTED] + more)
+        listing = fault_lines(files.faults, _LISTED)
         count = "1 file name" if len(files.faults) == 1 else f"{len(files.faults)} file names"
         raise DatasetError(
             f"{count} cannot be read; a name is hippocampus_NUMBER.nii.gz, once in each folder:{listing}",

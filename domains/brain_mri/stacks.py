@@ -11,6 +11,7 @@ from graftwork.common.data.file_layouts import folders_below, hidden
 from graftwork.common.data.synthetic import MARKER
 from graftwork.common.errors import DatasetError
 from graftwork.common.names import name_key
+from graftwork.common.wording import fault_lines
 
 LOOKED_FOR = "folders such as TCGA_CS_4942_19970222"
 SUFFIXES = (".tif", ".tiff")
@@ -50,9 +51,8 @@ def holds_volumes(place: Path) -> bool:
 def complain(faults: list[str], noun: str, rule: str, where: Path) -> None:
     """Raise a `DatasetError` that lists the faults, if there are any; each is of one `noun` that breaks the rule."""
     if faults:
-        more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
         count = f"{len(faults)} {noun}{'' if len(faults) == 1 else 's'}"
-        listing = "".join(f"\n  {fault}" for fault in faults[:_LISTED] + more)
+        listing = fault_lines(faults, _LISTED)
         remedy = "restore what was published, or move these elsewhere"
         raise DatasetError(f"{count} cannot be read; {rule}:{listing}", where=where, remedy=remedy)
 

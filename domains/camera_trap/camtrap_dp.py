@@ -16,6 +16,7 @@ from pathlib import Path
 
 from graftwork.common.errors import TableError
 from graftwork.common.names import clean_name
+from graftwork.common.wording import fault_lines
 from graftwork.domains.camera_trap.camtrap_observations import (
     Observation,
     Observations,
@@ -94,9 +95,8 @@ def frames_of(folder: Path, group: str = "") -> tuple[list[Frame], list[str]]:
     of = {medium: deployment for medium, deployment, _, _ in media.rows}
     seen = observations_of(tables["observations"], of, media.away, set(deployments), written, faults)
     if faults:
-        more = f"\n  and {len(faults) - _SHOWN:,} more" if len(faults) > _SHOWN else ""
         raise TableError(
-            "cannot be used:" + "".join(f"\n  {fault}" for fault in faults[:_SHOWN]) + more,
+            f"cannot be used:{fault_lines(faults, _SHOWN)}",
             where=folder,
             remedy="correct these rows; ids are what joins the tables of a package",
         )

@@ -14,6 +14,7 @@ from graftwork.common.data.file_layouts import folders_below, hidden, listed
 from graftwork.common.errors import DatasetError, TableError
 from graftwork.common.files.untrusted_files import read_json
 from graftwork.common.names import clean_name, look_alikes, name_key
+from graftwork.common.wording import short_list
 
 EMPTIES = ("empty", "blank", "none")  # names of the category of frames in which nothing is
 _LISTS = ("images", "annotations", "categories")
@@ -356,9 +357,8 @@ def _nearly_listed(images: list[ImageRecord], annotations: dict[str, list[Annota
 
 def _counted(noun: str, wrong: dict[str, list[str]]) -> Iterator[str]:
     for what, examples in wrong.items():
-        more = f" and {len(examples) - _SHOWN} more" if len(examples) > _SHOWN else ""
         one = noun if len(examples) == 1 else "categories" if noun == "category" else f"{noun}s"
-        yield f"{len(examples)} {one} {what}: {', '.join(examples[:_SHOWN])}{more}"
+        yield f"{len(examples)} {one} {what}: {short_list(examples, _SHOWN)}"
 
 
 def _text(value: object) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from graftwork.common.errors import TableError
 from graftwork.common.files.untrusted_files import read_json
+from graftwork.common.wording import short_list
 
 WHOLE_FRAMES = "none: each detection is the whole frame"  # info.detector of a classifier's results
 _SHOWN = 10  # faults in a message
@@ -102,10 +103,10 @@ def read_results(file: str | os.PathLike[str]) -> Results:
 
 def refused(file: str | os.PathLike[str], faults: list[str]) -> TableError:
     """The error for a file of results with faults, the first of them listed."""
-    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-    said = "; ".join(faults[:_SHOWN]).encode("utf-8", "backslashreplace").decode()  # half characters too
+    listed = short_list(faults, _SHOWN, separator="; ")
+    said = listed.encode("utf-8", "backslashreplace").decode()  # half characters too
     return TableError(
-        f"not readable as MegaDetector results: {said}{more}",
+        f"not readable as MegaDetector results: {said}",
         where=file,
         remedy="correct these records, or export the results again",
     )

@@ -17,6 +17,7 @@ from graftwork.common.data.manifest import PARTS
 from graftwork.common.errors import DatasetError, TableError
 from graftwork.common.files.table_files import MISSING, TextTable, read_table
 from graftwork.common.names import clean_name
+from graftwork.common.wording import fault_lines
 from graftwork.domains.camera_trap.camtrap_dp import frames_of, is_package
 from graftwork.domains.camera_trap.coco_tables import EMPTIES
 from graftwork.domains.camera_trap.columns import (
@@ -414,8 +415,7 @@ def _frame(path: str, row: _Row, weak: set[str]) -> Frame:
 
 def _unusable(columns: Columns, table: TextTable, rows: dict[str, _Row], faults: list[str]) -> TableError:
     """The error for a table with faults; its remedy is one that keeps the rows."""
-    more = [f"and {len(faults) - _SHOWN:,} more"] if len(faults) > _SHOWN else []
-    listing = "".join(f"\n  {fault}" for fault in faults[:_SHOWN] + more)
+    listing = fault_lines(faults, _SHOWN)
     twice = sum(len(row.lines) for path, row in rows.items() if path and len(row.lines) > 1)
     word = columns.empty[0] if columns.empty else "empty"
     if columns.several:

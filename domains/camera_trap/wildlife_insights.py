@@ -12,6 +12,7 @@ from pathlib import Path
 from graftwork.common.errors import TableError
 from graftwork.common.files.table_files import TextTable
 from graftwork.common.names import clean_name
+from graftwork.common.wording import fault_lines
 from graftwork.domains.camera_trap.clocks import outside
 from graftwork.domains.camera_trap.columns import cells
 from graftwork.domains.camera_trap.labelling import Frame, bin_of, spelling_note, whole
@@ -132,9 +133,8 @@ def export_frames(
         rows[image].append(told)
         files[image] = (file, address)
     if faults:
-        more = f"\n  and {len(faults) - _SHOWN:,} more" if len(faults) > _SHOWN else ""
         raise TableError(
-            "cannot be used:" + "".join(f"\n  {fault}" for fault in faults[:_SHOWN]) + more,
+            f"cannot be used:{fault_lines(faults, _SHOWN)}",
             where=table.file,
             remedy="correct these rows, or export the project again",
         )

@@ -19,6 +19,7 @@ from graftwork.common.data.manifest import Manifest
 from graftwork.common.data.synthetic import MARKER, NOTE, begin, generator, is_synthetic
 from graftwork.common.data.targets import Target
 from graftwork.common.errors import DatasetError
+from graftwork.common.wording import fault_lines
 
 DATASET = Dataset(
     name="chest_xray/kermany",
@@ -77,8 +78,7 @@ def read(root: str | os.PathLike[str]) -> Manifest:
     radiographs = sorted(_radiographs(place, faults), key=lambda radiograph: radiograph.path)
     faults += _elsewhere(place, radiographs)
     if faults:
-        more = [f"and {len(faults) - _LISTED} more"] if len(faults) > _LISTED else []
-        listing = "".join(f"\n  {fault}" for fault in faults[:_LISTED] + more)
+        listing = fault_lines(faults, _LISTED)
         count = "1 file or folder is" if len(faults) == 1 else f"{len(faults)} files or folders are"
         raise DatasetError(
             f"{count} not as published; a name is {_FORMS}:{listing}",

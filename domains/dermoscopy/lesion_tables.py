@@ -13,6 +13,7 @@ from graftwork.common.data.manifest_names import nearest_name
 from graftwork.common.errors import DatasetError, TableError
 from graftwork.common.files.table_files import read_table
 from graftwork.common.names import clean_names, match_names, name_key
+from graftwork.common.wording import more_than
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,7 +127,7 @@ def _refuse_faults(table: pd.DataFrame, lines: Sequence[int], place: Path) -> No
             f"{value!r} (line {lines[row]})"
             for row, value in zip(odd.index[:_SHOWN], values.iloc[:_SHOWN], strict=True)
         ]
-        more = f" and {len(odd) - _SHOWN:,} more" if len(odd) > _SHOWN else ""
+        more = more_than(odd, _SHOWN)
         faults.append(f"{what}: {', '.join(listing)}{more}")
 
     def among(name: str, known: Sequence[str], *, closed: bool = True) -> None:
@@ -259,7 +260,7 @@ def _disagreements(
                 f"{own.frame['image_id'].iloc[at]} ({mine[at]!r}, {said[there]!r})"
                 for at, there in odd[:_SHOWN]
             ]
-            more = f" and {len(odd) - _SHOWN:,} more" if len(odd) > _SHOWN else ""
+            more = more_than(odd, _SHOWN)
             found.append(f"{what} of {len(odd):,} of {len(known):,} images: {', '.join(listing)}{more}")
     if found:
         faults.append(f"{own.file.name} and {name} disagree about {'; '.join(found)}")

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from graftwork.common.cache.file_facts import Cache, Fingerprint
 from graftwork.common.data.checks import duplicates, mask_checks, table_checks
 from graftwork.common.data.checks.file_inspection import LOOK_VERSION, Look, looks
-from graftwork.common.data.checks.findings import KINDS, SHOWN, Finding, Findings, each, some
+from graftwork.common.data.checks.findings import KINDS, SHOWN, Finding, Findings, each
 from graftwork.common.data.checks.intensity_checks import intensities
 from graftwork.common.data.manifest import Manifest
 from graftwork.common.data.volumes import SUFFIXES as VOLUMES, VOLUME_READER_VERSION, is_volume
 from graftwork.common.errors import TableError
 from graftwork.common.files import file_sha256, hash_of
+from graftwork.common.wording import quantity
 
 if TYPE_CHECKING:
     from graftwork.common.data.splits import Split
@@ -250,7 +251,7 @@ def _unlisted(manifest: Manifest) -> Iterator[Finding]:
             "unlisted-file",
             "warning",
             str(manifest.root),
-            f"{some(len(extra), 'image')} below the root without a row",
+            f"{quantity(len(extra), 'image')} below the root without a row",
             "see whether they belong to the dataset; they are not used",
             len(extra),
             tuple(extra[:SHOWN]),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graftwork.common.data.checks.file_inspection import HASH_BITS, Look
-from graftwork.common.data.checks.findings import SHOWN, Finding, some
+from graftwork.common.data.checks.findings import SHOWN, Finding
 from graftwork.common.data.manifest import Manifest
+from graftwork.common.wording import quantity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,7 +94,7 @@ def identical(
         "duplicate",
         "error" if over_groups or over_parts else "warning",
         f"{files} files",
-        f"{some(len(sets), 'set')} of images with identical pixels, {files - len(sets)} of the files are too many; "
+        f"{quantity(len(sets), 'set')} of images with identical pixels, {files - len(sets)} of the files are too many; "
         f"{over_groups} of the sets under several groups ({manifest.group}), {over_parts} in several parts",
         "keep one of each set, or give them one group",
         len(sets),
@@ -105,7 +106,7 @@ def identical(
             "contradiction",
             "error",
             manifest.target.name,
-            f"{some(len(torn), 'set')} of images with identical pixels and different targets",
+            f"{quantity(len(torn), 'set')} of images with identical pixels and different targets",
             "find out which target is right, and leave the others out",
             len(torn),
             tuple(" = ".join(paths[row] for row in rows[:4]) for rows in torn[:SHOWN]),
@@ -141,7 +142,7 @@ def near(
             "near-duplicate",
             "warning",
             "across parts" if by_parts else "across groups" if grouped else "across cases",
-            f"{some(len(pairs), 'pair')} of images that look alike (perceptual hashes differ in at most {NEAR} "
+            f"{quantity(len(pairs), 'pair')} of images that look alike (perceptual hashes differ in at most {NEAR} "
             f"of {HASH_BITS} bits) under {'different' if grouped else 'unknown'} groups ({manifest.group})",
             "look at them; if they show the same, give them one group or keep one",
             len(pairs),

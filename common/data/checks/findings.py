@@ -110,11 +110,6 @@ class Findings:
         }
 
 
-def some(count: int, noun: str) -> str:
-    """ "1 case", "2 cases"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def each(
     kind: str, items: Sequence[tuple[str, str]], remedy: str, remedies: Sequence[str] = ()
 ) -> Iterator[Finding]:

@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from graftwork.common.data.checks.file_inspection import Look
-from graftwork.common.data.checks.findings import SHOWN, Finding, some
+from graftwork.common.data.checks.findings import SHOWN, Finding
+from graftwork.common.wording import quantity
 
 LEAST_USED = 0.05  # of the range that an image may take
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")  # of a value in a remark
@@ -29,8 +30,9 @@ def intensities(paths: Sequence[str], seen: Mapping[int, Look | None]) -> Iterat
         yield Finding(
             "intensity",
             "warning",
-            some(len(narrow), "image"),
-            f"{some(len(narrow), 'image')} of {len(looks)} with values in less than {LEAST_USED:.0%} of the range that "
+            quantity(len(narrow), "image"),
+            f"{quantity(len(narrow), 'image')} of {len(looks)} with values in less than {LEAST_USED:.0%} "
+            "of the range that "
             "the file states: a network sees them nearly black or of one grey",
             "see what the values mean: 10 or 12 bits stored as 16 are rescaled to their range, or given a window",
             len(narrow),
@@ -54,11 +56,11 @@ def header_remarks(paths: Sequence[str], looks: Mapping[int, Look], kind: str = 
     for (found, form), files in of.items():
         remark, *others = told[found, form]
         if others:
-            remark += f"; the same of {some(len(files) - 1, 'other file')}, with other numbers in some"
+            remark += f"; the same of {quantity(len(files) - 1, 'other file')}, with other numbers in some"
         yield Finding(
             found,
             "warning",
-            some(len(files), "file"),
+            quantity(len(files), "file"),
             remark,
             "nothing, if this is right; other programs may read the file otherwise",
             len(files),
@@ -76,10 +78,10 @@ def _differing(paths: Sequence[str], looks: Mapping[int, Look]) -> Iterator[Find
         counts = Counter(of_row.values()).most_common()
         if len(counts) < 2:
             continue
-        said = [f"{value} ({some(count, 'image')})" for value, count in counts[:_NAMED]]
+        said = [f"{value} ({quantity(count, 'image')})" for value, count in counts[:_NAMED]]
         more = counts[_NAMED:]
         if more:
-            said.append(f"{len(more)} more values ({some(sum(count for _, count in more), 'image')})")
+            said.append(f"{len(more)} more values ({quantity(sum(count for _, count in more), 'image')})")
         first = {value: row for row, value in reversed(of_row.items())}
         yield Finding(
             "intensity",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graftwork.common.data.checks.file_inspection import Look
-from graftwork.common.data.checks.findings import SHOWN, Finding, each, some
+from graftwork.common.data.checks.findings import SHOWN, Finding, each
 from graftwork.common.data.checks.intensity_checks import header_remarks
 from graftwork.common.data.checks.table_checks import small_classes
 from graftwork.common.data.manifest import Manifest
@@ -18,6 +18,7 @@ from graftwork.common.data.masks import fit_faults, other_scale, strangers
 from graftwork.common.data.targets import Target
 from graftwork.common.data.volumes import is_volume, regrid_remedy
 from graftwork.common.errors import ImageError
+from graftwork.common.wording import quantity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def masks(
             "no-foreground",
             "error",
             target.name,
-            f"{some(len(readable), 'mask')}, and in none of them a pixel of {', '.join(target.classes[1:])}",
+            f"{quantity(len(readable), 'mask')}, and in none of them a pixel of {', '.join(target.classes[1:])}",
             "look at the masks and at the values of the classes: "
             f"{', '.join(f'{label} is {value}' for label, value in zip(target.classes, target.values, strict=True))}",
             len(readable),
@@ -74,7 +75,7 @@ def _other_scales(target: Target, paths: list[str], scales: Mapping[int, int]) -
         yield Finding(
             "mask-values",
             "warning",
-            some(len(files), "mask"),
+            quantity(len(files), "mask"),
             f"the values are 0 and {scale}, those of the classes {', '.join(map(str, target.values))}: {scale} is read "
             "as the foreground",
             "nothing, if this is right; else correct the masks",
@@ -124,5 +125,11 @@ def _strange_values(target: Target, paths: list[str], readable: Mapping[int, Loo
     if where:
         what, remedy = strangers(dict(odd), target.values)
         yield Finding(
-            "mask-values", "error", some(len(where), "mask"), what, remedy, len(where), tuple(where[:SHOWN])
+            "mask-values",
+            "error",
+            quantity(len(where), "mask"),
+            what,
+            remedy,
+            len(where),
+            tuple(where[:SHOWN]),
         )

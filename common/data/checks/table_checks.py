@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graftwork.common.data.checks.file_inspection import Look
-from graftwork.common.data.checks.findings import SHOWN, Finding, some
+from graftwork.common.data.checks.findings import SHOWN, Finding
 from graftwork.common.data.group_keys import name_doubts
 from graftwork.common.data.manifest import PARTS, Manifest
 from graftwork.common.data.targets import Target
+from graftwork.common.wording import quantity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +34,7 @@ def values(manifest: Manifest, seen: Mapping[int, Look | None]) -> Iterator[Find
                 "impossible-value",
                 "warning",
                 f"column {column!r}",
-                f"{some(int(unknown.sum()), 'case')} without a known target",
+                f"{quantity(int(unknown.sum()), 'case')} without a known target",
                 "they are neither trained on nor counted; leave them out if that is not meant",
                 int(unknown.sum()),
                 tuple(cases[unknown][:SHOWN]),
@@ -44,7 +45,7 @@ def values(manifest: Manifest, seen: Mapping[int, Look | None]) -> Iterator[Find
                 "impossible-value",
                 "error",
                 f"column {column!r}",
-                f"{some(int(infinite.sum()), 'infinite value')}",
+                f"{quantity(int(infinite.sum()), 'infinite value')}",
                 "correct the table; an unknown value is NaN",
                 int(infinite.sum()),
                 tuple(cases[infinite][:SHOWN]),
@@ -62,7 +63,7 @@ def values(manifest: Manifest, seen: Mapping[int, Look | None]) -> Iterator[Find
             "impossible-value",
             "warning",
             "size",
-            f"{some(len(small), 'image')} with a side shorter than {_LEAST_SIDE} px",
+            f"{quantity(len(small), 'image')} with a side shorter than {_LEAST_SIDE} px",
             "see whether these are thumbnails",
             len(small),
             tuple(small[:SHOWN]),
@@ -104,7 +105,7 @@ def shared_groups(manifest: Manifest, parts: NDArray[np.object_], whose: str) ->
                 "group-across-parts",
                 "error",
                 f"{first} and {second}",
-                f"{some(len(shared), 'group')} ({manifest.group}) in both of {whose}",
+                f"{quantity(len(shared), 'group')} ({manifest.group}) in both of {whose}",
                 "split by group (split.by = 'group'); --allow-leak is for studies of leakage",
                 len(shared),
                 tuple(shared[:SHOWN]),
@@ -151,18 +152,18 @@ def small_classes(
                 f"{len(few)} of {len(of_class)} steps appear in fewer than {_LEAST_GROUPS} {kind}",
                 "nothing can be said of these steps; mind that the others come first in every average",
                 len(few),
-                tuple(f"{label}: {some(counts[label][0], 'case')}" for label in few[:SHOWN]),
+                tuple(f"{label}: {quantity(counts[label][0], 'case')}" for label in few[:SHOWN]),
             )
         return
     for label, member in of_class.items():
         cases, groups = counts[label]
         if groups < _LEAST_GROUPS:
-            where_from = f" of {some(groups, 'group')} ({manifest.group})" if known else ""
+            where_from = f" of {quantity(groups, 'group')} ({manifest.group})" if known else ""
             yield Finding(
                 "small-class",
                 "error",
                 f"class {label!r}{of}",
-                f"{some(cases, 'case')}{where_from}: it cannot be in each of train, validation and test",
+                f"{quantity(cases, 'case')}{where_from}: it cannot be in each of train, validation and test",
                 "leave the class out or join it with another",
                 cases,
             )
@@ -175,7 +176,7 @@ def small_classes(
                     "small-class",
                     "warning",
                     f"class {label!r}{of} in {part}",
-                    f"{some(count, 'case')} of {int(there.sum())}: too few to say much",
+                    f"{quantity(count, 'case')} of {int(there.sum())}: too few to say much",
                     "draw this part again from a larger one (split.by, split.validation)",
                     count,
                 )

@@ -19,7 +19,7 @@ import numpy as np
 
 from graftwork.common.data.group_keys import Doubt, group_doubts, refuse_doubts
 from graftwork.common.data.manifest import PARTS, Manifest
-from graftwork.common.data.splits.saved_splits import saved_parts, some_of
+from graftwork.common.data.splits.saved_splits import saved_parts
 from graftwork.common.data.splits.stratification import (
     SEEN,
     absences,
@@ -32,6 +32,7 @@ from graftwork.common.data.splits.stratification import (
 from graftwork.common.errors import DatasetError, LeakError, TableError, UsageError
 from graftwork.common.files import writing
 from graftwork.common.recipe.allowances import known_allowances
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SEEN", "SharedGroups", "Split", "split"]
 
-_SHOWN = 5
 
 log = logging.getLogger("graftwork")
 
@@ -96,7 +96,7 @@ class Split:
         odd = sorted({repr(value) for value in values[~np.isin(values.astype(str), allowed)]})
         if odd:
             raise TableError(
-                f"a part is one of {', '.join(allowed)}, not {some_of(odd)}",
+                f"a part is one of {', '.join(allowed)}, not {short_list(odd)}",
                 where="part",
                 remedy="correct these parts",
             )
@@ -337,11 +337,10 @@ def _refuse_leak(found: Split) -> None:
     pairs = ", ".join(
         f"{each.first} and {each.second} share {each.shared}" for each in found.proof() if each.shared
     )
-    some = ", ".join(names[code] for code in np.flatnonzero(both)[:_SHOWN])
-    more = f" and {both.sum() - _SHOWN} more" if both.sum() > _SHOWN else ""
+    some = short_list(names[code] for code in np.flatnonzero(both))
     raise LeakError(
         f"{both.sum()} of {len(names)} groups ({found.manifest.group}) would be in more than one part "
-        f"({pairs}): {some}{more}",
+        f"({pairs}): {some}",
         where=found.manifest.dataset,
         remedy="split by group (split.by = 'group'); for a study of leakage there is --allow-leak",
     )

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graftwork.common.data.manifest import Manifest
 from graftwork.common.errors import TableError
-from graftwork.common.files.untrusted_files import cut_text
+from graftwork.common.wording import cut_text, short_list
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-_SHOWN = 5
-
-
-def some_of(names: Iterable[str]) -> str:
-    """The first five names, and how many more there are, for messages: "a, b, c, d, e and 7 more"."""
-    known = list(names)
-    more = f" and {len(known) - _SHOWN:,} more" if len(known) > _SHOWN else ""
-    return ", ".join(known[:_SHOWN]) + more
 
 
 def saved_parts(path: str | os.PathLike[str], manifest: Manifest) -> pd.Series:
@@ -55,7 +44,9 @@ def saved_parts(path: str | os.PathLike[str], manifest: Manifest) -> pd.Series:
     again = table["case"][table["case"].duplicated()]
     if len(again):
         raise TableError(
-            f"cases are there twice: {some_of(map(repr, again))}", where=path, remedy="keep one line a case"
+            f"cases are there twice: {short_list(map(repr, again))}",
+            where=path,
+            remedy="keep one line a case",
         )
     table = table.set_index("case")
     cases = manifest.frame["case"]
@@ -63,7 +54,7 @@ def saved_parts(path: str | os.PathLike[str], manifest: Manifest) -> pd.Series:
         unknown = [*cases[~cases.isin(table.index)], *table.index[~table.index.isin(cases)]]
         raise TableError(
             f"the split has {len(table)} cases, the manifest {len(cases)}; in one of them only: "
-            f"{some_of(unknown)}",
+            f"{short_list(unknown)}",
             where=path,
             remedy="give the split that was made of this manifest",
         )

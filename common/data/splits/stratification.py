@@ -13,6 +13,7 @@ import numpy as np
 from graftwork.common.data.manifest import PARTS, Manifest
 from graftwork.common.data.splits.assignment import allot, ranks
 from graftwork.common.errors import DatasetError
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 SEEN = "seen"  # cases of the groups that train, set aside to be tested on
 _ORDER = ("test", "validation", "train")  # test is drawn first, so it stays when only `validation` changes
-_SHOWN = 5
 
 
 def numbered(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
@@ -188,7 +188,4 @@ def _counts(manifest: Manifest, codes: NDArray[np.int64], many: int) -> NDArray[
 
 
 def _some(names: Sequence[str], chosen: NDArray[np.bool_]) -> str:
-    """The chosen names, for people: "a, b, c and 5 more"."""
-    some = [name for name, is_it in zip(names, chosen, strict=True) if is_it]
-    more = f" and {len(some) - _SHOWN} more" if len(some) > _SHOWN else ""
-    return f"{', '.join(some[:_SHOWN])}{more}"
+    return short_list(name for name, is_it in zip(names, chosen, strict=True) if is_it)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import Array, Estimator, FloatArray, IntArray
-from graftwork.common.evaluation.protocols import plural
+from graftwork.common.wording import quantity
 
 # Above this share of undefined replicates the rest no longer stands for the whole, and the interval is NaN.
 UNDEFINED_SHARE = 0.05
@@ -230,23 +230,16 @@ def leave_one_out(estimator: Estimator, groups: int) -> FloatArray:
 
 def too_few(groups: int, name: str = "group") -> str:
     """Why there is no interval over fewer than two groups."""
-    return f"{count_of(groups, name)} only: nothing to resample"
-
-
-def count_of(number: int, name: str) -> str:
-    """A number and its noun: "1 patient", "1,171 patients", "2 studies"."""
-    if number == 1:
-        return f"1 {name}"
-    return f"{number:,} {plural(name)}"
+    return f"{quantity(groups, name)} only: nothing to resample"
 
 
 def describe(groups: int, replicates: int, name: str = "group", *, grouped: bool = True) -> str:
     """The method of an interval in words, as a methods section would say it."""
     if grouped:
         return (
-            f"cluster bootstrap over {count_of(groups, name)}, {replicates:,} replicates, expanded percentile"
+            f"cluster bootstrap over {quantity(groups, name)}, {replicates:,} replicates, expanded percentile"
         )
-    over = count_of(groups, "case")
+    over = quantity(groups, "case")
     return f"bootstrap over {over} (no groups known), {replicates:,} replicates, expanded percentile"
 
 

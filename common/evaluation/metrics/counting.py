@@ -30,11 +30,11 @@ from graftwork.common.evaluation.metrics.registry import METRICS
 from graftwork.common.evaluation.results import Cell
 from graftwork.common.evaluation.tables.prediction_arrays import (
     absent,
+    faulty_cases,
     has_groups,
     numbers,
     refuse,
     row_faults,
-    some,
     text_of,
 )
 
@@ -355,12 +355,12 @@ def read_counts(frame: pd.DataFrame, part: str, *, group: str = "group") -> Coun
     if case is not None and {"target", "predicted"} <= set(frame.columns):
         truth, odd = numbers(frame["target"])
         wrong = odd | (~np.isnan(truth) & ((truth < 0) | (truth != np.round(truth))))
-        faults += some("target is not a whole number of 0 or more", wrong, case)
+        faults += faulty_cases("target is not a whole number of 0 or more", wrong, case)
         predicted, odd = numbers(frame["predicted"])
-        faults += some(
+        faults += faulty_cases(
             "predicted is not a number of 0 or more", odd | (predicted < 0) | np.isinf(predicted), case
         )
-        faults += some("predicted is missing", absent(text_of(frame["predicted"])), case)
+        faults += faulty_cases("predicted is missing", absent(text_of(frame["predicted"])), case)
     refuse(frame, faults)
     rows = frame[text_of(frame["part"]) == part]
     rows = rows.iloc[np.argsort(text_of(rows["case"]).astype(str), kind="stable")]

@@ -26,20 +26,21 @@ from graftwork.common.evaluation.arrays import (
     divide,
     ratio,
 )
-from graftwork.common.evaluation.intervals.bootstrap import count_of, group_codes
+from graftwork.common.evaluation.intervals.bootstrap import group_codes
 from graftwork.common.evaluation.mask_values import binary_mask
 from graftwork.common.evaluation.metrics.operating_points import mean_of_defined
 from graftwork.common.evaluation.metrics.registry import METRICS
 from graftwork.common.evaluation.results import Cell
 from graftwork.common.evaluation.tables.prediction_arrays import (
     absent,
+    faulty_cases,
     has_groups,
     numbers,
     refuse,
     row_faults,
-    some,
     text_of,
 )
+from graftwork.common.wording import quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -208,19 +209,23 @@ def _count_faults(frame: pd.DataFrame, classes: Sequence[str], case: Array) -> I
             if column not in frame.columns:
                 continue
             values, odd = numbers(frame[column])
-            yield from some(f"{column} is not a number", odd, case)
-            yield from some(f"{column} is negative or infinite", (values < 0) | np.isinf(values), case)
+            yield from faulty_cases(f"{column} is not a number", odd, case)
+            yield from faulty_cases(
+                f"{column} is negative or infinite", (values < 0) | np.isinf(values), case
+            )
             if not column.startswith(_DISTANCE):
                 whole = np.isnan(values) | np.isinf(values) | (values == np.round(values))
-                yield from some(f"{column} is not a whole number of voxels", ~whole, case)
+                yield from faulty_cases(f"{column} is not a whole number of voxels", ~whole, case)
                 found[column.partition("_")[0]] = values
         if len(found) < len(_COUNTS):
             continue
         known = ~np.isnan(found["truth"])
-        yield from some(f"predicted_{name} is missing", np.isnan(found["predicted"]), case)
-        yield from some(f"both_{name} is missing", np.isnan(found["both"]) & known, case)
+        yield from faulty_cases(f"predicted_{name} is missing", np.isnan(found["predicted"]), case)
+        yield from faulty_cases(f"both_{name} is missing", np.isnan(found["both"]) & known, case)
         least = np.fmin(found["truth"], found["predicted"])
-        yield from some(f"both_{name} is more than there is in one of the masks", found["both"] > least, case)
+        yield from faulty_cases(
+            f"both_{name} is more than there is in one of the masks", found["both"] > least, case
+        )
 
 
 def _masks(
@@ -302,7 +307,7 @@ def segmentation_table(
             have = defined[:, k]
             why = _why_not(metric, masks, k, have)
             if len(masks) and why:
-                all_of = count_of(len(masks), protocol.unit)
+                all_of = quantity(len(masks), protocol.unit)
                 what = f"defined for {int(have.sum()):,} of {all_of} ({why})"
                 if have.any():
                     said.append(f"{METRICS[metric].title} of {name}: {what}.")

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from graftwork.common.evaluation.arrays import Array, IntArray
-from graftwork.common.evaluation.tables.prediction_arrays import shown, some
+from graftwork.common.evaluation.tables.prediction_arrays import faulty_cases
 from graftwork.common.names import name_key
+from graftwork.common.wording import short_list
 
 # of files that hold an image; `1.10` has none of them, so that it never loses a digit
 _ENDING = re.compile(
@@ -55,8 +56,8 @@ def join_cases(
         faults: what is wrong is added here.
     """
     before = len(faults)
-    faults += some(f"cases are more than once in {where[0]}", _twice(wanted), wanted)
-    faults += some(f"cases are more than once in {where[1]}", _twice(names), names)
+    faults += faulty_cases(f"cases are more than once in {where[0]}", _twice(wanted), wanted)
+    faults += faulty_cases(f"cases are more than once in {where[1]}", _twice(names), names)
     twice = len(faults) > before
     for rule, key in _rules([*wanted, *names]):
         mine, theirs = [key(name) for name in wanted], [key(name) for name in names]
@@ -73,15 +74,16 @@ def join_cases(
             faults.append(
                 f"cases of {where[0]} and {where[1]} meet by {rule} alone, and {len(several):,} of them are "
                 "there several "
-                f"times ({shown([f'{word} in {table}' for table, word in several])}); write the same ids in both tables"
+                f"times ({short_list([f'{word} in {table}' for table, word in several])}); write the "
+                "same ids in both tables"
             )
             return Joined(None)
         return _joined(
             wanted, names, mine, theirs, {key(name) for name in failed}, rule, only_predicted, where, faults
         )
-    faults += some("cases have no truth", np.ones(len(wanted), dtype=np.bool_), wanted)
+    faults += faulty_cases("cases have no truth", np.ones(len(wanted), dtype=np.bool_), wanted)
     faults.append(
-        f"no case of the two tables is the same ({shown(wanted)}; {shown(names)}){_alike(wanted, names)}"
+        f"no case of the two tables is the same ({short_list(wanted)}; {short_list(names)}){_alike(wanted, names)}"
     )
     return Joined(None)
 
@@ -92,12 +94,12 @@ def _joined(
 ) -> Joined:  # fmt: skip
     place = {word: row for row, word in enumerate(theirs)}
     lacking = np.array([word not in place for word in mine])
-    for fault in some("cases have no truth", lacking, wanted):
+    for fault in faulty_cases("cases have no truth", lacking, wanted):
         faults.append(f"{fault}{_alike(wanted[lacking], names)}")
     known = set(mine)
     missing = np.array([word not in known and word not in failed for word in theirs])
     if not only_predicted:
-        faults += some(
+        faults += faulty_cases(
             "cases of the table of truth have no prediction (--only-predicted evaluates the others alone)",
             missing,
             names,
@@ -140,7 +142,7 @@ def _alike(wanted: Array, names: Array) -> str:
     there = {key: name for name in names for key in (name_key(name), _number(name)) if key}
     found = [(name, there.get(name_key(name)) or there.get(_number(name))) for name in wanted]
     pairs = [f"{name!r} looks like {other!r}" for name, other in found if other is not None and other != name]
-    return f"; {shown(pairs)}, which is another id (ids are text)" if pairs else ""
+    return f"; {short_list(pairs)}, which is another id (ids are text)" if pairs else ""
 
 
 def _number(name: str) -> str:

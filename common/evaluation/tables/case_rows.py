@@ -10,7 +10,8 @@ import numpy as np
 from graftwork.common.evaluation.arrays import Array
 from graftwork.common.evaluation.tables.case_joining import join_cases
 from graftwork.common.evaluation.tables.columns.named_columns import NamedColumns
-from graftwork.common.evaluation.tables.prediction_arrays import absent, refuse, shown, some, text_of
+from graftwork.common.evaluation.tables.prediction_arrays import absent, faulty_cases, refuse, text_of
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ def case_columns(
     for table, found in tables:
         if not found:
             faults.append(
-                f"{table.source}: no column says the case; it is one of {shown(CASES, 20)}, or named with "
+                f"{table.source}: no column says the case; it is one of {short_list(CASES, 20)}, or named with "
                 "--case; there "
                 f"are {table.there()}"
             )
@@ -87,7 +88,7 @@ def scored_failures(table: NamedColumns, gone: pd.DataFrame, case: str) -> list[
         if what.startswith("score"):
             held |= ~absent(text_of(gone[name]))
     return list(
-        some(
+        faulty_cases(
             "cases have a failure and a score, expected one of the two; correct them",
             held,
             text_of(gone[case]),
@@ -124,7 +125,7 @@ def with_truth(
             unnamed = True
             lines = [f"row {row + 1}" for row in np.flatnonzero(empty)]
             faults.append(
-                f"{len(lines):,} cases of {table.source} have no name ({shown(lines)}); fill them in"
+                f"{len(lines):,} cases of {table.source} have no name ({short_list(lines)}); fill them in"
             )
     if unnamed:
         return labels, names

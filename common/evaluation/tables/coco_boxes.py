@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from graftwork.common.evaluation.arrays import Array, BoolArray, FloatArray, IntArray
-from graftwork.common.evaluation.intervals.bootstrap import count_of
-from graftwork.common.evaluation.tables.prediction_arrays import shown
+from graftwork.common.wording import quantity, short_list
 
 EMPTIES = ("empty", "blank", "none")  # names of the category of images in which nothing is
 _LISTS = ("images", "annotations", "categories")
@@ -81,7 +80,9 @@ class Truth:
             for file, own, group in zip(self.files, self.ids, found, strict=True)
             if group in ("", "nan")
         ]
-        faults = [f"images without a {key}: {len(lost):,} of {len(self):,} ({shown(lost)})"] if lost else []
+        faults = (
+            [f"images without a {key}: {len(lost):,} of {len(self):,} ({short_list(lost)})"] if lost else []
+        )
         return np.array(found, dtype=object), column, faults
 
 
@@ -97,7 +98,7 @@ class Detections:
 
 def told(wrong: Mapping[str, Sequence[str]]) -> list[str]:
     """Faults as lines: what is wrong, how often, and where it is first."""
-    return [_whole(f"{what}: {len(where):,} ({shown(where)})") for what, where in wrong.items()]
+    return [_whole(f"{what}: {len(where):,} ({short_list(where)})") for what, where in wrong.items()]
 
 
 def _whole(text: str) -> str:
@@ -179,7 +180,7 @@ def read_truth(content: object) -> tuple[Truth | None, list[str]]:
         return None, [f"it is no COCO file: an object with {', '.join(_LISTS)} was expected"]
     lacking = [name for name in _LISTS if not isinstance(content.get(name), list)]
     if lacking:
-        there = shown(list(content), 6) or "nothing"
+        there = short_list(list(content), 6) or "nothing"
         return None, [f"it is no COCO file: without the list {' and '.join(lacking)}; there are {there}"]
     wrong: Wrong = defaultdict(list)
     images = _images(content["images"], wrong)
@@ -292,15 +293,18 @@ def _classes(names: Mapping[str, str], boxed: set[str]) -> tuple[tuple[str, ...]
 
 def _notes(rows: Sequence[dict[str, Any]], merged: Sequence[str], crowds: int, bare: int) -> Iterator[str]:
     if bare:
-        yield f"{count_of(bare, 'image')} without an annotation: taken as showing nothing."
+        yield f"{quantity(bare, 'image')} without an annotation: taken as showing nothing."
     if merged:
         yield f"Categories of one name are one class: {', '.join(merged)}."
     if crowds:
-        yield f"{count_of(crowds, 'crowd')} (iscrowd) in the truth: neither found nor missed."
+        yield f"{quantity(crowds, 'crowd')} (iscrowd) in the truth: neither found nor missed."
     times = Counter(_key(record.get("id")) for record in rows)
     several = [key for key, count in times.items() if key and count > 1]
     if several:
-        yield f"{count_of(len(several), 'id')} of several annotations ({shown(several)}): each of these was judged."
+        yield (
+            f"{quantity(len(several), 'id')} of several annotations ({short_list(several)}): each of "
+            "these was judged."
+        )
 
 
 def read_detections(content: object, truth: Truth) -> tuple[Detections | None, list[str]]:

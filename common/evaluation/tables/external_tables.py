@@ -36,9 +36,10 @@ from graftwork.common.evaluation.tables.columns.shared_columns import SharedColu
 from graftwork.common.evaluation.tables.columns.truth_columns import SINGLE, Truth, TruthReader, disagreement
 from graftwork.common.evaluation.tables.label_policies import Which, settle_columns
 from graftwork.common.evaluation.tables.long_tables import of_one_model, one_row_a_case
-from graftwork.common.evaluation.tables.prediction_arrays import numbers, refuse, shown, text_of
+from graftwork.common.evaluation.tables.prediction_arrays import numbers, refuse, text_of
 from graftwork.common.evaluation.tables.reading_options import LOOK_ALIKES, Reading
 from graftwork.common.names import match_names
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,7 +234,7 @@ class _Reader:
         self.notes += [note for each in tables for note in each.cleaned()]
         for each in tables:
             if left := each.unused():
-                self.notes.append(f"Columns not used ({each.source}): {shown(left, 20)}.")
+                self.notes.append(f"Columns not used ({each.source}): {short_list(left, 20)}.")
         found = look_alike_findings(made, self.protocol.by)
         self.notes += found
         findings = [] if LOOK_ALIKES in self.how.allow else found
@@ -329,8 +330,8 @@ class _Reader:
         several = kind == "multi-label"
         lacking = list(truth.lacking if truth is not None else classes)
         if truth is None or lacking:
-            called = f"target_{lacking[0]}" if several else shown(SINGLE, 20)
-            what = f"the truth of {shown(lacking, 6)}" if several else "the truth"
+            called = f"target_{lacking[0]}" if several else short_list(SINGLE, 20)
+            what = f"the truth of {short_list(lacking, 6)}" if several else "the truth"
             ways = (
                 ", or one column lists the findings (Finding Labels)"
                 if several
@@ -375,7 +376,7 @@ class _Reader:
                 found[what] = text_of(table.frame[column]) if odd.any() else values
             else:
                 self.faults.append(
-                    f"no column has the {what} number: it is called {shown(words, 20)}; there are "
+                    f"no column has the {what} number: it is called {short_list(words, 20)}; there are "
                     f"{table.there()}; name it with "
                     f"{option}"
                 )

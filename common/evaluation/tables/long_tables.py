@@ -10,8 +10,9 @@ import numpy as np
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.tables.columns.named_columns import NamedColumns, nearest
 from graftwork.common.evaluation.tables.columns.score_columns import SCORE_WORDS
-from graftwork.common.evaluation.tables.prediction_arrays import absent, shown, text_of
+from graftwork.common.evaluation.tables.prediction_arrays import absent, text_of
 from graftwork.common.names import match_names
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,7 @@ def of_one_model(table: NamedColumns, case: str, model: str, column: str, notes:
     there = [str(each) for each in dict.fromkeys(models.tolist())]
     if not model and len(there) > 1:
         raise UsageError(
-            f"the column {name} holds {len(there)} models ({shown(there, 12)}), expected one",
+            f"the column {name} holds {len(there)} models ({short_list(there, 12)}), expected one",
             where=table.where,
             remedy=f"name one with --model, such as --model {there[0]!r}",
         )
@@ -69,7 +70,7 @@ def of_one_model(table: NamedColumns, case: str, model: str, column: str, notes:
     if not wanted:
         near = nearest(model, there)
         raise UsageError(
-            f"no model {model!r} in the column {name}; there are {shown(there, 12)}",
+            f"no model {model!r} in the column {name}; there are {short_list(there, 12)}",
             where=f"{table.where}, --model",
             remedy=f"write --model {near!r}" if near else "name one of them",
         )
@@ -121,8 +122,8 @@ def one_row_a_case(
             odd = [each for each in there if each not in known]
             near = [f"{each!r} (nearest: {nearest(each, classes)})" for each in odd] or ["empty cells"]
             raise TableError(
-                f"has a row for each case and class, and its column {name} holds {shown(near, 6)}, expected "
-                f"{shown(list(classes), 20)}",
+                f"has a row for each case and class, and its column {name} holds {short_list(near, 6)}, expected "
+                f"{short_list(list(classes), 20)}",
                 where=table.where,
                 remedy="correct these cells, or leave their class out with --ignore-labels",
             )
@@ -137,7 +138,7 @@ def one_row_a_case(
     twice = pairs[pairs.duplicated()]
     if len(twice):
         faults.append(
-            f"{len(twice):,} rows repeat a case and class: {shown([f'{a}, {b}' for a, b in twice])}"
+            f"{len(twice):,} rows repeat a case and class: {short_list([f'{a}, {b}' for a, b in twice])}"
         )
     every = list(dict.fromkeys(label.tolist()))
     lacking = (
@@ -146,7 +147,7 @@ def one_row_a_case(
         else []
     )
     if lacking:
-        faults.append(f"{len(lacking):,} pairs of case and class have no row: {shown(lacking)}")
+        faults.append(f"{len(lacking):,} pairs of case and class have no row: {short_list(lacking)}")
     made: dict[str, Any] = {case: np.array(cases, dtype=object)}
     for column in (each for each in table.names if each not in (case, name)):
         cells = table.frame[column].to_numpy(dtype=object)
@@ -174,7 +175,7 @@ def one_row_a_case(
         if several.any():
             odd = [cases[row] for row in several.index[several]]
             faults.append(
-                f"{column} has several values in one case: {shown(odd)} ({len(odd):,} of {len(cases):,} cases)"
+                f"{column} has several values in one case: {short_list(odd)} ({len(odd):,} of {len(cases):,} cases)"
             )
         made[column] = np.full(len(cases), None, dtype=object)
         made[column][rows[::-1]] = cells[::-1]

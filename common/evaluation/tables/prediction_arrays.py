@@ -11,6 +11,7 @@ import numpy as np
 from graftwork.common.errors import TableError
 from graftwork.common.evaluation.arrays import Array, BoolArray, FloatArray
 from graftwork.common.names import clean_names
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,13 +70,13 @@ def row_faults(
     told = [group] if has_groups(frame, group) else []
     for name in ("case", "part", *told, *([by] if by else [])):
         if name in columns:
-            found += some(f"{name} is missing", absent(text_of(frame[name])), case)
+            found += faulty_cases(f"{name} is missing", absent(text_of(frame[name])), case)
     if named:
         names, counts = np.unique(case[~absent(case)].astype(str), return_counts=True)
         if (counts > 1).any():
             several = names[counts > 1]
             found.append(
-                f"a case stands more than once: {shown(several)} ({len(several)} of {len(names)} cases)"
+                f"a case stands more than once: {short_list(several)} ({len(several)} of {len(names)} cases)"
             )
     if by and told and by in columns:
         import pandas as pd
@@ -84,13 +85,13 @@ def row_faults(
         torn = groups.index[groups > 1]
         if len(torn):
             found.append(
-                f"{by} stands in two groups: {shown(list(torn))} ({len(torn):,} of {len(groups):,}); what is put "
+                f"{by} stands in two groups: {short_list(list(torn))} ({len(torn):,} of {len(groups):,}); what is put "
                 "together comes from one"
             )
     return found, case
 
 
-def some(what: str, rows: BoolArray, case: Array, values: Array | None = None) -> Iterator[str]:
+def faulty_cases(what: str, rows: BoolArray, case: Array, values: Array | None = None) -> Iterator[str]:
     """A fault that some rows have, with how many and the first of them; nothing where none has it.
 
     Args:
@@ -101,18 +102,7 @@ def some(what: str, rows: BoolArray, case: Array, values: Array | None = None) -
         which = case[rows].tolist()
         if values is not None:
             which = [f"{name}: {value!r}" for name, value in zip(which, values[rows], strict=True)]
-        yield f"{what}: {count:,} of {len(rows):,} cases ({shown(which)})"
-
-
-def shown(values: Sequence[object] | Array, most: int = 3) -> str:
-    """The first few values, for a message, and how many more there are; a long value is cut, with a mark."""
-    listed = ", ".join(_cut(str(value)) for value in values[:most])
-    more = len(values) - most
-    return f"{listed} and {more:,} more" if more > 0 else listed
-
-
-def _cut(text: str, most: int = 100) -> str:
-    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} letters)"
+        yield f"{what}: {count:,} of {len(rows):,} cases ({short_list(which)})"
 
 
 def text_of(column: pd.Series[Any]) -> Array:
@@ -192,7 +182,8 @@ def decimal_commas(column: pd.Series[Any]) -> tuple[bool, str]:
         )
     elif all(_THOUSANDS.fullmatch(cell) for cell in with_comma):
         fault = (
-            f"{column.name} holds {shown([repr(cell) for cell in with_comma])}, whose comma may separate thousands or "
+            f"{column.name} holds {short_list([repr(cell) for cell in with_comma])}, whose comma may "
+            "separate thousands or "
             "decimals, expected numbers with a decimal point"
         )
     return not fault, fault

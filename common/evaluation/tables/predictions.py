@@ -21,15 +21,15 @@ from graftwork.common.evaluation.intervals.bootstrap import group_codes
 from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, SCORED
 from graftwork.common.evaluation.tables.prediction_arrays import (
     absent,
+    faulty_cases,
     has_groups,
     numbers,
     refuse,
     row_faults,
-    shown,
-    some,
     text_of,
 )
 from graftwork.common.evaluation.tables.units import UNKNOWN, Rows, put_together
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -309,8 +309,8 @@ def _faults(frame: pd.DataFrame, target: TargetLike, group: str, by: str) -> Ite
         coarse = bool((np.abs(scored * 100 - np.round(scored * 100)) < 1e-6).all())
         most = max(_SUM, min(len(sound) * 0.005, _COARSE_SUM)) if coarse else _SUM
         sums = np.array([f"{each:.4g}" for each in total], dtype=object)
-        fault = f"the scores do not sum to 1 ({shown([places.get(name, name) for name in sound], 8)})"
-        yield from some(fault, np.abs(total - 1.0) > most + 1e-9, case, sums)
+        fault = f"the scores do not sum to 1 ({short_list([places.get(name, name) for name in sound], 8)})"
+        yield from faulty_cases(fault, np.abs(total - 1.0) > most + 1e-9, case, sums)
 
 
 def _target_faults(
@@ -320,26 +320,28 @@ def _target_faults(
         values, odd = numbers(column)
         odd |= ~np.isnan(values) & (values != 0) & (values != 1)
         held = text_of(column)
-        found = shown(np.unique(held[odd].astype(str)))
+        found = short_list(np.unique(held[odd].astype(str)))
         policy = "; name a policy for labels of -1 (--uncertain)" if (values[odd] == -1).any() else ""
-        yield from some(f"{name} is not 0, 1 or empty but {found}{policy}", odd, case, held)
+        yield from faulty_cases(f"{name} is not 0, 1 or empty but {found}{policy}", odd, case, held)
     else:
         text = text_of(column)
         odd = ~absent(text) & ~np.isin(text.astype(str), list(classes))
-        found = shown(np.unique(text[odd].astype(str)))
-        yield from some(f"{name} holds unknown classes: {found} (known: {shown(classes, 20)})", odd, case)
+        found = short_list(np.unique(text[odd].astype(str)))
+        yield from faulty_cases(
+            f"{name} holds unknown classes: {found} (known: {short_list(classes, 20)})", odd, case
+        )
 
 
 def _score_faults(column: pd.Series[Any], name: str, case: Array, kind: str) -> Iterator[str]:
     values, odd = numbers(column)
     missing = np.isnan(values) & ~odd
     outside = ~np.isnan(values) & ~((values >= -_OVERSHOOT) & (values <= 1.0 + _OVERSHOOT))
-    yield from some(f"{name} is not a number", odd, case, text_of(column))
-    yield from some(f"{name} is missing (NaN)", missing, case)
+    yield from faulty_cases(f"{name} is not a number", odd, case, text_of(column))
+    yield from faulty_cases(f"{name} is missing (NaN)", missing, case)
     if outside.any():
         low, high = values[outside].min(), values[outside].max()
         advice = (
             "give probabilities" if kind in EXCLUSIVE else "--ranks evaluates the order of such scores alone"
         )
         what = f"{name} lies outside 0..1 ({low:g} to {high:g})"
-        yield from (f"{fault}; {advice}" for fault in some(what, outside, case, text_of(column)))
+        yield from (f"{fault}; {advice}" for fault in faulty_cases(what, outside, case, text_of(column)))

@@ -22,14 +22,14 @@ from graftwork.common.evaluation.tables.columns.truth_columns import NO, YES
 from graftwork.common.evaluation.tables.prediction_arrays import (
     absent,
     decimal_commas,
+    faulty_cases,
     numbers,
     percentages,
     refuse,
-    shown,
-    some,
     text_of,
 )
 from graftwork.common.names import clean_name, look_alikes, match_names
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +155,7 @@ def _columns(
     missing = [name for name, _ in roles if name not in found]
     if missing:
         raise UsageError(
-            f"no column {', '.join(missing)}; there are {shown(there, 40)}",
+            f"no column {', '.join(missing)}; there are {short_list(there, 40)}",
             where=where,
             remedy="name columns as the table does",
         )
@@ -218,12 +218,12 @@ def _cases(frame: pd.DataFrame, faults: list[str], notes: list[str]) -> tuple[Ar
         return np.array([f"line {number}" for number in range(2, len(frame) + 2)], dtype=object), ""
     case = text_of(frame[column])
     rows = np.array([f"line {number}" for number in range(2, len(frame) + 2)], dtype=object)
-    faults += some(f"{column} is missing", absent(case), rows)
+    faults += faulty_cases(f"{column} is missing", absent(case), rows)
     names, counts = np.unique(case[~absent(case)].astype(str), return_counts=True)
     if (counts > 1).any():
         several = names[counts > 1]
         faults.append(
-            f"a case is there more than once: {shown(several)} ({len(several):,} of {len(names):,} cases)"
+            f"a case is there more than once: {short_list(several)} ({len(several):,} of {len(names):,} cases)"
         )
     notes += _alike(names, "cases")
     return np.where(absent(case), rows, case), column
@@ -235,7 +235,7 @@ def _groups(
     if not column:
         return None
     groups = text_of(frame[column])
-    faults += some(f"{column} is missing", absent(groups), case)
+    faults += faulty_cases(f"{column} is missing", absent(groups), case)
     notes += _alike(groups[~absent(groups)].astype(str), "groups")
     return groups.astype(str)
 
@@ -254,7 +254,7 @@ def _plain_number(text: str) -> str:
 
 def _alike(names: Array, what: str) -> list[str]:
     alike = look_alikes(set(names.tolist()))
-    listed = shown([" and ".join(each) for each in alike])
+    listed = short_list([" and ".join(each) for each in alike])
     return (
         [f"{what[:1].upper()}{what[1:]} whose names only look alike were taken for different ones: {listed}."]
         if alike
@@ -314,7 +314,9 @@ def _read_decisions(
         many = len(held) > 5
         listed = f"{len(held):,} values such as {', '.join(held[:3])}" if many else " and ".join(held)
         advice = "scores need a --threshold" if many else "--positive names the value that is positive"
-        faults += some(f"{name} holds {listed}, expected 0 and 1, or yes and no ({advice})", odd, case)
+        faults += faulty_cases(
+            f"{name} holds {listed}, expected 0 and 1, or yes and no ({advice})", odd, case
+        )
         found[name] = np.array(
             [known.get(text, np.nan) if text else np.nan for text in texts], dtype=np.float64
         )
@@ -324,7 +326,7 @@ def _read_decisions(
 
 
 def _missing(own: FloatArray, column: str, case: Array) -> list[str]:
-    return list(some(f"{column}, the model's column, is empty", np.isnan(own), case))
+    return list(faulty_cases(f"{column}, the model's column, is empty", np.isnan(own), case))
 
 
 def _scores(
@@ -340,7 +342,7 @@ def _scores(
         notes.append(f"Numbers with a decimal comma were read: {column}.")
     if percentages(frame[column]):
         notes.append(f"Percentages were read, 50 % as 0.5: {column}.")
-    faults += some(f"{column} is not a number", odd, case)
+    faults += faulty_cases(f"{column} is not a number", odd, case)
     faults += _missing(np.where(odd, 0.0, values), column, case)
     decided: FloatArray = (values >= threshold).astype(np.float64)
     return decided

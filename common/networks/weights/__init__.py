@@ -41,6 +41,7 @@ from graftwork.common.networks.weights.weight_sources import (
     timm_key,
     weights_folder,
 )
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -236,9 +237,8 @@ def _tensors(found: Found, content: bytes) -> dict[str, Tensor]:
         key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()
     ]
     if broken:
-        more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
         raise WeightsError(
-            f"NaN or infinite values in {', '.join(broken[:5])}{more}",
+            f"NaN or infinite values in {short_list(broken)}",
             where=found.path,
             remedy="get the file from its source again",
         )

@@ -11,8 +11,9 @@ import numpy as np
 from graftwork.common.errors import TableError
 from graftwork.common.evaluation.arrays import Array, FloatArray
 from graftwork.common.evaluation.tables.columns.named_columns import nearest
-from graftwork.common.evaluation.tables.prediction_arrays import absent, shown
+from graftwork.common.evaluation.tables.prediction_arrays import absent
 from graftwork.common.names import clean_name, match_names
+from graftwork.common.wording import short_list
 
 _SEPARATORS = ("|", ",", ";", "/")
 _NAMED = {"|": "a bar", ",": "a comma", ";": "a semicolon", "/": "a slash"}
@@ -70,9 +71,9 @@ def read_lists(
             if cell is not None and not set(_split(str(cell), separator)) <= set(known)
         ]
         faults.append(
-            f"{name} lists {len(odd):,} names that are no class: {shown(told, 8)}; in {len(rows):,} of "
+            f"{name} lists {len(odd):,} names that are no class: {short_list(told, 8)}; in {len(rows):,} of "
             f"{len(cells):,} cases "
-            f"({shown(rows)}); expected {shown(list(classes), 20)}, separated by a bar; correct them, or "
+            f"({short_list(rows)}); expected {short_list(list(classes), 20)}, separated by a bar; correct them, or "
             "leave them out of the "
             "evaluation (--ignore-labels NAME,...; --nothing WORDS for words that say that nothing is there)"
         )
@@ -87,7 +88,7 @@ def read_lists(
     left = [each for each in ignored if each in known.values() and each not in nothing]
     if left:
         count = sum(count for there, count in counted.items() if known[there] in left)
-        notes.append(f"{name}: {shown(left, 12)} are not evaluated, in {count:,} cells.")
+        notes.append(f"{name}: {short_list(left, 12)} are not evaluated, in {count:,} cells.")
     voids = {there for there, each in known.items() if each in nothing and each not in classes}
     found = np.full((len(cells), len(classes)), np.nan)
     place = {each: k for k, each in enumerate(classes)}
@@ -104,7 +105,7 @@ def read_lists(
     if mixed:
         faults.append(
             f"{name} says that nothing is there and lists a class: {len(mixed):,} of {len(cells):,} cases "
-            f"({shown(mixed)}); "
+            f"({short_list(mixed)}); "
             "correct these cells"
         )
     return found

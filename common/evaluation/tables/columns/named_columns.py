@@ -8,8 +8,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.tables.prediction_arrays import is_number, shown
+from graftwork.common.evaluation.tables.prediction_arrays import is_number
 from graftwork.common.names import clean_name, clean_names, match_names, name_key
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ class NamedColumns:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise TableError(
-                f"the column {shown([repr(each) for each in twice])} is there twice, expected one of each name",
+                f"the column {short_list([repr(each) for each in twice])} is there twice, expected one of each name",
                 where=source,
                 remedy="rename or remove one of each",
             )
@@ -53,7 +54,7 @@ class NamedColumns:
 
     def there(self) -> str:
         """The names of the columns, for a message."""
-        return shown(self.names, 30)
+        return short_list(self.names, 30)
 
     def mentions(self, name: str) -> bool:
         """Whether a class is named in a column's name or in a cell of text, by what it looks like."""
@@ -174,6 +175,6 @@ def of_target(table: NamedColumns, target: str, notes: list[str]) -> NamedColumn
     frame = frame.rename(columns={name: name.removeprefix(start) for name in frame.columns})
     if first:
         notes.append(
-            f"Columns of another target than {target} ({table.source}) were not read: {shown(first, 12)}."
+            f"Columns of another target than {target} ({table.source}) were not read: {short_list(first, 12)}."
         )
     return NamedColumns(frame, table.source)

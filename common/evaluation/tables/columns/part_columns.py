@@ -12,8 +12,9 @@ import numpy as np
 
 from graftwork.common.evaluation.arrays import Array
 from graftwork.common.evaluation.tables.columns.named_columns import NamedColumns
-from graftwork.common.evaluation.tables.prediction_arrays import absent, shown, some, text_of
+from graftwork.common.evaluation.tables.prediction_arrays import absent, faulty_cases, text_of
 from graftwork.common.names import clean_name, name_key
+from graftwork.common.wording import short_list
 
 SEEN_BY_RUN = "seen_by_run"
 """The column in which `predict` names the part of the run's split that has the same image; empty: the run has none."""
@@ -103,7 +104,7 @@ def read_parts(
                 table.take(name, "ignored")
             if ignored:
                 notes.append(
-                    f"The column {shown(ignored)} of {table.source} was not read as the part, as was asked."
+                    f"The column {short_list(ignored)} of {table.source} was not read as the part, as was asked."
                 )
         if column == NO_PARTS:
             continue
@@ -140,7 +141,7 @@ def _read_seen(table: NamedColumns, case: Array, faults: list[str], notes: list[
     """The value of `seen_by_run` for each case; None where the run does not have the image."""
     values = text_of(table.take(SEEN_BY_RUN, "part"))
     known = np.isin(values.astype(str), [*_BY_RUN, _UNSEEN])
-    faults += some(
+    faults += faulty_cases(
         f"{SEEN_BY_RUN} of {table.source} holds no part of a run (expected {', '.join((*_BY_RUN, _UNSEEN))} or "
         "nothing); write it as graftwork predict did, or name the column of parts with --part-column",
         ~absent(values) & ~known, case, values,
@@ -202,7 +203,7 @@ def _flags(table: NamedColumns, wanted: str, named_by_option: bool) -> list[str]
             else "write these words, or remove the column"
         )
         found.append(
-            f"the column {name} ({table.source}) holds {shown([repr(each) for each in values])} and looks like "
+            f"the column {name} ({table.source}) holds {short_list([repr(each) for each in values])} and looks like "
             f"a flag of the part {part}, expected a column of train, validation and test; {advice}"
         )
     return found
@@ -223,7 +224,7 @@ def _read(
     unknown = [value for value in distinct if value not in known]
     if unknown and clean_name(wanted) in unknown:
         known |= {value: value for value in unknown}
-        notes.append(f"{name} of {source} is the part; {wanted!r} is evaluated, of {shown(unknown, 6)}.")
+        notes.append(f"{name} of {source} is the part; {wanted!r} is evaluated, of {short_list(unknown, 6)}.")
     elif unknown:
         odd = np.array([value in unknown for value in values])
         no_part = (
@@ -233,13 +234,13 @@ def _read(
         )
         numbered = all(value.replace(".", "").isdigit() for value in unknown)
         what = "holds numbers of folds" if numbered else "holds no part"
-        faults += some(
-            f"{name} {what} ({shown([repr(each) for each in unknown], 6)}), expected train, validation and "
+        faults += faulty_cases(
+            f"{name} {what} ({short_list([repr(each) for each in unknown], 6)}), expected train, validation and "
             f"test; name the one to evaluate (--part VALUE), or {no_part}",
             odd, case, values,
         )  # fmt: skip
     if absent(values).any() and not unknown:
-        faults += some(f"{name} ({source}) says no part; fill it in", absent(values), case)
+        faults += faulty_cases(f"{name} ({source}) says no part; fill it in", absent(values), case)
     renamed = [f"{value!r} as {part}" for value, part in known.items() if value != part]
     if renamed or name != "part":
         how = f" ({', '.join(renamed)})" if renamed else ""
@@ -263,7 +264,7 @@ def conflict(
     advice = remedy or "correct one of them or leave it out"
     return [
         f"{fault}; {advice}"
-        for fault in some(
+        for fault in faulty_cases(
             f"the columns {one[0]} and {other[0]} name the {what} and disagree", apart, case, pairs
         )
     ]

@@ -15,10 +15,10 @@ from graftwork.common.evaluation.tables.prediction_arrays import (
     decimal_commas,
     numbers,
     percentages,
-    shown,
     text_of,
 )
 from graftwork.common.names import clean_name, match_names, name_key
+from graftwork.common.wording import short_list
 
 SCORE_WORDS = ("score", "prob", "probability", "pred", "prediction", "p", "proba")
 _SINGLE = (
@@ -121,7 +121,7 @@ class ScoreReader:
                 faults.append(
                     f"no column has the scores of {name}: it is called {', '.join(ways)}; there are "
                     f"{self.table.there()}"
-                    + (f"; {shown(decided)} holds decisions" if decided else "")
+                    + (f"; {short_list(decided)} holds decisions" if decided else "")
                     + (f"; nearest is {near!r}" if near and not negative else "")
                     + (told if self.alone else "")
                 )
@@ -158,7 +158,7 @@ class ScoreReader:
             (self.percents, "Percentages were read, 50 % as 0.5"),
         ):
             if columns:
-                self.notes.append(f"{what} ({self.table.source}): {shown(columns, 6)}.")
+                self.notes.append(f"{what} ({self.table.source}): {short_list(columns, 6)}.")
         for name in self.places.values():
             values = numbers(self.table.frame[name])[0]
             known = values[~np.isnan(values)]
@@ -277,7 +277,7 @@ class ScoreReader:
                 )
         if left:
             self.notes.append(
-                f"Columns of classes that are not evaluated ({self.table.source}): {shown(left, 12)}."
+                f"Columns of classes that are not evaluated ({self.table.source}): {short_list(left, 12)}."
             )
 
     def _looks_scored(self, name: str) -> bool:
@@ -326,7 +326,7 @@ def classes_of_scores(table: NamedColumns, ignored: Sequence[str], faults: list[
     for names in alike.values():
         if len(names) > 1:
             faults.append(
-                f"the classes {shown([repr(name) for name in names])} cannot be told apart; rename or remove "
+                f"the classes {short_list([repr(name) for name in names])} cannot be told apart; rename or remove "
                 "one of their columns"
             )
     return tuple(found)

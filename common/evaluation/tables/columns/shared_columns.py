@@ -13,10 +13,11 @@ import numpy as np
 from graftwork.common.evaluation.arrays import Array
 from graftwork.common.evaluation.tables.columns.named_columns import NamedColumns
 from graftwork.common.evaluation.tables.columns.part_columns import conflict
-from graftwork.common.evaluation.tables.prediction_arrays import absent, shown, some, text_of
+from graftwork.common.evaluation.tables.prediction_arrays import absent, faulty_cases, text_of
 from graftwork.common.evaluation.tables.reading_options import LOOK_ALIKES
 from graftwork.common.evaluation.tables.truth_tables import TruthTable
 from graftwork.common.names import clean_names, is_no_name, look_alikes
+from graftwork.common.wording import short_list
 
 
 @dataclass
@@ -91,13 +92,13 @@ class SharedColumns:
                     found.append((f"{name} ({table.source})", values))
                 if what == "group":
                     several = empty & ~empty.all() if not option else empty
-                    self.faults += some(
+                    self.faults += faulty_cases(
                         f"{name} ({table.source}) says no group; fill it in", several, self.case
                     )
         if option == "--group" and not found:
             there = list(dict.fromkeys(name for table in self.tables for name in table.names))
             self.faults.append(
-                f"no column {words[0]!r} says the group; there are {shown(there, 30)}; name one with {option}"
+                f"no column {words[0]!r} says the group; there are {short_list(there, 30)}; name one with {option}"
             )
         for other in found[1:]:
             self.faults += conflict(what, found[0], other, self.case)
@@ -127,7 +128,7 @@ def look_alike_findings(made: Mapping[str, Any], by: str) -> list[str]:
             else []
         )
         if sets:
-            told = shown([" and ".join(map(repr, each[:4])) for each in sets])
+            told = short_list([" and ".join(map(repr, each[:4])) for each in sets])
             found.append(
                 f"{sum(map(len, sets)):,} {noun} look alike and count as different: {told}. Write each in "
                 "one way, or allow "

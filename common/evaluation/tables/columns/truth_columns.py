@@ -17,8 +17,9 @@ from graftwork.common.evaluation.metrics.registry import EXCLUSIVE
 from graftwork.common.evaluation.tables.columns.list_cells import read_lists
 from graftwork.common.evaluation.tables.columns.named_columns import NamedColumns, nearest
 from graftwork.common.evaluation.tables.columns.part_columns import conflict
-from graftwork.common.evaluation.tables.prediction_arrays import absent, numbers, shown, some, text_of
+from graftwork.common.evaluation.tables.prediction_arrays import absent, faulty_cases, numbers, text_of
 from graftwork.common.names import clean_name, match_names
+from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,7 +180,7 @@ class TruthReader:
         back = {there: each for each, there in classes.items()}
         known = {value: back.get(each, each) for value, each in known.items()}
         known |= {value: back[value] for value in rest if value in back and value not in known}
-        return self._of_known(name, text, known, f"codes {shown(list(codes), 12)}, or classes")
+        return self._of_known(name, text, known, f"codes {short_list(list(codes), 12)}, or classes")
 
     def _named(self, name: str, text: Array) -> Truth:
         distinct = list(dict.fromkeys(value for value in text if value is not None))
@@ -205,7 +206,9 @@ class TruthReader:
         left = [value for value in dict.fromkeys(text) if value in self.ignored and value not in known]
         if left:
             count = int(np.isin(text.astype(str), left).sum())
-            self.notes.append(f"{name}: {shown(left, 12)} is not evaluated, {count:,} cases are left out.")
+            self.notes.append(
+                f"{name}: {short_list(left, 12)} is not evaluated, {count:,} cases are left out."
+            )
         odd = np.array(
             [value is not None and value not in known and value not in left for value in text], dtype=np.bool_
         )
@@ -215,8 +218,8 @@ class TruthReader:
             f"{value!r}" + (f" (nearest: {best})" if (best := nearest(value, self.classes)) else "")
             for value in held
         ]
-        faults = some(
-            f"{name} holds unknown classes: {shown(near, 6)} (known: {shown(list(self.classes), 20)}), "
+        faults = faulty_cases(
+            f"{name} holds unknown classes: {short_list(near, 6)} (known: {short_list(list(self.classes), 20)}), "
             f"expected {what}; correct "
             "them, or leave them out with --ignore-labels",
             odd, self.case, text,
@@ -224,7 +227,7 @@ class TruthReader:
         values = np.array(
             [(known.get(value) or None) if value is not None else None for value in text], dtype=object
         )
-        more = [f"{name} holds {shown(outside)}, which no class is"] if outside else []
+        more = [f"{name} holds {short_list(outside)}, which no class is"] if outside else []
         return Truth(name, values, faults=(*faults, *more))
 
     def _binary(self, name: str, text: Array, column: pd.Series[Any]) -> Truth:
@@ -233,7 +236,9 @@ class TruthReader:
         left = [value for value in distinct if value in self.ignored]
         if left:
             count = int(np.isin(text.astype(str), left).sum())
-            self.notes.append(f"{name}: {shown(left, 12)} is not evaluated, {count:,} cases are left out.")
+            self.notes.append(
+                f"{name}: {short_list(left, 12)} is not evaluated, {count:,} cases are left out."
+            )
             text = np.array([None if value in left else value for value in text], dtype=object)
             distinct = [value for value in distinct if value not in left]
         known: dict[str, str] = {}
@@ -244,7 +249,8 @@ class TruthReader:
                 known = {value: positive if value == there else negative for value in distinct}
                 self.notes.append(
                     f"{name}: {there!r} is {positive}, as was asked, "
-                    f"{shown([repr(value) for value in distinct if value != there]) or 'no other value'} is {negative}."
+                    f"{short_list([repr(value) for value in distinct if value != there]) or 'no other value'} "
+                    f"is {negative}."
                 )
             else:
                 why = f"--positive {self.positive} " + (
@@ -255,7 +261,8 @@ class TruthReader:
                     else "leaves several"
                 )
                 return Truth(name, text, faults=(
-                    f"{name} holds {shown([repr(value) for value in sorted(distinct)], 6)}, and {why}; expected two "
+                    f"{name} holds {short_list([repr(value) for value in sorted(distinct)], 6)}, and "
+                    f"{why}; expected two "
                     "values, one of "
                     f"them the value of {positive}",
                 ))  # fmt: skip
@@ -276,8 +283,8 @@ class TruthReader:
             if alike and len(known) == len(distinct):
                 self.notes.append(f"{name}: read {', '.join(alike)}.")
         odd = np.array([value is not None and value not in known for value in text])
-        held = shown([repr(value) for value in sorted(distinct)], 6)
-        faults = some(
+        held = short_list([repr(value) for value in sorted(distinct)], 6)
+        faults = faulty_cases(
             f"{name} is neither 0 or 1 nor {negative} or {positive}: it holds {held}; "
             + ("" if len(distinct) <= 2 else "leave further values out with --ignore-labels, and ")
             + f"name the value of {positive} with --positive VALUE",
@@ -295,7 +302,7 @@ class TruthReader:
         text[values == 1.0], text[values == 0.0] = self.classes[0], self.classes[1]
         wrong = odd | ~(np.isnan(values) | np.isin(values, (0.0, 1.0)))
         named = f"{name} ({self.table.source})"
-        faults = some(f"{named} is not 0 or 1", wrong, self.case, text_of(self.table.frame[name]))
+        faults = faulty_cases(f"{named} is not 0 or 1", wrong, self.case, text_of(self.table.frame[name]))
         return Truth(named, text, faults=tuple(faults))
 
     def _yes_or_no(self, value: str) -> str:
@@ -319,16 +326,16 @@ class TruthReader:
             ["/".join(str(each) for each in row) for row in zip(*cells, strict=True)], dtype=object
         )
         faults = tuple(
-            some("rows of the truth do not name one class", ~(good | none | empty), self.case, rows)
+            faulty_cases("rows of the truth do not name one class", ~(good | none | empty), self.case, rows)
         )
         if none.any():
             self.notes.append(
-                f"{int(none.sum()):,} cases of {shown(list(self.ignored))} alone have no class and are left out."
+                f"{int(none.sum()):,} cases of {short_list(list(self.ignored))} alone have no class and are left out."
             )
         found = np.full(len(values), None, dtype=object)
         found[good] = np.array(list(self.classes), dtype=object)[values[good].argmax(axis=1)]
         return Truth(
-            f"{shown([wide[name] for name in self.classes])} ({self.table.source})",
+            f"{short_list([wide[name] for name in self.classes])} ({self.table.source})",
             found,
             faults=faults,
         )
@@ -376,11 +383,11 @@ class TruthReader:
                 if odd.any():
                     raw[name] = text_of(column)
         lacking = [name for name in self.classes if name not in wide]
-        whole = f"{shown(list(wide.values()))} ({self.table.source})"
+        whole = f"{short_list(list(wide.values()))} ({self.table.source})"
         for name in self.table.called(self.nothing):
             if name not in self.table.used:
                 none = _as_numbers(self.table.take(name, "nothing"))[0] == 1
-                self.conflicts += some(
+                self.conflicts += faulty_cases(
                     f"{name} ({self.table.source}) is 1 and a class is 1 too; correct these rows",
                     none & (values == 1).any(axis=1),
                     self.case,
