@@ -1,8 +1,8 @@
-"""Plain arrays, checked; and the *estimator*: a metric made ready once, then asked for many resamples.
+"""Checked arrays, and the *estimator*: a metric that is prepared once and then computed for many resamples.
 
 A bootstrap replicate is a row of multiplicities: how often each unit (a group, or a single item) was drawn.
-An estimator takes such rows, [b, units], and gives the metric of each, [b] (or [b, points] for a curve); NaN
-where it is undefined. Sorting and counting by group are done when it is made, so a replicate costs little.
+An estimator takes such rows, [b, units], and returns the metric of each, [b] (or [b, points] for a curve); NaN
+where it is undefined. It sorts and counts by group once, so a replicate is cheap.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def as_truth(y: npt.ArrayLike, name: str = "y") -> BoolArray:
         raise TableError(
             f"{name} must hold 0 and 1, it holds {values}",
             where=name,
-            remedy="mask unknown labels (NaN, -1) before a metric sees them",
+            remedy="remove unknown labels (NaN, -1) first",
         )
     return found.astype(np.bool_)
 
 
 def as_scores(s: npt.ArrayLike, n: int, name: str = "s", *, probability: bool = False) -> FloatArray:
-    """`s` as float64, with `n` rows and no NaN; within 0..1 where a probability is asked for.
+    """`s` as float64, with `n` rows and no NaN; within 0..1 for probabilities.
 
     Raises:
         TableError: not numbers, another length than `n`, NaN, or outside 0..1.
@@ -79,13 +79,13 @@ def as_scores(s: npt.ArrayLike, n: int, name: str = "s", *, probability: bool = 
         raise TableError(
             f"{missing} of {values.size} values of {name} are NaN",
             where=name,
-            remedy="find out why the network gave no number; a metric cannot guess it",
+            remedy="check why the model gave no number",
         )
     if probability and values.size and not (values.min() >= 0 and values.max() <= 1):
         raise TableError(
             f"{name} must hold probabilities in 0..1, it ranges from {values.min():g} to {values.max():g}",
             where=name,
-            remedy="give probabilities; the AUROC takes any scores",
+            remedy="give probabilities (AUROC accepts any scores)",
         )
     return values
 
@@ -115,7 +115,7 @@ def ratio(numerator: Array, denominator: Array, units: IntArray, count: int) -> 
 
 
 def answer(estimator: Estimator, n: int, weights: npt.ArrayLike | None) -> Any:
-    """An estimator over single items asked once: a float for no weights or [n], an array [B] for [B, n].
+    """An estimator over single items computed once: a float for no weights or [n], an array [B] for [B, n].
 
     Raises:
         TableError: weights of another length, negative or NaN.
@@ -131,7 +131,7 @@ def answer(estimator: Estimator, n: int, weights: npt.ArrayLike | None) -> Any:
         )
     if rows.size and not rows.min() >= 0:
         raise TableError(
-            "weights must be numbers that are not negative",
+            "weights must be 0 or more",
             where="weights",
             remedy="remove negative, infinite and missing weights",
         )

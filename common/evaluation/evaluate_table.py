@@ -1,4 +1,4 @@
-"""From a table of predictions to an evaluation: each number of a protocol with its interval, by one path."""
+"""Evaluate a table of predictions by a protocol: every metric with its interval."""
 
 from __future__ import annotations
 
@@ -31,16 +31,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
 ThresholdLike: TypeAlias = str | float | Threshold | Sequence[Threshold] | None
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """What is to be judged, what is to be had of it (see `results_of`), and what must be said."""
+    """The cases, their metrics (see `results_of`), and notes."""
 
     cases: Cases | Masks | Counted
     table: Mapping[str, tuple[int, Sequence[Cell]]]
@@ -62,27 +58,26 @@ def evaluate(
     confidence: float = 0.95,
     group: str = "group",
 ) -> Evaluation:
-    """Judge the predictions of one part by a protocol; cases that belong together are put together first.
+    """Evaluate the predictions of one part by a protocol; cases of one unit are combined first.
 
     Args:
-        predictions: as `read_predictions` gives it: one row a case; see `predictions.py` for the columns, and
-            `segmentation.py` for those of masks.
+        predictions: as `read_predictions` returns it, one row per case; for the columns see
+            `predictions.py` and `mask_overlap.py`.
         target: its kind and classes, and the prefix of its columns.
         part: the part that is evaluated.
-        threshold_part: the part on which thresholds are chosen; never `part`.
-        threshold: the rule ("youden", "sensitivity", "specificity"; None: the protocol's), or one that is
-            already there: a number, a `Threshold`, or one for each class.
-        target_value: what the last two rules aim at, 0..1.
+        threshold_part: the part on which thresholds are chosen; not `part`.
+        threshold: the rule ("youden", "sensitivity", "specificity"; None: the protocol's), or a given
+            one: a number, a `Threshold`, or one for each class.
+        target_value: the target of the last two rules, 0..1.
         bootstrap, seed, confidence: replicates of the groups, their seed, and the share between the limits.
-        group: the column that says the group. Where the table has none in the column `group`, each case is its own
-            group, and the evaluation says so.
+        group: the column of the group. Without groups each case is its own group, and a note says so.
 
     Returns:
-        An `Evaluation`. What is undefined is NaN with a reason.
+        An `Evaluation`. Undefined metrics are NaN with a reason.
 
     Raises:
-        TableError: all faults of the table at once, or no case in `part`.
-        UsageError: thresholds would be chosen on the part that is evaluated; target and protocol do not fit.
+        TableError: all errors of the table at once, or no case in `part`.
+        UsageError: the threshold part is the evaluated part; target and protocol do not match.
     """
     _fits(target, protocol)
     grouped = has_groups(predictions, group)
@@ -105,13 +100,15 @@ def evaluate(
     if not len(cases) and not cases.excluded:
         parts = ", ".join(sorted({str(value) for value in predictions["part"]}))
         where = predictions.attrs.get("source", "predictions")
-        told = predictions.attrs.get("parts", True)
+        has_parts = predictions.attrs.get("parts", True)
         raise TableError(
-            f"no case is of part {part!r}; there are {parts}"
-            if told
-            else f"found no column that says the part, expected one with the part {part!r}",
+            f"no case is in part {part!r} (found {parts})"
+            if has_parts
+            else f"no column holds the part, expected one with the value {part!r}",
             where=where,
-            remedy="name one of these with --part" if told else "leave --part out: every case is evaluated",
+            remedy="name one of these with --part"
+            if has_parts
+            else "leave out --part to evaluate every case",
         )
     how = Resampling(cases.units[1], name, grouped, len(cases), bootstrap, seed, confidence)
     results, remarks = results_of(found.table, how)
@@ -158,7 +155,7 @@ def _of_scores(
     choice: tuple[str, str | float | Threshold | Sequence[Threshold], float],
     confidence: float,
 ) -> _Found:
-    """`choice`: the part on which thresholds are chosen, by which rule, and what the rule aims at."""
+    """`choice`: the part on which thresholds are chosen, the rule and its target."""
     cases = read_cases(predictions, target, part, group=group, protocol=protocol)
     questions = cases.questions()
     thresholds: tuple[Threshold, ...] = ()
@@ -171,12 +168,12 @@ def _of_scores(
         shared = len(set(others.groups.tolist()) & set(cases.groups.tolist()))
         if shared and any(each.chosen_on for each in thresholds):
             said.append(
-                f"{quantity(shared, name)} of part {part} also stand in part {other}, on which the threshold was "
+                f"{quantity(shared, name)} of part {part} are also in part {other}, on which the threshold was "
                 "chosen."
             )
     if cases.excluded:
         noun = protocol.unit if protocol.by else "case"
-        mixed = f", {cases.several:,} of them as several classes occur in one" if cases.several else ""
+        mixed = f", {cases.several:,} of them with several classes" if cases.several else ""
         said.append(f"{quantity(cases.excluded, noun)} without a known label left out{mixed}.")
     table = {each: (len(cases), cells_of(each, cases, questions, confidence)) for each in protocol.metrics}
     return _Found(cases, table, tuple(said), thresholds)
@@ -186,33 +183,33 @@ def _fits(target: TargetLike, protocol: Protocol) -> None:
     where = f"protocol {protocol.name!r}"
     if target.kind != protocol.kind:
         raise UsageError(
-            f"it judges {protocol.kind} targets, this one is {target.kind}",
+            f"the protocol evaluates {protocol.kind} targets, this target is {target.kind}",
             where=where,
-            remedy="name a protocol of such targets; `graftwork ls protocols` lists them",
+            remedy=f"name a protocol for {target.kind} targets; `graftwork ls protocols` lists them",
         )
     name = getattr(target, "name", protocol.target)
     if protocol.masks is not None:
         raise UsageError(
-            "it judges two folders of masks",
+            "the protocol evaluates two folders of masks",
             where=where,
-            remedy="`graftwork evaluate seg --truth DIR --predicted DIR --protocol NAME`",
+            remedy="run `graftwork evaluate seg --truth DIR --predicted DIR --protocol NAME`",
         )
     if protocol.target and name != protocol.target:
         raise UsageError(
-            f"it judges the target {protocol.target!r}, this one is {name!r}",
+            f"the protocol evaluates the target {protocol.target!r}, this target is {name!r}",
             where=where,
-            remedy="name a protocol of this target",
+            remedy="name a protocol for this target",
         )
     if protocol.classes and tuple(target.classes) != protocol.classes:
         raise UsageError(
-            f"its classes are {', '.join(protocol.classes)}, those here {', '.join(target.classes)}",
+            f"the classes are {', '.join(target.classes)}, expected {', '.join(protocol.classes)}",
             where=where,
-            remedy="name the columns by the classes of the protocol, or another protocol",
+            remedy="name the columns by the classes of the protocol, or use another protocol",
         )
 
 
 def _refuse_leak(threshold: ThresholdLike, threshold_part: str, part: str) -> None:
-    """A threshold chosen on the cases it is judged on makes every number at it too good."""
+    """Refuse a threshold that was chosen on the evaluated cases: its metrics are too optimistic."""
     given = [threshold] if isinstance(threshold, Threshold) else threshold
     if isinstance(given, (str, type(None))):
         sources = {threshold_part}
@@ -222,9 +219,9 @@ def _refuse_leak(threshold: ThresholdLike, threshold_part: str, part: str) -> No
         sources = {each.chosen_on for each in given}
     if part in sources:
         raise UsageError(
-            f"the threshold would be chosen on part {part!r}, which is evaluated",
+            f"the threshold is chosen on part {part!r}, which is also evaluated",
             where="threshold",
-            remedy="choose it on another part, such as validation, or give a value fixed beforehand",
+            remedy="choose it on another part, such as validation, or give a fixed value",
         )
 
 
@@ -240,7 +237,7 @@ def _thresholds(
     if isinstance(threshold, (int, float)):
         if math.isnan(threshold):
             raise UsageError(
-                "the threshold is NaN", where="threshold", remedy="give a number, or leave it out"
+                "the threshold is NaN", where="threshold", remedy="give a number, or leave out the threshold"
             )
         fixed = Threshold(float(threshold), "fixed", chosen_on="")
         return tuple(replace(fixed, label=each.label) for each in questions)
@@ -250,15 +247,15 @@ def _thresholds(
     missing = [each.label for each in questions if each.label not in place]
     if missing:
         raise UsageError(
-            f"no threshold is given for {', '.join(missing)}",
+            f"the threshold of {', '.join(missing)} is missing",
             where="threshold",
-            remedy="give one for each class",
+            remedy="give one threshold for each class",
         )
     return tuple(place[each.label] for each in questions)
 
 
 def questions_of(cases: Cases, thresholds: Sequence[Threshold]) -> tuple[Question, ...]:
-    """The questions put to cases, with what is decided at a threshold of each, or of none where there are none."""
+    """The questions of cases, with decisions at the threshold of each; without decisions where there are none."""
     questions = cases.questions()
     return tuple(map(_decide, questions, thresholds)) if thresholds else questions
 
@@ -270,8 +267,8 @@ def _decide(question: Question, threshold: Threshold) -> Question:
 
 
 def cells_of(name: str, cases: Cases, questions: Sequence[Question], confidence: float = 0.95) -> list[Cell]:
-    """A metric of cases as cells: one of the whole, or one a class, each with the cases it rests on (a sensitivity: the
-    positive ones). `confidence`: of the intervals of single cases."""
+    """A metric of cases as cells, one for the whole or one per class, each with its number of cases (sensitivity: the
+    positive ones). `confidence`: of the intervals for independent cases."""
     found = scored_metric(name)
     if cases.kind in EXCLUSIVE and found.whole is not None:
         n, groups = len(cases), cases.units[1]
@@ -307,7 +304,7 @@ def _label_sets(
     cases: Cases,
     questions: Sequence[Question],
 ) -> Cell:
-    """A metric of all labels of a case at once."""
+    """A metric of all labels of a case together."""
     rows = np.unique(np.concatenate([each.rows for each in questions]))
     reason = next((each.undecided for each in questions if each.decided is None), "")
     if not len(rows):
@@ -318,11 +315,11 @@ def _label_sets(
 
 FURTHER = "further_metrics.json"
 FORMAT = 1
-SEEN = "seen"  # the part of cases that were held out of groups that were learned from
+SEEN = "seen"  # the part of held-out cases whose groups are also in training
 
 
 def target_of(protocol: Protocol, targets: Sequence[TargetLike]) -> TargetLike | None:
-    """The target that a protocol judges: the first, or the one of its name; None where there is none of its kind."""
+    """The target that a protocol evaluates: the first, or the named one; None where no target has its kind."""
     names = [getattr(each, "name", "") for each in targets]
     if protocol.target and protocol.target not in names:
         return None
@@ -337,26 +334,26 @@ def judge(
     further: Iterable[Protocol] = (),
     **how: Any,
 ) -> tuple[Evaluation, tuple[Evaluation, ...]]:
-    """Judge a table by its first protocol on the part test, and by all else that has something to judge.
+    """Evaluate a table by its first protocol on the part test, and by all other protocols that apply.
 
     Args:
-        targets: of the manifest, the first one first.
-        further: protocols of other targets, or of cases put together; `first` among them is not asked twice.
-        how: as `evaluate` takes it: threshold, target_value, bootstrap, seed, confidence, group.
+        targets: of the manifest, in its order.
+        further: protocols of other targets or units; `first` among them is not evaluated twice.
+        how: options of `evaluate`: threshold, target_value, bootstrap, seed, confidence, group.
 
     Returns:
-        the evaluation by `first`; and those by `first` on the part "seen", then by each of `further` on "test" and
-        on "seen". One whose target, column or part the table lacks, or of which no case is known, is left out.
+        the evaluation by `first`; then those by `first` on the part "seen" and by each of `further` on "test" and
+        "seen". Protocols whose target, column, part or known labels the table lacks are left out.
 
     Raises:
-        UsageError: `first` judges a target that there is not. TableError: as `evaluate`.
+        UsageError: the target of `first` is missing. TableError: as `evaluate`.
     """
     target = target_of(first, targets)
     if target is None:
         wanted = repr(first.target) if first.target else "the first target"
         known = ", ".join(f"{getattr(each, 'name', '')!r} ({each.kind})" for each in targets)
         raise UsageError(
-            f"it judges {wanted} ({first.kind}); there are {known}",
+            f"the protocol evaluates {wanted} ({first.kind}), the targets are {known}",
             where=f"protocol {first.name!r}",
             remedy="name another protocol",
         )
@@ -375,12 +372,14 @@ def judge(
 
 
 def keep(folder: Path, found: Evaluation, others: Sequence[Evaluation]) -> None:
-    """Write metrics.json and, where there are others, further_metrics.json beside it."""
+    """Write metrics.json and, for further evaluations, further_metrics.json."""
     if others:
         write_json(folder / FURTHER, {"format": FORMAT, "evaluations": [each.to_json() for each in others]})
     else:
         (folder / FURTHER).unlink(missing_ok=True)
-    write_json(folder / "metrics.json", found.to_json())  # last: with it, the predictions are judged
+    write_json(
+        folder / "metrics.json", found.to_json()
+    )  # last: its presence means that the evaluation is complete
 
 
 def kept_further(folder: str | os.PathLike[str]) -> tuple[Evaluation, ...]:
@@ -392,7 +391,7 @@ def kept_further(folder: str | os.PathLike[str]) -> tuple[Evaluation, ...]:
     place = Path(folder) / FURTHER
     if not place.is_file():
         return ()
-    remedy = "make it again with `graftwork evaluate`"
+    remedy = "write it again with `graftwork evaluate`"
     try:
         content = read_json(verified(place, remedy=remedy), RunError, remedy=remedy)
         if content["format"] != FORMAT:

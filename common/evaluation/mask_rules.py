@@ -1,4 +1,4 @@
-"""How a protocol judges folders of masks: regions of labels, distances by their definition, what empty masks give."""
+"""How a protocol evaluates folders of masks: regions of labels, definition of distances, rules for empty masks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from graftwork.common.errors import UsageError
 
 @dataclass(frozen=True)
 class Region:
-    """What is judged: all voxels of some labels.
+    """An evaluated region: all voxels of some labels.
 
-    `dilation` (voxels), `smallest` and `touching` (other regions) are of lesion-wise scores; see `lesion_wise`.
+    `dilation` (voxels), `smallest` and `touching` (other regions) are for lesion-wise scores; see `lesion_wise`.
     """
 
     name: str
@@ -24,19 +24,19 @@ class Region:
 
 @dataclass(frozen=True)
 class MaskRules:
-    """How masks are read and judged.
+    """How masks are read and evaluated.
 
     Attributes:
-        regions: evaluated one by one. labels: those a mask may hold; empty: the mask has two values, and one
-            of grey levels 0 to 255 is in the mask above `above` (see `mask_values.foreground`).
+        regions: evaluated one by one. labels: the allowed labels; empty: the mask has two values, or grey levels
+            0 to 255 with the foreground above `above` (see `mask_values.foreground`).
         hausdorff: the definition of the 95th percentile.
-        empty_both: Dice and the like, and a distance, where neither mask holds the region; None: undefined.
-        empty_one: the distance, mm, where one of them does; None: undefined. Dice is then 0.
-        lesions: the rules of lesion-wise scores; empty where there are none. penalty: mm, of a lesion missed or false.
+        empty_both: overlap and distance where neither mask holds the region; None: undefined.
+        empty_one: the distance, mm, where one mask holds it; None: undefined. Dice is then 0.
+        lesions: the rules of lesion-wise scores; empty for none. penalty: mm, for a missed or false positive lesion.
         least: a Jaccard index below it counts as 0 in `least_jaccard`.
 
     Raises:
-        UsageError: no region, or a region of labels that a mask may not hold.
+        UsageError: no region, or a region with a label that is not allowed.
     """
 
     regions: tuple[Region, ...]
@@ -66,20 +66,20 @@ class MaskRules:
 
     @property
     def distance(self) -> str:
-        """How the 95 % Hausdorff distance is defined here, in words."""
+        """The definition of the 95 % Hausdorff distance, in words."""
         return {
             "max-of-directed": "the larger of the two directed 95th percentiles (linearly interpolated) of the "
             "distance from one boundary to the nearest point of the other",
             "pooled": "the 95th percentile (linearly interpolated) of the distances from either boundary to the "
-            "nearest point of the other, both lists taken together",
+            "nearest point of the other, both lists pooled",
             "surfel-weighted": "the larger of the two directed distances within which 95 % of the area of one surface "
-            "lies from the other",
+            "is from the other",
         }[self.hausdorff]
 
     def sentences(self) -> str:
-        """The rules as a methods section says them."""
+        """The rules as sentences of a methods section."""
         two = (
-            "the value other than 0 of a mask of two values (0 and 1, 0 and 255), or what lies above "
+            "the value other than 0 of a mask of two values (0 and 1, 0 and 255), or the values above "
             f"{self.above:g} of 255 in a mask of grey levels"
         )
         regions = "; ".join(
@@ -93,8 +93,8 @@ class MaskRules:
         )
         one = "undefined" if self.empty_one is None else f"{self.empty_one:g} mm"
         lesions = (
-            f" Lesion-wise scores follow the rules of {self.lesions}; a lesion missed or false has a Dice coefficient "
-            f"of 0 and a distance of {self.penalty:g} mm."
+            f" Lesion-wise scores follow the rules of {self.lesions}; a missed or false positive lesion has a Dice "
+            f"coefficient of 0 and a distance of {self.penalty:g} mm."
             if self.lesions
             else ""
         )

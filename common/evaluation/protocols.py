@@ -1,4 +1,4 @@
-"""Protocols as data: what is measured on what, by which conventions, and what others have published by them.
+"""Protocols as data: metrics, unit of analysis, classes, conventions and published values.
 
 Plain dataclasses. Importing this module imports neither numpy nor pandas nor scipy.
 """
@@ -27,9 +27,9 @@ _RULES = {
 
 @dataclass(frozen=True)
 class Published:
-    """A number that somebody has published by a protocol, to stand beside ours: 0..1, on what, and where.
+    """A published value of a metric, 0..1, with what it was measured on and its source.
 
-    `label`: of which class; empty for the whole.
+    `label`: the class; empty for the whole.
     """
 
     metric: str
@@ -41,37 +41,37 @@ class Published:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How predictions become numbers.
+    """How predictions are evaluated.
 
     Attributes:
-        name, version: how it is cited. The version rises when any number can change.
-        title, source: for people; where the conventions come from.
+        name, version: for citation. The version increases when a number can change.
+        title, source: for reports; the source of the conventions.
         unit: of analysis, in the singular: "image". kind: of the target.
-        primary: the metric that decides (early stopping, comparisons); higher is better.
-        metrics: what is reported, in this order; names in `METRICS`.
-        aggregation: how images become units, in a sentence; empty where an image is the unit.
-        labels: what the labels are and what becomes of unknown ones.
-        threshold: the rule by which the threshold is chosen on validation.
-        notes: what a reader must know, a sentence each. published: values of others.
-        group: what is resampled and never split, in the singular: "patient".
-        classes: the classes of the target, where the protocol fixes them; binary: (negative, positive);
+        primary: the metric for early stopping and comparisons; higher is better.
+        metrics: the reported metrics, in this order; names in `METRICS`.
+        aggregation: how images are combined into units, in a sentence; empty where an image is the unit.
+        labels: what the labels are and how unknown ones are treated.
+        threshold: the rule for the threshold, chosen on validation.
+        notes: sentences for the reader. published: published values.
+        group: the unit of resampling and splitting, in the singular: "patient".
+        classes: the classes of the target, if the protocol fixes them; binary: (negative, positive);
             segmentation: (background, ...).
-        target: the name of the manifest's target that it judges; empty for the first.
-        by: the column whose equal values are put together into one unit before it is judged, such as "event";
-            empty where each case is judged alone.
-        pooling: how the scores of a unit come from those of its cases. rest: the class, of exclusive ones, that
-            yields to others in one unit, such as that of an image with nothing in it. See `units.py`.
-        empty: segmentation, Dice and Jaccard of a class that neither truth nor prediction holds: 1, or undefined.
-        ties: multi-class, a case whose largest score several classes share: given the first of them, or none of
-            them and so wrong.
-        masks: segmentation, how two folders of masks are judged; None where a table of counts is.
-        nothing: words of a list of labels that say that none is there, such as "No Finding".
+        target: the name of the target in the manifest; empty for the first.
+        by: the column whose equal values form one unit of evaluation, such as "event"; empty where each case is
+            evaluated alone.
+        pooling: how the scores of a unit are computed from its cases. rest: the exclusive class that yields to the
+            others of a unit, such as that of empty images. See `units.py`.
+        empty: segmentation: Dice and Jaccard of a class that is in neither truth nor prediction, 1 or undefined.
+        ties: multi-class: a case whose largest score is shared by several classes is predicted as the first of them, or
+            counted as wrong.
+        masks: segmentation: rules for two folders of masks; None for a table of counts.
+        nothing: words in a list of labels that mean no finding, such as "No Finding".
         other_labels: classes of the data that the protocol does not evaluate; their columns and names are ignored.
-        tables: the datasets' own tables, known as truth.
+        tables: tables of the datasets that are read as labels.
 
     Raises:
-        UsageError: an unknown metric, kind or rule, or one that does nothing for this kind; a primary metric not
-            reported or better when lower.
+        UsageError: a metric, kind or rule that is unknown or does not apply to this kind; a primary metric that is not
+            reported or is better when lower.
     """
 
     name: str
@@ -103,14 +103,14 @@ class Protocol:
     def __post_init__(self) -> None:
         for name in ("metrics", "notes", "published", "classes", "nothing", "other_labels", "tables"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        faults = [f"the metric {name!r} is not known" for name in self.metrics if name not in METRICS]
+        faults = [f"the metric {name!r} is unknown" for name in self.metrics if name not in METRICS]
         if self.kind not in _KINDS:
             faults.append(f"the kind {self.kind!r} is not one of {', '.join(_KINDS)}")
         else:
             faults += [
-                f"the metric {name!r} is not one of {self.kind} targets"
+                f"the metric {name!r} does not apply to {self.kind} targets"
                 for name in self.metrics
-                if name in METRICS and not self._judges(name)
+                if name in METRICS and not self._applies(name)
             ]
             faults += self._unit_faults()
         if self.threshold not in _RULES:
@@ -130,13 +130,13 @@ class Protocol:
                 remedy="correct the definition of the protocol",
             )
 
-    def _judges(self, metric: str) -> bool:
+    def _applies(self, metric: str) -> bool:
         if self.masks is not None and self.kind == "segmentation":
             return METRICS[metric].region is not None
         return self.kind in METRICS[metric].kinds
 
     def _unit_faults(self) -> list[str]:
-        """What is wrong with how cases are put together, and with rules that do nothing for this kind."""
+        """Errors in how cases are combined, and rules that do not apply to this kind."""
         faults = []
         for name, allowed in (
             ("pooling", ("mean", "max")),
@@ -146,40 +146,40 @@ class Protocol:
             if getattr(self, name) not in allowed:
                 faults.append(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
         if self.rest and (self.kind != "multi-class" or not self.by):
-            faults.append("rest is of a multi-class target whose cases are put together (by)")
+            faults.append("rest needs a multi-class target whose cases are combined (by)")
         if self.rest and self.classes and self.rest not in self.classes:
             faults.append(f"rest {self.rest!r} is not among its classes")
         if self.pooling != "mean" and (not self.by or self.kind == "segmentation"):
-            faults.append("pooling is of scores that are put together (by)")
+            faults.append("pooling needs scores that are combined (by)")
         if self.ties != "first" and self.kind != "multi-class":
-            faults.append("ties are of a multi-class target")
+            faults.append("ties need a multi-class target")
         if self.empty != "one" and self.kind != "segmentation":
-            faults.append("empty is of a segmentation")
+            faults.append("empty needs a segmentation target")
         return faults
 
     def with_metrics(self, names: Sequence[str]) -> Protocol:
-        """The protocol with further metrics after its own; those it has already are not named twice.
+        """The protocol with additional metrics; metrics that it already has are not repeated.
 
         Raises:
-            UsageError: an unknown metric, or one of another kind of target.
+            UsageError: an unknown metric, or one for another kind of target.
         """
         unknown = [name for name in names if name not in METRICS]
         if unknown:
             near = get_close_matches(unknown[0], METRICS, n=1)
             raise UsageError(
-                f"the metric {unknown[0]!r} is not known",
+                f"the metric {unknown[0]!r} is unknown",
                 where=f"protocol {self.name!r}",
                 remedy=f"write {near[0]!r}"
                 if near
-                else f"one of {', '.join(name for name in METRICS if self._judges(name))}",
+                else f"name one of {', '.join(name for name in METRICS if self._applies(name))}",
             )
         return replace(self, metrics=tuple(dict.fromkeys((*self.metrics, *names))))
 
     def refuse_shapes(self) -> None:
-        """Say where to go with masks or boxes, where a table of scores was to be judged.
+        """Refuse a table of scores for a protocol of masks or boxes, and name the right command.
 
         Raises:
-            UsageError: it judges masks or boxes.
+            UsageError: the protocol evaluates masks or boxes.
         """
         ways = {
             "segmentation": ("masks", "the folders: `graftwork evaluate seg --truth DIR --predicted DIR`"),
@@ -188,7 +188,7 @@ class Protocol:
         if self.kind in ways:
             what, way = ways[self.kind]
             raise UsageError(
-                f"it judges {what}, not a table of scores",
+                f"the protocol evaluates {what}, not a table of scores",
                 where=f"protocol {self.name!r}",
                 remedy=f"give {way}",
             )
@@ -201,7 +201,7 @@ class Protocol:
         return text.exclusive if self.kind in EXCLUSIVE and text.exclusive else text.definition
 
     def title_of(self, metric: str) -> str:
-        """The name of a metric for people; of the 95 % Hausdorff distance with the definition that is followed."""
+        """The title of a metric; for the 95 % Hausdorff distance with the definition of this protocol."""
         title = METRICS[metric].title
         if self.masks is not None and metric == "hausdorff_95":
             return f"{title.partition(' (')[0]} ({self.masks.hausdorff})"
@@ -222,9 +222,10 @@ class Protocol:
 
         Args:
             replicates, confidence: of the bootstrap. target: of the threshold's rule, where it has one.
-            rule, chosen_on: by which, and on which part, thresholds were chosen; "fixed" for one given beforehand.
-                Without them the protocol's rule, on validation. group: what was resampled, where it was something else.
-            unchosen: a sentence that says why no threshold could be chosen, where none could.
+            rule, chosen_on: the rule and the part by which thresholds were chosen; "fixed" for a given threshold.
+                Default: the rule of the protocol, on validation. group: the unit of resampling, if not that of the
+                protocol.
+            unchosen: why no threshold could be chosen, in a sentence.
         """
         return "\n\n".join(
             [
@@ -232,7 +233,7 @@ class Protocol:
                 f"Evaluation by the protocol `{self.name}`, version {self.version} ({self.source}).",
                 " ".join(
                     part
-                    for part in (self._units(), self.aggregation, self._together(), self._labels())
+                    for part in (self._units(), self.aggregation, self._combined(), self._labels())
                     if part
                 ),
                 self._measures(),
@@ -261,26 +262,26 @@ class Protocol:
             against = f" The task is {self.kind}: {how} {', '.join(self.classes)}."
         return f"The unit of analysis is the {self.unit}.{against}"
 
-    def _together(self) -> str:
-        """How cases become units, where they do."""
+    def _combined(self) -> str:
+        """How cases are combined into units."""
         if not self.by:
             return ""
-        start = f"Cases of one {self.by} are put together before they are judged: "
+        start = f"Cases of one {self.by} are combined before the evaluation: "
         if self.kind == "segmentation":
-            return f"{start}their volumes are added up, so that each {self.unit} is judged as a whole."
+            return f"{start}their volumes are added, so that each {self.unit} is evaluated as a whole."
         scores = {
             "binary": "the largest positive score of its cases",
             "ordinal": "the scores of the case with the highest expected class",
-            "multi-class": "the largest score of each class, made to sum to 1",
+            "multi-class": "the largest score of each class, rescaled to sum to 1",
         }.get(self.kind, "the largest score of each class")
         among = f"one class other than {self.rest}" if self.rest else "one class"
         truth = {
-            "multi-class": f"its truth is the {among} that occurs"
+            "multi-class": f"its label is the {among} that occurs"
             + (f", else {self.rest}" if self.rest else "")
-            + "; where several occur it is unknown",
-            "ordinal": "its truth is the largest known class",
-            "binary": "it is positive where any case is",
-        }.get(self.kind, "a class is present in it where it is in any case")
+            + "; if several occur, it is unknown",
+            "ordinal": "its label is the largest known class",
+            "binary": "it is positive if any case is positive",
+        }.get(self.kind, "a class is present if it is present in any case")
         return f"{start}its scores are {scores if self.pooling == 'max' else 'the mean over its cases'}; {truth}."
 
     def _labels(self) -> str:
@@ -292,62 +293,62 @@ class Protocol:
             f"- **{self.title_of(name)}**{mark.get(name, '')}: {self.definition(name)}."
             for name in self.metrics
         ]
-        one = " Metrics of one class are averaged over the classes for which they are defined."
+        one = " Metrics of single classes are averaged over the classes for which they are defined."
         both = "are 1" if self.empty == "one" else "are undefined, and the unit is left out and counted"
         many = {
             "binary": "",
             "counts": "",
-            "boxes": " Each class is judged by itself; means are over the classes of which the truth has a box.",
+            "boxes": " Each class is evaluated separately; means are over the classes with a true box.",
             "multi-class": one,
             "ordinal": one,
             "segmentation": f"{one} Where neither truth nor prediction holds a class, its Dice coefficient and "
             f"Jaccard index {both}; where only one of them does, they are 0."
             if self.masks is None
             else f"{one} {self.masks.sentences()}",
-            "multi-label": " Each class is judged by itself over the cases whose label of that class is "
+            "multi-label": " Each class is evaluated separately over the cases whose label of that class is "
             "known; means are over the classes for which the metric is defined.",
         }[self.kind]
         return (
             "We report\n\n"
             + "\n".join(lines)
-            + f"\n\nWhere a metric is undefined, we say why and give no number.{many}"
+            + f"\n\nWhere a metric is undefined, we report the reason and no number.{many}"
         )
 
     def _threshold(self, target: float, rule: str, chosen_on: str, unchosen: str) -> str:
         if self.kind in EXCLUSIVE:
-            tied = "where several share it, none, and it counts as wrong" if self.ties == "wrong" else ""
-            return f"A case is given the class with the largest score; {tied or 'of equals, the first'}."
+            tied = "if several classes share it, the case counts as wrong" if self.ties == "wrong" else ""
+            return f"A case is predicted as the class with the largest score; {tied or 'of equal scores, the first'}."
         each = " of each class" if self.kind == "multi-label" else ""
         if unchosen:
             return f"{unchosen[:1].upper()}{unchosen[1:]}. Metrics that need a threshold are undefined."
         if rule not in _RULES:
-            return f"The threshold{each} was fixed beforehand; scores at or above it are called positive."
+            return f"The threshold{each} was fixed in advance; scores at or above it are positive."
         aim = "" if rule == "youden" else f", {target:g}"
         return (
             f"The threshold{each} was chosen on the {chosen_on} part, {_RULES[rule]}{aim}, and was "
-            "held fixed for the test part; scores at or above it are called positive. The test part had no "
-            "share in the choice of thresholds or of epochs."
+            "fixed for the test part; scores at or above it are positive. The test part was not used to "
+            "choose thresholds or epochs."
         )
 
     def _intervals(self, replicates: int, confidence: float, group: str) -> str:
         alone = group in (self.unit, "case")
         drawn = f"as many {plural(self.unit if alone else group)} as there are, with replacement"
-        whole = "" if alone else f", and taking all the {plural(self.unit)} of each with its multiplicity"
+        whole = "" if alone else f", with all {plural(self.unit)} of each as often as it was drawn"
         kind = "bootstrap" if alone else "cluster bootstrap"
         return (
             f"Intervals are {confidence * 100:g} % expanded percentile intervals (Hesterberg 2015) of a {kind}: "
             f"{replicates:,} replicates, each drawing {drawn}{whole}. Undefined "
-            "replicates are dropped and counted; above 5 % of them no interval is given."
+            "replicates are dropped and counted; if more than 5 % are undefined, no interval is given."
         )
 
     def _published(self) -> str:
-        told: dict[tuple[str, str, str], list[str]] = {}
+        values_of: dict[tuple[str, str, str], list[str]] = {}
         for each in self.published:
             title = self.title_of(each.metric) if each.metric in METRICS else each.metric
             value = f"{each.value:g} of {each.label}" if each.label else f"{each.value:g}"
-            told.setdefault((title, each.what, each.source), []).append(value)
+            values_of.setdefault((title, each.what, each.source), []).append(value)
         lines = [
             f"- {title} {', '.join(values)}: {what} ({source})"
-            for (title, what, source), values in told.items()
+            for (title, what, source), values in values_of.items()
         ]
-        return "Published by others:\n\n" + "\n".join(lines)
+        return "Published values:\n\n" + "\n".join(lines)

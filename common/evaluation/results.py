@@ -1,4 +1,4 @@
-"""What an evaluation says: each number with its interval, or NaN with the reason; and its exact JSON."""
+"""The results of an evaluation: each number with its interval, or NaN with the reason; and its JSON."""
 
 from __future__ import annotations
 
@@ -24,26 +24,27 @@ from graftwork.common.evaluation.metrics.operating_points import Threshold, mean
 from graftwork.common.evaluation.metrics.registry import METRICS
 from graftwork.common.wording import plural, quantity
 
-FORMAT = 1  # rises when a reader of an older file could misread it
+FORMAT = 1  # increases when an older version could misread the file
 
 
 @dataclass(frozen=True)
 class Result:
-    """A metric, its interval, and what they rest on.
+    """A metric with its interval and its numbers of cases and groups.
 
     Attributes:
-        metric: its name. label: the class it is of; empty for the whole (a binary target, or all classes).
+        metric: its name. label: the class; empty for the whole (a binary target, or all classes).
         value, low, high: NaN where undefined; then `reason` is not empty.
-        n, groups: cases and groups it rests on: of a sensitivity the positive cases, of a specificity the negative
-            ones, of masks the units for which it is defined. positives: positive cases (of masks, units whose truth
+        n, groups: cases and groups in the denominator: for a sensitivity the positive cases, for a specificity the
+        negative
+            ones, for masks the units for which it is defined. positives: positive cases (of masks, units whose truth
             holds the class; of boxes, images with a true box of it), None where there is no such class.
         method: of the interval, in words. undefined: replicates in which it was undefined, dropped.
-        classes: for a mean over classes, over how many of how many it was defined.
-        case_low, case_high, case_method: the interval that takes every case as independent ("DeLong", "Wilson"), where
-            theory has one; else NaN and empty. See `case_intervals.py`.
+        classes: for a mean over classes, the number of defined classes and of all classes.
+        case_low, case_high, case_method: the interval for independent cases ("DeLong", "Wilson"), if there is
+            one; else NaN and empty. See `independent_cases.py`.
 
     Raises:
-        ValueError: a NaN without a reason. (A mistake in the program, never of a user.)
+        ValueError: a NaN without a reason. (A bug, not a user error.)
     """
 
     metric: str
@@ -65,14 +66,16 @@ class Result:
     def __post_init__(self) -> None:
         for name in ("value", "low", "high", "case_low", "case_high"):
             if math.isnan(getattr(self, name)):
-                object.__setattr__(self, name, math.nan)  # one NaN, so that equal results compare equal
+                object.__setattr__(
+                    self, name, math.nan
+                )  # the same NaN object, so that equal results compare equal
                 if not self.reason and not name.startswith("case_"):
                     raise ValueError(f"{self.metric} {self.label}: {name} is NaN without a reason")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The numbers of one part by one protocol, and everything that is needed to get them again.
+    """The results of one part by one protocol, with everything needed to reproduce them.
 
     Attributes:
         protocol, version: by which. kind, classes: of the target. part: that was evaluated.
@@ -80,12 +83,12 @@ class Evaluation:
         thresholds: one of a binary target, one for each class of a multi-label one, else none.
         results: in the protocol's order.
         bootstrap, seed, confidence: of the intervals. numpy: the version whose generator drew the replicates.
-        unit, group: what a case and a group are, for people. group_column: the column the groups came from;
-            empty where there was none and each case counts as its own group.
-        notes: what a reader must know, a sentence each.
+        unit, group: what a case and a group are, such as image and patient. group_column: the column of the groups;
+            empty if there is none and each case is its own group.
+        notes: sentences for the reader.
         target: the name of the target; empty for the first of a manifest.
-        synthetic: whether it rests on data that a program drew: no number then says anything about the world.
-        command: that gives the same numbers, a line a command; empty of a run.
+        synthetic: whether the data are synthetic, so that the numbers mean nothing for real data.
+        command: the commands that give the same numbers, one per line; empty for a run.
     """
 
     protocol: str
@@ -112,14 +115,14 @@ class Evaluation:
 
     @property
     def threshold(self) -> Threshold | None:
-        """The threshold of a binary target; None where there is none or one for each class."""
+        """The threshold of a binary target; None without a threshold, or with one for each class."""
         return self.thresholds[0] if len(self.thresholds) == 1 else None
 
     def result(self, metric: str, label: str = "") -> Result:
-        """One result; with no label that of the whole.
+        """One result; without a label, that of the whole.
 
         Raises:
-            UsageError: there is none of that metric and class.
+            UsageError: that metric and class are missing.
         """
         for each in self.results:
             if (each.metric, each.label) == (metric, label):
@@ -127,13 +130,13 @@ class Evaluation:
         have = ", ".join(dict.fromkeys(each.metric for each in self.results))
         of = f" of class {label!r}" if label else ""
         raise UsageError(
-            f"there is no {metric!r}{of}; there are {have}",
+            f"the result {metric!r}{of} is missing (found {have})",
             where=f"protocol {self.protocol!r}",
             remedy="name one of these",
         )
 
     def positives(self, result: Result) -> tuple[int, int] | None:
-        """The fewest and the most positive cases beside a result: its own, or of a mean those of the classes.
+        """The smallest and largest number of positive cases of a result: its own, or for a mean those of the classes.
 
         None where there is no positive class, as for accuracy over exclusive classes.
         """
@@ -153,7 +156,7 @@ class Evaluation:
         return html_of(caption, evaluation_rows(self), self.notes)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values; NaN becomes null, beside which the reason stands."""
+        """As JSON values; NaN becomes null, with its reason."""
         content = {"format": FORMAT, **plain(self)}
         if not self.command:
             del content["command"]
@@ -161,17 +164,17 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Evaluation:
-        """What `to_json` wrote, exactly, or an earlier version of it: what was added since has its default.
+        """The evaluation that `to_json` wrote, also an earlier version of it: fields added since have their default.
 
         Raises:
-            TableError: it is something else, of a later format, or damaged.
+            TableError: another kind of content, a later format, or damaged content.
         """
         if not isinstance(content, Mapping) or content.get("format") != FORMAT:
             found = content.get("format") if isinstance(content, Mapping) else type(content).__name__
             raise TableError(
-                f"an evaluation of format {FORMAT} was expected, found {found!r}",
+                f"the format is {found!r}, expected an evaluation of format {FORMAT}",
                 where="metrics.json",
-                remedy="make it again with `graftwork evaluate`",
+                remedy="write it again with `graftwork evaluate`",
             )
         try:
             return made(cls, content, thresholds=Threshold, results=Result)
@@ -179,7 +182,7 @@ class Evaluation:
             raise TableError(
                 f"the evaluation is damaged: {error}",
                 where="metrics.json",
-                remedy="make it again with `graftwork evaluate`",
+                remedy="write it again with `graftwork evaluate`",
             ) from error
 
 
@@ -219,15 +222,15 @@ def made(cls: type[_T], content: Mapping[str, Any], **nested: type[Any]) -> _T:
     return cls(**found)
 
 
-FEW = 20  # groups below which even expanded intervals were not seen to hold what they say
+FEW = 20  # below this number of groups even expanded intervals are too narrow in simulations
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One number to be had: its estimator, or why there is none.
+    """One number: its estimator, or why it is undefined.
 
-    `classes`: of a mean over classes that the estimator takes itself, over how many of how many. `alone`: the interval
-    that takes every case as independent, where there is one.
+    `classes`: for an estimator that is a mean over classes, the number of present classes and of all. `alone`: the
+    interval for independent cases, if there is one.
     """
 
     metric: str
@@ -243,10 +246,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are had.
+    """How intervals are computed.
 
     Attributes:
-        groups: how many there are. name: what one is, for people. grouped: whether the table tells them.
+        groups: their number. name: what a group is, such as patient. grouped: whether the table has groups.
         items: cases, which bound the memory. replicates, seed, confidence: of the bootstrap.
     """
 
@@ -259,12 +262,12 @@ class Resampling:
     confidence: float
 
     def notes(self) -> list[str]:
-        """What a reader must know of the groups."""
+        """Notes about the groups."""
         found = []
         if not self.grouped:
             found.append(
-                "The table has no groups: each case counts as its own group, so intervals are too narrow where "
-                "several cases come from one."
+                "The table has no groups: each case is its own group, so intervals are too narrow if several cases "
+                "belong to one group."
             )
         if 2 <= self.groups < FEW:
             found.append(f"Only {quantity(self.groups, self.name)}: intervals from so few may be too narrow.")
@@ -274,10 +277,10 @@ class Resampling:
 def results_of(
     table: Mapping[str, tuple[int, Sequence[Cell]]], how: Resampling
 ) -> tuple[tuple[Result, ...], list[str]]:
-    """Every number of a protocol, all from the same replicates; and what must be said about them.
+    """Every number of a protocol, all from the same replicates, and notes about them.
 
     Args:
-        table: metric to (cases that a mean over its cells rests on, its cells: one, or one a class).
+        table: metric to (number of cases of the mean over its cells, its cells: one, or one per class).
     """
     method = describe(how.groups, how.replicates, how.name, grouped=how.grouped)
     ready = [cell for _, cells in table.values() for cell in cells if cell.estimator is not None]
@@ -297,7 +300,7 @@ def results_of(
         low = high = math.nan
         undefined, reason = 0, cell.reason
         if not reason and math.isnan(value):
-            reason = "there is none for these cases"
+            reason = "undefined for these cases"
         elif not reason and not enough:
             reason = too_few(how.groups, how.name)
         elif not reason:
@@ -307,7 +310,7 @@ def results_of(
                 of = f" of {cell.label}" if cell.label else ""
                 title = METRICS[cell.metric].title
                 remarks.append(
-                    f"Every replicate gave the same {title}{of}; an interval without width is no certainty."
+                    f"Every replicate gave the same {title}{of}; an interval without width does not mean certainty."
                 )
         return Result(
             cell.metric, cell.label, value, low, high, cell.n, cell.positives, cell.groups, reason, method,
@@ -319,7 +322,7 @@ def results_of(
         if len(cells) > 1:
             defined = [cell for cell in cells if not math.isnan(values.get(cell, math.nan))]
             share = (len(defined), len(cells))
-            first = cells[0].reason or "there is none for these cases"
+            first = cells[0].reason or "undefined for these cases"
             why = "" if defined else f"undefined for each of {len(cells)} classes: {first}"
             whole = Cell(metric, "", n, None, how.groups, None, why, share)
             every = np.stack([draws[cell] for cell in defined]) if defined else np.empty((1, 0))

@@ -1,4 +1,4 @@
-"""Whether scores tell where a case comes from, and whether that goes with the label: the marks of a shortcut."""
+"""Find possible shortcuts: scores that reveal the source of a case, where the source correlates with the label."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ if TYPE_CHECKING:
     from graftwork.common.evaluation.results import Evaluation
 
 
-TOLD = 0.6  # an area above it, by its whole interval, says that the source is told from the score
+REVEALED = 0.6  # an AUROC whose whole interval is above it shows that the score reveals the source
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """What the scores of one class say of one value of a covariate.
+    """How well the scores of one class reveal one value of a covariate.
 
     Attributes:
-        covariate, value: the source, against all others. label: the class; empty for a binary target.
-        area, interval: how well the score tells the source among cases *without* the class, 0.5 to 1, whichever way
-            round; among these the label cannot be what it tells.
-        there, elsewhere: share of cases with the class. difference: of the two, with its interval and p.
+        covariate, value: the source, against all other values. label: the class; empty for a binary target.
+        area, interval: AUROC of the score for the source among cases *without* the class, 0.5 to 1 in either
+            direction; among these cases the label cannot explain it.
+        there, elsewhere: share of cases with the class at the source and elsewhere. difference: with its interval and
+        p.
     """
 
     covariate: str
@@ -47,9 +48,9 @@ class Shortcut:
 
     @property
     def suspected(self) -> bool:
-        """Whether the score tells the source, and the source goes with the label."""
+        """Whether the score reveals the source, and the source correlates with the label."""
         apart = self.difference
-        return self.interval.low > TOLD and (apart.low > 0 or apart.high < 0)
+        return self.interval.low > REVEALED and (apart.low > 0 or apart.high < 0)
 
     def describe(self) -> str:
         """The numbers, in words."""
@@ -61,15 +62,17 @@ class Shortcut:
 
 
 def warnings_of(probed: Sequence[Shortcut]) -> list[str]:
-    """A sentence for each value of a covariate of which a shortcut is suspected, with the classes."""
+    """A sentence for each value of a covariate that is a possible shortcut, with the classes."""
     by_value: dict[tuple[str, str], list[Shortcut]] = {}
     for each in probed:
         if each.suspected:
             by_value.setdefault((each.covariate, each.value), []).append(each)
     return [
-        f"A shortcut is possible: among cases without the class, scores tell {covariate} {value} from others, and the "
-        f"class goes with it ({'; '.join(each.describe() for each in found)}). Part of the performance may be "
-        "knowledge of the source."
+        f"A shortcut is possible: among cases without the class, scores distinguish {covariate} {value} from other "
+        f"values, and "
+        f"the class correlates with it ({'; '.join(each.describe() for each in found)}). Part of the performance may "
+        f"come "
+        "from the source."
         for (covariate, value), found in by_value.items()
     ]
 
@@ -83,13 +86,13 @@ def source_probe(
     *,
     group: str = "group",
 ) -> tuple[Shortcut, ...]:
-    """Ask of every class and value of some covariates whether the score tells the value, and the label goes with it.
+    """Test for each class and value of some covariates whether scores reveal the value and labels correlate with it.
 
-    It is a probe of scores, not of features: what a network knows of the source and does not put into its scores is
-    not seen. A source may also differ in what is truly hard; the warning is a reason to look, not a verdict.
+    Only scores are tested, not features. A source can also differ in the difficulty of its cases: the warning is a
+    reason to check, not a proof.
 
     Args:
-        as `subgroups`. Values with fewer than ten groups, or of all cases, are left out; of two values one is asked.
+        as `subgroups`. Values with fewer than ten groups, or of all cases, are left out; of two values one is tested.
 
     Raises:
         UsageError: as `subgroups`.
@@ -115,12 +118,12 @@ def source_probe(
                 once = np.ones((1, count))
                 turned = float(area(once)[0]) < 0.5
 
-                def told(drawn: FloatArray, area=area, turned=turned) -> FloatArray:  # type: ignore[no-untyped-def]
+                def area_of(drawn: FloatArray, area=area, turned=turned) -> FloatArray:  # type: ignore[no-untyped-def]
                     values: FloatArray = 1.0 - area(drawn) if turned else area(drawn)
                     return values
 
                 areas, one, other = replicate(
-                    [told, there, elsewhere],
+                    [area_of, there, elsewhere],
                     count,
                     items=len(truth),
                     replicates=evaluation.bootstrap,
@@ -132,7 +135,7 @@ def source_probe(
                         name,
                         value,
                         question.label,
-                        float(told(once)[0]),
+                        float(area_of(once)[0]),
                         expanded_interval(areas, count, evaluation.confidence),
                         *shares,
                         difference_of(shares[0] - shares[1], one - other, count, evaluation.confidence),

@@ -1,4 +1,4 @@
-"""The metrics of a protocol within subgroups of the cases: by sex, view, device; and how far they lie apart."""
+"""Metrics within subgroups of the cases, such as sex, view or device, and the gaps between them."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 
 SMALLEST = (
-    10  # groups (patients) below which a subgroup is not shown: too few to judge, and they could be known
+    10  # groups (patients) below which a subgroup is not shown: too few, and people could be identified
 )
-_BANDS = 10  # distinct numbers above which a covariate is cut at its quartiles
+_BANDS = 10  # distinct numbers above which a covariate is divided at its quartiles
 _MOST = 30  # values of a covariate
 
 
 @dataclass(frozen=True)
 class Subgroup:
-    """A value of a covariate: cases and groups with it, and every result of the protocol among them."""
+    """A value of a covariate, with its cases, groups and results."""
 
     value: str
     n: int
@@ -47,10 +47,9 @@ class Subgroup:
 
 @dataclass(frozen=True)
 class Gap:
-    """How far the highest subgroup lies above the lowest, with the interval of that one difference.
+    """The difference between the highest and the lowest subgroup, with its interval.
 
-    The two were chosen because they lie furthest apart, so a gap is above 0 by chance alone; the more subgroups, the
-    more.
+    The two are chosen because they differ most, so a gap is above 0 by chance alone, more so with more subgroups.
     """
 
     metric: str
@@ -64,9 +63,9 @@ class Subgroups:
     """The subgroups of one covariate.
 
     Attributes:
-        covariate: the column. subgroups: in the order of their names; "not known" where it is empty.
-        gaps: of each metric's whole that is defined in two subgroups or more.
-        suppressed: values with fewer than `SMALLEST` groups, with how many: not judged.
+        covariate: the column. subgroups: in the order of their names; "not known" for an empty cell.
+        gaps: for each metric of the whole that is defined in at least two subgroups.
+        suppressed: values with fewer than `SMALLEST` groups, with their number: not evaluated.
     """
 
     covariate: str
@@ -85,22 +84,22 @@ def subgroups(
     group: str = "group",
     smallest: int = SMALLEST,
 ) -> tuple[Subgroups, ...]:
-    """Judge each subgroup of the part that was evaluated, at the same thresholds.
+    """Evaluate each subgroup of the evaluated part, at the same thresholds.
 
-    Groups are drawn once for all subgroups, so that a difference of two is that of one resample. A metric that is
-    undefined in a subgroup, such as the sensitivity where no case is positive, is NaN with the reason.
+    Each replicate draws groups once for all subgroups, so that differences are paired. A metric that is undefined in
+    a subgroup, such as the sensitivity without a positive case, is NaN with the reason.
 
     Args:
-        predictions, target, protocol: as `evaluate` takes them. evaluation: what it gave.
-        covariates: columns; numbers with more than ten values are cut at their quartiles.
-        smallest: groups below which a subgroup is named, but not judged.
+        predictions, target, protocol: as for `evaluate`. evaluation: its result.
+        covariates: columns; numbers with more than ten values are divided at their quartiles.
+        smallest: groups below which a subgroup is named but not evaluated.
 
     Raises:
-        UsageError: there is no such column, it has too many values, or masks are judged.
+        UsageError: a missing column, a column with too many values, or targets without scores.
     """
     if target.kind not in SCORED:
         raise UsageError(
-            "subgroups are of targets told by scores, not of masks or counts",
+            "subgroups need targets with scores, not masks or counts",
             where="by",
             remedy="leave --by out",
         )
@@ -108,9 +107,9 @@ def subgroups(
     if missing:
         there = short_list([str(name) for name in predictions.columns], 40)
         raise UsageError(
-            f"no column {short_list(missing)}; there are {there}",
+            f"the column {short_list(missing)} is missing (found {there})",
             where="by",
-            remedy="name columns as the table does",
+            remedy="name columns of the table",
         )
     cases = read_cases(predictions, target, evaluation.part, group=group, protocol=protocol)
     _, count = cases.units
@@ -126,7 +125,7 @@ def subgroups(
 
 
 def values_of(frame: pd.DataFrame, name: str, part: str, cases: Cases, by: str) -> Array:
-    """The value of each case, or of what was put together; several in one unit are told as such."""
+    """The value of each case or unit; a unit with several values is marked as such."""
     rows = frame[text_of(frame["part"]) == part]
     units = text_of(rows[by if by else "case"]).astype(str)
     text = _as_text(rows[name])
@@ -137,9 +136,9 @@ def values_of(frame: pd.DataFrame, name: str, part: str, cases: Cases, by: str) 
     distinct = sorted(set(values))
     if len(distinct) > _MOST:
         raise UsageError(
-            f"{name} has {len(distinct)} values ({short_list(distinct)}); a subgroup is of {_MOST} at most",
+            f"{name} has {len(distinct)} values ({short_list(distinct)}); expected at most {_MOST}",
             where="by",
-            remedy="write a coarser column",
+            remedy="use a coarser column",
         )
     return values
 
@@ -209,7 +208,7 @@ def _restricted(cases: Cases, here: BoolArray) -> Cases:
 
 
 def _moved(cell: Cell, columns: Array) -> Cell:
-    """A cell whose estimator takes the multiplicities of all groups, of which its own are `columns`."""
+    """A cell whose estimator takes the multiplicities of all groups; its own groups are `columns`."""
     inner = cell.estimator
     return cell if inner is None else replace(cell, estimator=lambda drawn: inner(drawn[:, columns]))
 

@@ -1,4 +1,4 @@
-"""Results as tables of text, for a terminal and, as HTML, for a notebook."""
+"""Results as text tables for a terminal, and as HTML for a notebook."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = tuple[tuple[str, ...], list[tuple[object, ...]]]
 
 
 def metric_text(name: str) -> str:
-    """A metric and, where it is a distance, what it is in."""
+    """A metric, with its unit for distances."""
     unit = METRICS[name].unit if name in METRICS else ""
     return f"{name} ({unit})" if unit == "mm" else name
 
@@ -30,22 +30,22 @@ def number_text(value: float) -> str:
 
 
 def limits_text(low: float, high: float) -> str:
-    """An interval; empty where there is none."""
+    """An interval; empty if undefined."""
     return "" if math.isnan(low) or math.isnan(high) else f"{low:.3f} to {high:.3f}"
 
 
 def p_text(value: float) -> str:
-    """A p value; `-` where there is none."""
+    """A p value; `-` if undefined."""
     return "-" if math.isnan(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def span_text(numbers: tuple[int, int] | None) -> str:
-    """The fewest and the most, or the one number; empty where there is none."""
+    """The smallest and the largest number, or the only one; empty for none."""
     return "" if numbers is None else " to ".join(dict.fromkeys(map(str, numbers)))
 
 
 def evaluation_rows(found: Evaluation) -> Rows:
-    """Each number with its interval and the cases it rests on; columns in which nothing is said are left out."""
+    """Each number with its interval and number of cases, without empty columns."""
     rows: list[tuple[object, ...]] = [
         (metric_text(each.metric), each.label, number_text(each.value), limits_text(each.low, each.high), each.n,
          span_text(found.positives(each)), each.reason)

@@ -19,7 +19,7 @@ from graftwork.common.evaluation import read_cases, read_predictions
 from graftwork.common.evaluation.arrays import ratio
 from graftwork.common.evaluation.intervals.bootstrap import replicate
 from graftwork.common.evaluation.intervals.paired_tests import Difference, difference_of
-from graftwork.common.evaluation.shortcuts import TOLD
+from graftwork.common.evaluation.shortcuts import REVEALED
 from graftwork.common.evaluation.subgroup_metrics import SMALLEST, values_of
 from graftwork.common.evaluation.tables.prediction_arrays import numbers, text_of
 from graftwork.common.selection.transferability import Probe, cross_validated_probe
@@ -57,7 +57,7 @@ class FeatureProbe:
     @property
     def suspected(self) -> bool:
         """Whether the features tell the source, and the source goes with the label."""
-        return self.probe.low > TOLD and bool(self.apart)
+        return self.probe.low > REVEALED and bool(self.apart)
 
     def describe(self) -> str:
         """What was found, in a sentence or two."""

@@ -263,7 +263,7 @@ def test_nan_scores_raise() -> None:
     for metric in (auroc, average_precision, brier, roc_curve, choose_threshold):
         with pytest.raises(TableError, match=r"1 of 2 values of . are NaN"):
             metric([0, 1], [0.5, math.nan])
-    with pytest.raises(TableError, match="Mask unknown labels"):
+    with pytest.raises(TableError, match="Remove unknown labels"):
         auroc([0, -1, 1], [0.1, 0.2, 0.3])
     with pytest.raises(TableError, match="nan"):
         auroc([0, math.nan, 1], [0.1, 0.2, 0.3])
@@ -327,7 +327,7 @@ def test_thresholds_see_validation_only() -> None:
 
 def test_a_threshold_from_the_part_that_is_evaluated_is_refused() -> None:
     frame = table()
-    with pytest.raises(UsageError, match="chosen on part 'test', which is evaluated"):
+    with pytest.raises(UsageError, match="chosen on part 'test', which is also evaluated"):
         evaluate(frame, BINARY, KERMANY, threshold_part="test")
     with pytest.raises(UsageError, match="chosen on part 'validation'"):
         evaluate(frame, BINARY, KERMANY, part="validation")
@@ -355,10 +355,11 @@ def test_without_validation_decisions_are_undefined_and_the_rest_stands() -> Non
 def test_groups_in_both_parts_are_told() -> None:
     frame = table().assign(part=np.where(np.arange(240) % 2, "test", "validation"))
     assert any(
-        "also stand in part validation" in note
-        for note in evaluate(frame, BINARY, KERMANY, bootstrap=20).notes
+        "are also in part validation" in note for note in evaluate(frame, BINARY, KERMANY, bootstrap=20).notes
     )
-    assert not any("also stand" in note for note in evaluate(table(), BINARY, KERMANY, bootstrap=20).notes)
+    assert not any(
+        "are also in part" in note for note in evaluate(table(), BINARY, KERMANY, bootstrap=20).notes
+    )
 
 
 @pytest.mark.parametrize("rule", ["yuden", "0.5"])

@@ -77,7 +77,7 @@ def test_what_has_nothing_to_judge_is_left_out() -> None:
     assert said(judge(frame, TARGETS[:1], FIRST, further, bootstrap=40)[1]) == [("events", "test", "")]
     unknown = frame.assign(count_target=frame["count_target"].where(frame["part"] != "test"))
     assert said(judge(unknown, TARGETS, FIRST, further, bootstrap=40)[1]) == [("events", "test", "")]
-    with pytest.raises(UsageError, match=r"judges 'number' \(ordinal\); there are 'any' \(binary\)"):
+    with pytest.raises(UsageError, match=r"evaluates 'number' \(ordinal\), the targets are 'any' \(binary\)"):
         judge(frame, TARGETS[:1], COUNTS, bootstrap=40)
 
 

@@ -173,23 +173,23 @@ def test_methods_section_says_what_was_done() -> None:
     assert "patients" not in asked.partition("Intervals are")[2].partition("\n")[0]
     fixed = KERMANY.methods(rule="fixed")
     assert (
-        "The threshold was fixed beforehand;" in fixed and "chosen" not in fixed.partition("threshold was")[2]
+        "The threshold was fixed in advance;" in fixed and "chosen" not in fixed.partition("threshold was")[2]
     )
 
 
 def test_protocols_that_cannot_be() -> None:
     with pytest.raises(UsageError) as caught:
         Protocol("p", 1, "", "", "image", "ternary", "dice", ("auc", "brier"), threshold="best")
-    for fault in ("'auc' is not known", "'ternary'", "'best'", "'dice' is not among"):
+    for fault in ("'auc' is unknown", "'ternary'", "'best'", "'dice' is not among"):
         assert fault in str(caught.value)
     with pytest.raises(UsageError, match="better when it is lower"):
         Protocol("p", 1, "", "", "image", "binary", "brier", ("brier",))
-    with pytest.raises(UsageError, match="'within_one' is not one of multi-class targets"):
+    with pytest.raises(UsageError, match="'within_one' does not apply to multi-class targets"):
         Protocol("p", 1, "", "", "image", "multi-class", "accuracy", ("accuracy", "within_one"))
     idle = {"rest": "none", "pooling": "max", "ties": "wrong", "empty": "undefined"}
     with pytest.raises(UsageError) as caught:
         Protocol("p", 1, "", "", "image", "binary", "auroc", ("auroc",), **idle)
-    for fault in ("rest is of a multi-class", "pooling is of", "ties are of", "empty is of"):
+    for fault in ("rest needs a multi-class", "pooling is of", "ties are of", "empty is of"):
         assert fault in str(caught.value)
     with pytest.raises(UsageError, match="rest 'c' is not among its classes"):
         Protocol(
@@ -214,8 +214,8 @@ def test_methods_say_what_is_put_together_and_what_masks_are_judged_by() -> None
     ).methods()  # fmt: skip
     for said in (
         "The unit of analysis is the event.",
-        "Cases of one event are put together before they are judged",
-        "the largest score of each class, made to sum to 1",
+        "Cases of one event are combined before the evaluation",
+        "the largest score of each class, rescaled to sum to 1",
         "one class other than none that occurs, else none; where several occur it is unknown",
         "where several share it, none, and it counts as wrong",
         "the classes present in the truth",

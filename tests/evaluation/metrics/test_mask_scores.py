@@ -279,11 +279,11 @@ def test_all_faults_of_a_table_are_told_at_once() -> None:
 
 
 def test_other_tables_that_cannot_be_used() -> None:
-    with pytest.raises(TableError, match="no case is of part 'test'; there are train"):
+    with pytest.raises(TableError, match=r"no case is in part 'test' \(found train"):
         evaluate(volumes().assign(part="train"), TARGET, rules())
     with pytest.raises(TableError, match="there is no row"):
         evaluate(volumes().iloc[:0], TARGET, rules())
-    with pytest.raises(UsageError, match="it judges segmentation targets"):
+    with pytest.raises(UsageError, match="evaluates segmentation targets"):
         evaluate(volumes(), Target("binary", ("a", "b")), rules())
     with pytest.raises(TableError, match="the column both_c is missing"):
         segmentation_score("dice", volumes(), ("ground", "a", "c"))

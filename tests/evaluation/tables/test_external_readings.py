@@ -132,7 +132,7 @@ def test_a_part_that_is_missing_or_cannot_be_named(tmp_path: Path) -> None:
     split = np.where(TEST, "test", "train").astype(object)
     split[:3] = None
     assert "split (p.csv) says no part; fill it in: 3 of 60" in refused(base().assign(split=split), tmp_path)
-    assert "found no column that says the part" in refused(base(), tmp_path, part="train")
+    assert "no column holds the part" in refused(base(), tmp_path, part="train")
 
 
 def test_the_score_of_the_negative_class_is_no_score_of_the_positive_one(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_binary_evaluation() -> None:
         lambda w: auroc(y, s, weights=w), test["group"].to_numpy(), replicates=500, seed=3
     )
     assert (auc.low, auc.high) == pytest.approx((alone.low, alone.high), **EXACT)
-    with pytest.raises(UsageError, match="there is no 'dice'"):
+    with pytest.raises(UsageError, match="the result 'dice' is missing"):
         found.result("dice")
 
 
@@ -230,7 +230,7 @@ def test_all_faults_of_a_table_are_told_at_once() -> None:
         ),
         (lambda f: f.assign(score_normal=0.9), "the scores do not sum to 1"),
         (lambda f: f.assign(score_pneumonia=np.inf), "outside 0..1"),
-        (lambda f: f.assign(part="train"), "no case is of part 'test'; there are train"),
+        (lambda f: f.assign(part="train"), "no case is in part 'test' (found train"),
         (lambda f: pd.concat([f, f["target"]], axis=1), "columns stand twice: target"),
         (lambda f: pd.concat([f, f]), "a case stands more than once"),
     ],
@@ -249,9 +249,9 @@ def test_uncertain_labels_need_a_policy() -> None:
 
 
 def test_a_target_must_fit_its_protocol() -> None:
-    with pytest.raises(UsageError, match="it judges binary targets, this one is multi-class"):
+    with pytest.raises(UsageError, match="evaluates binary targets, this target is multi-class"):
         evaluate(table(), Target("multi-class", BINARY.classes), KERMANY)
-    with pytest.raises(UsageError, match="its classes are normal, pneumonia, those here well, ill"):
+    with pytest.raises(UsageError, match="the classes are well, ill, expected normal, pneumonia"):
         evaluate(table(), Target("binary", ("well", "ill")), KERMANY)
 
 

@@ -181,7 +181,7 @@ def test_units_of_several_classes_are_left_out_and_counted() -> None:
     events = test.groupby("event")["target"]
     unknown = int((events.apply(lambda truth: truth.isna().any()) & (events.nunique() <= 1)).sum())
     assert mixed > 3 and found.excluded == mixed + unknown
-    said = f"{found.excluded} events without a known label left out, {mixed} of them as several classes occur in one."
+    said = f"{found.excluded} events without a known label left out, {mixed} of them with several classes."
     assert said in found.notes
     yielding = evaluate(frame, target, of_events("multi-class", rest="none")[1], bootstrap=40)
     assert yielding.excluded < found.excluded
@@ -229,7 +229,7 @@ def test_a_further_target_is_read_by_its_prefix(kind: str) -> None:
     assert (found.target, first.target) == ("count", "")
     with pytest.raises(TableError, match="count_"):
         evaluate(frames(kind), further, named)
-    with pytest.raises(UsageError, match="judges the target 'other', this one is 'count'"):
+    with pytest.raises(UsageError, match="evaluates the target 'other', this target is 'count'"):
         evaluate(both, further, Protocol(**{**vars(rules), "target": "other"}))
 
 
