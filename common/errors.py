@@ -63,7 +63,7 @@ class TableError(GraftworkError):
 
 
 class LeakError(GraftworkError):
-    """A group, or the same image, would stand in two parts of a split."""
+    """A group, or the same image, would be in two parts of a split."""
 
 
 class ImageError(GraftworkError):
@@ -90,7 +90,7 @@ def _image_error(what: str, where: str, stage: str, remedy: str | None) -> Image
 
 
 class WeightsError(GraftworkError):
-    """Pretrained weights are not to be had as the recipe allows, or are not what they claim to be."""
+    """Pretrained weights are missing where the recipe looks for them, or are not the declared ones."""
 
 
 class RunError(GraftworkError):
@@ -171,15 +171,15 @@ _SYSTEM = {  # what a user can change about a failed system call: what it is, an
 
 
 def shown_path(path: object) -> str:
-    """A path as a message shows it: of more than 200 letters the first ones, with a mark and the whole length."""
-    text = str(path)
-    return text if len(text) <= 200 else f"{text[:200]}... (cut, {len(text):,} letters)"
+    """A path as a message shows it: the first 200 characters of a longer one, and its length."""
+    text = str(path)  # not `cut_text`, which would fold spaces that belong to the path
+    return text if len(text) <= 200 else f"{text[:200]}... (cut, {len(text):,} characters)"
 
 
 def as_user_error(error: BaseException, *, where: str = "graftwork") -> GraftworkError | None:
     """Turn an error of a library or the system into one with a remedy; None if a user cannot fix it.
 
-    For the last moment before an error would be taken for a fault of graftwork: a disk that is full, a path that is
+    For the last moment before an error counts as a bug in graftwork: a disk that is full, a path that is
     too long. Of memory that is used up `memory.memory_lack` says.
     """
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _EXTRA_OF:

@@ -1,4 +1,4 @@
-"""Memory that does not suffice: one error that says what was being done and what to lower."""
+"""Turn running out of memory into one error that names the step and the setting to lower."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SAID = ("defaultcpuallocator", "out of memory", "cannot allocate memory", "can'
 
 
 def memory_lack(error: BaseException) -> str:
-    """In a line, what an error says of memory that does not suffice; empty where it is about something else."""
+    """The line in which an error speaks of too little memory; empty where it is about something else."""
     line = (str(error).strip().splitlines() or [""])[0]
     lacks = (
         isinstance(error, MemoryError)
@@ -46,7 +46,7 @@ def memory_for(doing: str, remedy: str, *, where: object = None) -> Iterator[Non
         doing: "predicting". remedy: what to lower. where: the file, folder or verb that it concerns.
 
     Raises:
-        RunError: memory did not suffice.
+        RunError: there was not enough memory.
     """
     try:
         yield

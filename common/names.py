@@ -162,7 +162,7 @@ def match_names(wanted: Sequence[str], there: Sequence[str], what: str = "name")
         Wanted name to the name that is there, in the order of `wanted`; names that are not there are left out.
 
     Raises:
-        TableError: two names that are there, or two that are wanted, cannot be told apart.
+        TableError: two names that are there, or two that are wanted, are ambiguous.
     """
     exact: dict[str, list[str]] = defaultdict(list)
     alike: dict[str, list[str]] = defaultdict(list)
@@ -193,7 +193,7 @@ def match_names(wanted: Sequence[str], there: Sequence[str], what: str = "name")
 
 def _ambiguous(what: str, name: str, same: Sequence[str]) -> TableError:
     return TableError(
-        f"{', '.join(map(repr, same))} cannot be told apart as the {what} {name!r}",
+        f"{', '.join(map(repr, same))} are ambiguous as the {what} {name!r}",
         where=what,
         remedy=f"rename or remove one, so that one {what} has this name",
     )

@@ -28,7 +28,7 @@ from graftwork.common.catalogue import (
 from graftwork.common.errors import UsageError, require_training
 from graftwork.common.external.evaluate_any import evaluate, evaluate_readers
 from graftwork.common.external.evaluate_regions import evaluate_boxes, evaluate_masks
-from graftwork.common.external.evaluate_tables import Judged, calibrate, compare, evaluate_file
+from graftwork.common.external.evaluate_tables import FileEvaluation, calibrate, compare, evaluate_file
 from graftwork.common.prediction import Outcome, merge, predict
 from graftwork.common.recipe.allowances import ALLOWANCES, known_allowances
 from graftwork.common.report.commands import listed
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BackboneEntry",
     "Entry",
-    "Judged",
+    "FileEvaluation",
     "Kind",
     "Outcome",
     "RunResult",
@@ -249,9 +249,9 @@ def further_evaluations(run: StrPath) -> tuple[Evaluation, ...]:
     Args:
         run: the folder of the run.
     """
-    from graftwork.common.evaluation.evaluate_table import kept_further
+    from graftwork.common.evaluation.evaluate_table import read_further
 
-    return kept_further(run)
+    return read_further(run)
 
 
 def report(runs: StrPath | Sequence[StrPath], out: StrPath | None = None) -> Path:

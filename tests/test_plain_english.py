@@ -64,8 +64,8 @@ RIGHT_HERE: dict[str, str] = {
 }
 
 
-# Keys of files and of JSON output that users have: they stay as they are.
-KEYS = {"picture", "pictures"}
+# Keys and column names of files and JSON output that users have: they stay as they are.
+KEYS = {"picture", "pictures", "learner"}
 
 
 def python_text(source: str) -> Iterator[tuple[int, str]]:

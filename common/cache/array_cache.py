@@ -1,7 +1,7 @@
 """Rows of arrays kept on disk by content: what frozen stages put out, and images decoded and resized.
 
 A row is found by a digest of all that it depends on, so nothing stale is ever found, and whoever needs the same row
-again (another seed, strategy or process) finds it. Rows lie in packs (`packs`). A pack is one file, so that it is there
+again (another seed, strategy or process) finds it. Rows are in packs (`packs`). A pack is one file, so that it is there
 whole or not at all. Its rows are mapped into memory. A row is verified when a process first reads it; a pack with a
 damaged row is removed, and its rows are computed again. All packs together are bounded by a budget; those not used for
 longest make room.
@@ -88,7 +88,7 @@ def as_half(array: NDArray[Any]) -> NDArray[Any]:
     """Rows [n, ...] rounded to half precision; float16 where every value fits (|x| <= 65504), else float32.
 
     A row that fits is rounded also where another one keeps the array at float32, so that what is kept of a row does
-    not depend on the rows beside it. Whoever goes on with the rows uses these, and gets the same when they are found
+    not depend on the rows beside it. Later steps use these, and get the same when they are found
     again.
     """
     if array.dtype == np.float16:
@@ -105,7 +105,7 @@ class _Mapped:
     """A pack in use: its rows, mapped. It stays readable when its file is removed, and is not removed by this process.
 
     Args:
-        hold: keep the mapping, and with it an open file; else it is opened anew for each row.
+        hold: keep the mapping, and with it an open file; else it is opened again for each row.
     """
 
     def __init__(self, pack: Pack, *, hold: bool) -> None:

@@ -24,7 +24,7 @@ COMMIT_SECONDS = 2.0  # a killed check forgets no more than this, and others may
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells one content of a file from another: size (bytes), time of change (ns), SHA-256 of the content."""
+    """What distinguishes two versions of a file: size (bytes), time of change (ns), SHA-256 of the content."""
 
     size: int
     mtime_ns: int
@@ -35,7 +35,8 @@ class Cache:
     """Small things remembered between commands: fingerprints of files, and values by content hash.
 
     One SQLite file in `cache_folder()`, safe for several processes. Each row has a checksum: one that is damaged is
-    dropped and computed again, and the log counts them. A file that is no database is begun anew. A cache that cannot
+    dropped and computed again, and the log counts them. A file that is not a database is started again. A cache that
+    cannot
     be opened or written (read-only home, full disk) forgets everything and is otherwise harmless.
     """
 

@@ -99,7 +99,7 @@ def read_mask(path: str | os.PathLike[str], values: Sequence[int]) -> NDArray[np
     odd = [value for value in there.tolist() if value not in set(values)]
     if odd:
         counts = {value: int((found == value).sum()) for value in odd[:_COUNTED]}
-        what, remedy = strangers({value: counts.get(value, 1) for value in odd}, values)
+        what, remedy = unknown_values({value: counts.get(value, 1) for value in odd}, values)
         raise ImageError(f"it holds {what}", where=os.fsdecode(path), stage="content", remedy=remedy)
     return classes
 
@@ -116,7 +116,7 @@ def other_scale(found: Sequence[int], values: Sequence[int]) -> int:
     return next(iter(rest)) if len(rest) == 1 and rest <= set(SCALES) else 0
 
 
-def strangers(odd: dict[int, int], values: Sequence[int]) -> tuple[str, str]:
+def unknown_values(odd: dict[int, int], values: Sequence[int]) -> tuple[str, str]:
     """What is wrong with masks that hold values which are no class, and what to do about it.
 
     Args:

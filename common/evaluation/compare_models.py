@@ -11,7 +11,7 @@ import numpy as np
 
 from graftwork.common.errors import TableError
 from graftwork.common.evaluation.arrays import BoolArray, FloatArray
-from graftwork.common.evaluation.evaluate_table import cells_of, evaluate, questions_of
+from graftwork.common.evaluation.evaluate_table import evaluate, metric_cells, questions_of
 from graftwork.common.evaluation.intervals.bootstrap import replicate, too_few
 from graftwork.common.evaluation.intervals.delong import paired_delong
 from graftwork.common.evaluation.intervals.paired_tests import Difference, difference_of, holm, mcnemar
@@ -130,7 +130,7 @@ def compare(
     _, count = cases[0].units
     compared: list[Compared] = []
     for metric in protocol.metrics:
-        cells = [cells_of(metric, each, questions) for each, questions in zip(cases, asked, strict=True)]
+        cells = [metric_cells(metric, each, questions) for each, questions in zip(cases, asked, strict=True)]
         compared += _metric(metric, cells, alone, asked, count, len(cases[0]))
     equal = int((cases[0].scores == cases[1].scores).all(axis=1).sum())
     if len(cases[0]) and equal == len(cases[0]):
@@ -221,8 +221,10 @@ def _same(one: Cases, other: Cases, where: str) -> None:
             (one.groups != other.groups, "group", [one.groups, other.groups]),
         ):
             if odd.any():
-                told = [f"{a[row]} ({values[0][row]}, {values[1][row]})" for row in np.flatnonzero(odd)]
-                faults.append(f"the {what} differs in {len(told):,} of {len(a):,} cases: {short_list(told)}")
+                differing = [f"{a[row]} ({values[0][row]}, {values[1][row]})" for row in np.flatnonzero(odd)]
+                faults.append(
+                    f"the {what} differs in {len(differing):,} of {len(a):,} cases: {short_list(differing)}"
+                )
     _refuse(faults, where)
 
 

@@ -175,7 +175,9 @@ def _of_scores(
         noun = protocol.unit if protocol.by else "case"
         mixed = f", {cases.several:,} of them with several classes" if cases.several else ""
         said.append(f"{quantity(cases.excluded, noun)} without a known label left out{mixed}.")
-    table = {each: (len(cases), cells_of(each, cases, questions, confidence)) for each in protocol.metrics}
+    table = {
+        each: (len(cases), metric_cells(each, cases, questions, confidence)) for each in protocol.metrics
+    }
     return _Found(cases, table, tuple(said), thresholds)
 
 
@@ -266,7 +268,9 @@ def _decide(question: Question, threshold: Threshold) -> Question:
     return replace(question, decided=question.scores >= threshold.value)
 
 
-def cells_of(name: str, cases: Cases, questions: Sequence[Question], confidence: float = 0.95) -> list[Cell]:
+def metric_cells(
+    name: str, cases: Cases, questions: Sequence[Question], confidence: float = 0.95
+) -> list[Cell]:
     """A metric of cases as cells, one for the whole or one per class, each with its number of cases (sensitivity: the
     positive ones). `confidence`: of the intervals for independent cases."""
     found = scored_metric(name)
@@ -327,7 +331,7 @@ def target_of(protocol: Protocol, targets: Sequence[TargetLike]) -> TargetLike |
     return found if found.kind == protocol.kind else None
 
 
-def judge(
+def evaluate_all(
     predictions: pd.DataFrame,
     targets: Sequence[TargetLike],
     first: Protocol,
@@ -382,7 +386,7 @@ def keep(folder: Path, found: Evaluation, others: Sequence[Evaluation]) -> None:
     )  # last: its presence means that the evaluation is complete
 
 
-def kept_further(folder: str | os.PathLike[str]) -> tuple[Evaluation, ...]:
+def read_further(folder: str | os.PathLike[str]) -> tuple[Evaluation, ...]:
     """The evaluations in further_metrics.json; none where there is no such file.
 
     Raises:

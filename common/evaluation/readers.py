@@ -44,7 +44,7 @@ _METRICS: dict[str, Callable[[FloatArray, FloatArray, FloatArray, FloatArray], F
 
 
 @dataclass(frozen=True)
-class Judged:
+class ReaderValue:
     """The mean of a metric over comparisons with a reference.
 
     Attributes:
@@ -72,7 +72,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class AgainstReaders:
-    """A model and readers, judged by the same references.
+    """A model and readers, evaluated against the same references.
 
     Attributes:
         model: the mean over its comparisons. readers: one for each reader, in the order of the columns.
@@ -83,9 +83,9 @@ class AgainstReaders:
         synthetic: whether a file rests on data that a program drew: no number then says anything about the world.
     """
 
-    model: Judged
-    readers: tuple[Judged, ...]
-    mean: Judged
+    model: ReaderValue
+    readers: tuple[ReaderValue, ...]
+    mean: ReaderValue
     difference: Difference
     metric: str
     reference: str
@@ -228,10 +228,10 @@ def against_readers(
             where="groups",
             remedy="give one for each row of the readings",
         )
-    judged = _comparisons(read, own, reference, known)
-    sizes = [[int(there.sum()) for _, _, there in each] for each in judged]
-    positive = [[int(told[there].sum()) for _, told, there in each] for each in judged]
-    estimators = [_estimator(each, metric, codes, count) for each in judged]
+    evaluated = _comparisons(read, own, reference, known)
+    sizes = [[int(there.sum()) for _, _, there in each] for each in evaluated]
+    positive = [[int(y[there].sum()) for _, y, there in each] for each in evaluated]
+    estimators = [_estimator(each, metric, codes, count) for each in evaluated]
     whole = [estimator(np.ones((1, count))) for estimator in estimators]
     drawn: list[FloatArray] = []
     if count >= 2:
@@ -240,14 +240,14 @@ def against_readers(
 
     def record(
         value: float, values: FloatArray | None, defined: int, of: int, cases: list[int], positives: list[int]
-    ) -> Judged:
+    ) -> ReaderValue:
         found = None if values is None else expanded_interval(values, count, confidence)
         reason = why if found is None else found.reason
         if math.isnan(value):
             reason = f"{metric} is undefined in every comparison"
         low, high = (math.nan, math.nan) if found is None else (found.low, found.high)
         spans = (min(cases), max(cases)), (min(positives), max(positives))
-        return Judged(value, low, high, defined, of, spans[0], reason, spans[1])
+        return ReaderValue(value, low, high, defined, of, spans[0], reason, spans[1])
 
     means = [float(mean_of_defined(each, axis=1)[0]) for each in whole]
     resampled = [mean_of_defined(each, axis=1) for each in drawn]
@@ -275,8 +275,11 @@ def _comparisons(
     there = ~np.isnan(read)
     many = read.shape[1]
     if truth is not None:
-        told = ~np.isnan(truth)
-        return [[(own, truth, told)], *[[(read[:, k], truth, told & there[:, k])] for k in range(many)]]
+        labelled = ~np.isnan(truth)
+        return [
+            [(own, truth, labelled)],
+            *[[(read[:, k], truth, labelled & there[:, k])] for k in range(many)],
+        ]
     if reference == "each":
         model = [(own, read[:, k], there[:, k]) for k in range(many)]
         readers = [

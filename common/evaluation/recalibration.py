@@ -1,4 +1,4 @@
-"""Scores made to mean what they say at another place: scaling and thresholds fitted anew on a small local set.
+"""Recalibrate scores for another site: scaling and thresholds fitted on a small local set.
 
 They are fitted on one set and used on another. The file keeps fingerprints of the cases and groups it was fitted on,
 and evaluating any of them with it is refused: what was fitted on cases makes them look better than others.
@@ -42,7 +42,7 @@ METHODS = ("temperature", "isotonic")
 Method: TypeAlias = Literal["temperature", "isotonic"]
 FORMAT = 2  # of format 1, which kept hashes of groups alone, nothing but the refusal is left
 _PART = "calibration"
-_MANY = 3  # equal rows of scores and truth from which it is said that cases may have been renamed
+_MANY = 3  # equal rows of scores and truth from which a warning says that cases may have been renamed
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Recalibration:
 
         Raises:
             UsageError: it was fitted by another protocol. TableError: the part holds cases or groups it was fitted on,
-                or the file has no fingerprints to tell.
+                or the file has no fingerprints to compare.
         """
         if (protocol.name, protocol.version) != (self.protocol, self.version):
             raise UsageError(
@@ -129,18 +129,19 @@ class Recalibration:
         column = group if has_groups(table, group) else ""
         named = next((name for name in (column, protocol.by, self.grouping) if name and name in table), "")
         theirs = _column_of(cases, table, named)
-        met = self.fingerprints.met(cases, theirs)
+        shared = self.fingerprints.overlap(cases, theirs)
         faults = []
-        if met.cases.any():
+        if shared.cases.any():
             faults.append(
-                f"{int(met.cases.sum()):,} of {len(cases):,} cases are cases that the calibration was fitted on: "
-                f"{short_list(cases.case[met.cases])}"
+                f"{int(shared.cases.sum()):,} of {len(cases):,} cases are cases that the calibration was fitted on: "
+                f"{short_list(cases.case[shared.cases])}"
             )
-        if theirs is not None and met.groups.any():
-            told = np.unique(np.array(theirs)[met.groups])
+        if theirs is not None and shared.groups.any():
+            groups = np.unique(np.array(theirs)[shared.groups])
             faults.append(
-                f"{int(met.groups.sum()):,} of {len(cases):,} cases are of {quantity(len(told), 'group')} that the "
-                f"calibration was fitted on: {short_list(told)}"
+                f"{int(shared.groups.sum()):,} of {len(cases):,} cases are of {quantity(len(groups), 'group')} that "
+                f"the "
+                f"calibration was fitted on: {short_list(groups)}"
             )
         if faults:
             raise TableError(
@@ -159,23 +160,25 @@ class Recalibration:
                 "The calibration was fitted on a table without groups: cases were compared with those of the fit, "
                 "groups could not be."
             )
-        if met.alike.any():
+        if shared.alike.any():
             notes.append(
-                f"{int(met.alike.sum()):,} of {len(cases):,} cases have a name or a group that only looks like one the "
+                f"{int(shared.alike.sum()):,} of {len(cases):,} cases have a name or a group that only looks like "
+                f"one the "
                 f"calibration was fitted on (case, zeros, punctuation or folder differ): "
-                f"{short_list(cases.case[met.alike])}. Check that they are other cases."
+                f"{short_list(cases.case[shared.alike])}. Check that they are other cases."
             )
-        if int(met.rows.sum()) >= _MANY:
+        if int(shared.rows.sum()) >= _MANY:
             notes.append(
-                f"{int(met.rows.sum()):,} of {len(cases):,} cases have exactly the scores and the truth of a case that "
-                f"the calibration was fitted on, under another name: {short_list(cases.case[met.rows])}. "
+                f"{int(shared.rows.sum()):,} of {len(cases):,} cases have exactly the scores and the truth of a case "
+                f"that "
+                f"the calibration was fitted on, under another name: {short_list(cases.case[shared.rows])}. "
                 "Check that no case "
                 "was renamed."
             )
         return notes
 
     def _unknown(self, table: pd.DataFrame, part: str | None) -> TableError:
-        """Why a file without fingerprints of cases is not used, with the groups that are met all the same."""
+        """Why a file without fingerprints of cases is not used, with the groups that are shared all the same."""
         rows = table if part is None else table[text_of(table["part"]) == part]
         known, most, column = set(self.digests), 0, ""
         for name in map(str, rows.columns):
@@ -186,7 +189,7 @@ class Recalibration:
         )
         return TableError(
             "it was written by an earlier version and keeps no fingerprints of the cases it was fitted on, so cases "
-            f"that were fitted on cannot be told from others{seen}",
+            f"that were fitted on cannot be distinguished from others{seen}",
             where=self.source,
             remedy="fit it again with `graftwork calibrate`",
         )
@@ -217,15 +220,15 @@ def recalibrate(
     """Fit scaling and thresholds on the cases of a table.
 
     Args:
-        table, target, protocol: as `evaluate` takes them. What the protocol puts together is scaled together.
-        part: whose cases are used; None: every case. grouping: what the column of groups was called before it was read.
+        table, target, protocol: as `evaluate` takes them. What the protocol combines is scaled as one.
+        part: whose cases are used; None: every case. grouping: the name of the column of groups in the file.
         method: "temperature": one number for exclusive classes and two classes, one a label else; keeps the order of
             cases. "isotonic": a rising curve a label, of two classes or labels; needs more cases (hundreds).
         rule, target_value: by which thresholds are chosen; None: the protocol's.
 
     Raises:
         TableError: as `evaluate`; a class without a case. UsageError: a method that there is not for such targets, or
-            a protocol that judges no scores.
+            a protocol without scores.
     """
     if method not in METHODS:
         raise UsageError(
@@ -233,7 +236,7 @@ def recalibrate(
         )
     if target.kind not in SCORED:
         raise UsageError(
-            f"scores are scaled; it judges {target.kind}",
+            f"scores are scaled; it evaluates {target.kind}",
             where=f"protocol {protocol.name!r}",
             remedy="fit by a protocol of scores",
         )

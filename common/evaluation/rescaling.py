@@ -1,6 +1,6 @@
-"""Probabilities put right after training: how far off they are, one temperature, or an isotonic curve.
+"""Calibration of probabilities after training: a temperature, a logistic or an isotonic curve.
 
-A scaling is fitted on one part (validation) and carries its name, so that it is never judged on the same cases.
+A scaling is fitted on one part (validation) and carries its name, so that it is never evaluated on the same cases.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def calibration_slope(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[float, float]
         TableError: NaN, probabilities outside 0..1, labels other than 0 and 1, lengths that differ.
 
     Source: Cox, Biometrika 45:562 (1958); equal to statsmodels' `GLM(family=Binomial())`. scikit-learn's
-    `LogisticRegression()` penalises unless told not to, and gives another slope.
+    `LogisticRegression()` penalises by default, and gives another slope.
     """
     truth, scores = _binary(y, p)
     x = _logits(scores)
@@ -127,7 +127,7 @@ class Temperature:
         value: T; above 1 it makes probabilities less extreme, below 1 more.
         chosen_on: the part it was fitted on. n: cases there.
         loss_before, loss_after: mean negative log-likelihood there, in nats, at T = 1 and at T.
-        reason: not empty where T stands at an end of 1/100..100, since the loss falls all the way to it.
+        reason: not empty where T is at an end of 1/100..100, since the loss falls all the way to it.
     """
 
     value: float

@@ -11,7 +11,7 @@ import numpy as np
 
 from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.arrays import Array, BoolArray, Estimator, FloatArray
-from graftwork.common.evaluation.evaluate_table import cells_of, questions_of
+from graftwork.common.evaluation.evaluate_table import metric_cells, questions_of
 from graftwork.common.evaluation.intervals.bootstrap import replicate, too_few
 from graftwork.common.evaluation.intervals.paired_tests import Difference, difference_of
 from graftwork.common.evaluation.metrics.operating_points import mean_of_defined
@@ -181,7 +181,7 @@ def _of_one(
         some = _restricted(cases, here)
         columns = np.searchsorted(every, np.unique(some.groups.astype(str)))
         table = {
-            metric: (len(some), [_moved(cell, columns) for cell in cells_of(
+            metric: (len(some), [_moved(cell, columns) for cell in metric_cells(
                 metric, some, questions_of(some, evaluation.thresholds), how.confidence)])
             for metric in protocol.metrics
         }  # fmt: skip

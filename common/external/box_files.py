@@ -1,4 +1,4 @@
-"""Boxes in files, of a truth and of predictions, judged image by image and class by class."""
+"""Evaluate files of predicted boxes against the truth, by image and class."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from graftwork.common.evaluation.results import Evaluation, Resampling, results_
 from graftwork.common.evaluation.tables.coco_boxes import (
     Detections,
     Truth,
+    counted_faults,
     number_faults,
     plain_name,
     read_detections,
     read_truth,
-    told,
 )
 from graftwork.common.files.untrusted_files import check_file, read_json
 from graftwork.common.wording import fault_lines, quantity, short_list
@@ -50,7 +50,7 @@ def evaluate_boxes(
     seed: int = 0,
     read: Reader | None = None,
 ) -> Evaluation:
-    """Judge predicted boxes against true ones.
+    """Evaluate predicted boxes against true ones.
 
     Args:
         truth: a COCO file: images, annotations with `bbox` (x, y, width, height in px), categories.
@@ -70,15 +70,15 @@ def evaluate_boxes(
 
     Raises:
         TableError: everything that is wrong with the files at once.
-        UsageError: the protocol judges no boxes, or pycocotools is not installed.
+        UsageError: the protocol is not for boxes, or pycocotools is not installed.
     """
     if protocol.kind != "boxes":
         raise UsageError(
-            "it does not judge boxes",
+            "it is not for boxes",
             where=f"protocol {protocol.name!r}",
             remedy="`graftwork ls protocols` lists those that do",
         )
-    matcher()  # what is missing is said before files are read
+    matcher()  # report what is missing before files are read
     faults: list[str] = []
     said: list[str] = []
     true = _truth(Path(truth), faults)
@@ -111,7 +111,7 @@ def evaluate_boxes(
     codes, count = group_codes(told_by[judged])
     notes += _counted(true, found)
     if column == "location":
-        notes.append("The groups are the locations that the truth tells.")
+        notes.append("The groups are the locations of the truth.")
     table, items = detection_table(protocol.metrics, true, found, codes, count)
     named = "case" if grouping is None else protocol.group
     how = Resampling(count, named, grouping is not None, items, bootstrap, seed, 0.95)
@@ -147,7 +147,7 @@ def _opened(file: Path, how: Callable[[Path], Any]) -> Any:
         raise TableError(f"cannot be read ({error.strerror})", where=file, remedy="check the path") from error
     except (ValueError, RecursionError) as error:
         raise TableError(
-            f"not readable as JSON: {error}", where=file, remedy="write the file anew"
+            f"not readable as JSON: {error}", where=file, remedy="write the file again"
         ) from error
 
 
@@ -156,7 +156,7 @@ def _content(file: Path) -> Any:
 
 
 def _is_list(file: Path) -> bool:
-    """Whether the JSON of a file is a list; its first sign tells."""
+    """Whether the JSON of a file is a list; decided by its first character."""
     with file.open(encoding="utf-8-sig") as opened:
         while (sign := opened.read(1)).isspace():
             pass
@@ -200,7 +200,7 @@ def _predictions(
 
 
 def _of_files(frame: pd.DataFrame, truth: Truth) -> tuple[Detections | None, BoolArray, list[str]]:
-    """Detections that are told by file, category and shares of the image, in the truth's terms."""
+    """Detections given by file, category and shares of the image, in the truth's terms."""
     wrong: defaultdict[str, list[str]] = defaultdict(list)
     place = truth.by_file()
     names = [str(name) for name in frame["file"]]
@@ -209,7 +209,7 @@ def _of_files(frame: pd.DataFrame, truth: Truth) -> tuple[Detections | None, Boo
     there[image[image >= 0]] = True
     failed[image[frame["failure"].notna().to_numpy() & (image >= 0)]] = True
     if not any(truth.files):
-        wrong["images of the truth without a file_name, by which these are told"].append("all of them")
+        wrong["images of the truth without a file_name, which these detections need"].append("all of them")
     elif (image < 0).any():
         some = f"images that the truth does not list (it has such as {next(filter(None, truth.files))})"
         wrong[some] += dict.fromkeys(name for name, at in zip(names, image, strict=True) if at < 0)
@@ -246,14 +246,14 @@ def _of_files(frame: pd.DataFrame, truth: Truth) -> tuple[Detections | None, Boo
             str(truth.files[at]) for at in unsized
         ]
     if wrong:
-        return None, failed, told(wrong)
+        return None, failed, counted_faults(wrong)
     box = share * np.tile(truth.sizes[image[rows]], 2)
     return Detections(image[rows], label, box, score), failed, []
 
 
 def _left_out(truth: Truth, failed: BoolArray) -> Iterator[str]:
     if failed.any():
-        yield f"{quantity(int(failed.sum()), 'image')} not processed: left out, and judged by nothing."
+        yield f"{quantity(int(failed.sum()), 'image')} not processed: left out, and not evaluated."
     unboxed = truth.unboxed & ~failed
     if unboxed.any():
         those = f"{quantity(int(unboxed.sum()), 'image')} with an annotation that has no box"

@@ -1,4 +1,4 @@
-"""Evaluate masks and boxes of any program against the truth by a protocol, and report them."""
+"""Evaluate external masks and boxes against the truth by a protocol, and report them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions of any program, judged by a protocol, compared, and reported: no run, no network, no images."""
+"""Evaluate, compare and report external predictions by a protocol, without a run, a network or images."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ StrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What a table of predictions came to.
+class FileEvaluation:
+    """The evaluation of a file of predictions.
 
     Attributes:
         evaluation: the numbers. subgroups: of each covariate that was asked for.
         report: the page that was written; None where none was asked for.
-        shortcuts: whether scores tell the covariates; what is suspected stands in the evaluation's notes too.
+        shortcuts: whether scores identify the covariates; what is suspected is in the evaluation's notes too.
         probes: whether features do, where there were any.
         findings: what somebody must look at, such as groups that look alike, other than what was allowed.
     """
@@ -83,7 +83,7 @@ def evaluate_file(
     features: StrPath | None = None,
     report: StrPath | None = None,
     **reading: Unpack[ReadingOptions],
-) -> Judged:
+) -> FileEvaluation:
     """Evaluate a table of external predictions with a protocol.
 
     Args:
@@ -169,7 +169,7 @@ def evaluate_file(
         from graftwork.common.report import evaluation_report
 
         page = evaluation_report(found, convention, evaluation, several, file)
-    return Judged(evaluation, several, page, probed, probes, found.findings)
+    return FileEvaluation(evaluation, several, page, probed, probes, found.findings)
 
 
 def page_file(report: StrPath | None) -> Path | None:

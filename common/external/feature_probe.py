@@ -1,4 +1,4 @@
-"""Whether features tell where a case comes from, and whether that goes with the label: the marks of a shortcut.
+"""Test whether features identify the source of a case and the source correlates with the label: signs of a shortcut.
 
 A network may know the source and not (yet) put it into its scores; this asks the features themselves. The probe of
 scores is `evaluation/shortcuts.py`.
@@ -38,8 +38,8 @@ class FeatureProbe:
     """What features say of a covariate.
 
     Attributes:
-        covariate, values: that were to be told from each other. among: which cases, in words; they all have one label,
-            so that the label cannot be what is told.
+        covariate, values: the source and its values. among: which cases, in words; they all have one label,
+            so that the label is not what is predicted.
         n, groups: of these. probe: linear, cross-validated by group. reason: why there is none; else empty.
         apart: class, value and how much more frequent the class is there than elsewhere, where the interval of that
             difference leaves out 0.
@@ -56,15 +56,16 @@ class FeatureProbe:
 
     @property
     def suspected(self) -> bool:
-        """Whether the features tell the source, and the source goes with the label."""
+        """Whether the features identify the source, and the source correlates with the label."""
         return self.probe.low > REVEALED and bool(self.apart)
 
     def describe(self) -> str:
         """What was found, in a sentence or two."""
         if self.reason:
-            return f"Whether features tell {self.covariate} was not asked: {self.reason}."
+            return f"Whether features identify {self.covariate} was not tested: {self.reason}."
         said = (
-            f"Features tell {self.covariate} ({', '.join(self.values)}) by a linear probe, {self.probe.folds} folds by "
+            f"Features identify {self.covariate} ({', '.join(self.values)}) by a linear probe, {self.probe.folds} "
+            f"folds by "
             f"group, with an AUROC of {self.probe.auroc:.3f} ({self.probe.low:.3f} to {self.probe.high:.3f}) among "
             f"{self.n:,} {self.among}."
         )
@@ -122,7 +123,7 @@ def probe_features(
     covariates: Sequence[str],
     features: str | os.PathLike[str],
 ) -> tuple[FeatureProbe, ...]:
-    """Ask of each covariate whether features tell it, among cases of one label.
+    """Test for each covariate whether features identify it, among cases of one label.
 
     Of two classes and of labels these are the cases without any; of several exclusive classes those of the most
     frequent one. Values with fewer than ten groups among them are left out.

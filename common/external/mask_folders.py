@@ -1,4 +1,4 @@
-"""Two folders of masks, of the truth and of a prediction, judged case by case and region by region."""
+"""Evaluate a folder of predicted masks against a folder of true masks, by case and region."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def evaluate_folders(
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Evaluation, pd.DataFrame]:
-    """Judge a folder of predicted masks against one of true masks of the same names.
+    """Evaluate a folder of predicted masks against one of true masks of the same names.
 
     Args:
         truth, predicted: folders, with masks in them or in subfolders; see `mask_pairs.pairs_of`. A case that is
             missing in one of them is an error, never left out.
         protocol: one with mask rules. groups: case to group (patient); None: each case is its own.
-        bootstrap, seed: of the intervals. progress: is told what, how many of how many.
+        bootstrap, seed: of the intervals. progress: called with what, how many of how many.
 
     Returns:
         the evaluation, and the table of all values: one row a case and region, with the voxels of both masks. What was
@@ -57,7 +57,7 @@ def evaluate_folders(
     rules = protocol.masks
     if rules is None:
         raise UsageError(
-            "it does not judge folders of masks",
+            "it is not for folders of masks",
             where=f"protocol {protocol.name!r}",
             remedy="`graftwork ls protocols` lists those that do",
         )
@@ -114,7 +114,7 @@ def _grid_faults(case: str, truth: Path, predicted: Path) -> Iterator[str]:
 
 @dataclass(eq=False)
 class _Side:
-    """What was met in the masks of one of the two folders."""
+    """What the masks of one of the two folders hold."""
 
     place: str
     binary: bool
@@ -151,7 +151,7 @@ class _Side:
         return labels.values
 
     def faults(self) -> Iterator[str]:
-        """What only the set of masks tells: values that have two readings."""
+        """What only the set of masks shows: values with two meanings."""
         grey, faint, ones = (self.scales.get(name, []) for name in ("grey", "faint", "0/1"))
         if ones and (grey or faint):
             yield (

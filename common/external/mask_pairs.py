@@ -1,4 +1,4 @@
-"""Two folders of masks, paired by name: every file is used, ignored by a rule that is said, or refused by name."""
+"""Pair two folders of masks by name: every file is used, ignored by a reported rule, or refused by name."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def refuse_faults(faults: Sequence[str], where: object) -> None:
 
 
 def _listed(place: Path, what: str, other: Path) -> _Folder:
-    """What lies in a folder; the other one may lie in it and is no part of it."""
+    """The content of a folder; the other folder may be inside it and is not counted."""
     folder = _Folder(place, what)
     jpegs: list[str] = []
     others: list[str] = []
@@ -237,7 +237,7 @@ def _hints(found: Sequence[_Folder]) -> Iterator[str]:
         f"{name} and {last[name.rpartition('/')[2]]}" for name in lost[0] if name.rpartition("/")[2] in last
     ]
     if moved:
-        yield f"these lie in different subfolders: {short_list(moved)}. Fix: use the same subfolders in both folders"
+        yield f"these are in different subfolders: {short_list(moved)}. Fix: use the same subfolders in both folders"
 
 
 def _notes(found: Sequence[_Folder], cases: list[str]) -> Iterator[str]:
@@ -252,7 +252,7 @@ def _notes(found: Sequence[_Folder], cases: list[str]) -> Iterator[str]:
             yield f"{each.place}: {len(each.texts)} accompanying texts ignored: {short_list(each.texts)}."
     deeper = sum("/" in case for case in cases)
     if deeper:
-        yield f"{deeper:,} of {len(cases):,} cases lie in subfolders; their names are paths."
+        yield f"{deeper:,} of {len(cases):,} cases are in subfolders; their names are paths."
     alike = look_alikes(cases)
     if alike:
         shown = "; ".join(" and ".join(each) for each in alike[:5])

@@ -39,7 +39,7 @@ def read_tables(
     by: Sequence[str],
     reading: ReadingOptions,
 ) -> Submission:
-    """Predictions of any program, or in a format of a domain, as `read_submission` reads them.
+    """External predictions, or predictions in a format of a domain, as `read_submission` reads them.
 
     Args:
         predictions: a file. convention: the protocol. truth: a table, or the folder of a dataset that has the protocol.

@@ -65,7 +65,7 @@ def _as_error(error: OSError, path: Path) -> GraftworkError:
         errno.EACCES: ("no permission to write here", "choose another folder, for example with --out"),
         errno.EPERM: ("no permission to write here", "choose another folder, for example with --out"),
         errno.ENAMETOOLONG: ("the name is too long for this file system", "choose a shorter folder name"),
-        errno.EEXIST: ("a file stands in the way", "choose another folder"),
+        errno.EEXIST: ("a file is in the way", "choose another folder"),
         errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another folder"),
     }
     what, remedy = reasons.get(error.errno or 0, (error.strerror or str(error), None))
@@ -333,7 +333,7 @@ def lock(path: str | os.PathLike[str], busy: str) -> Iterator[None]:
 
     Args:
         path: the lock file; made where it is missing, left behind afterwards (removing it would race).
-        busy: what is said when another process holds it.
+        busy: the message when another process holds it.
 
     Raises:
         RunError: another process holds the lock, or the file cannot be made.

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.errors import TableError
+from graftwork.common.errors import TableError, shown_path
 from graftwork.common.files.xlsx import sheet_rows
 from graftwork.common.names import clean_name
 from graftwork.common.wording import fault_lines
@@ -137,11 +137,10 @@ def _content(place: Path) -> bytes:
     except FileNotFoundError as error:
         raise TableError("there is no such file", where=place, remedy="check the path") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        shown = (
-            str(place) if len(str(place)) < 200 else f"{str(place)[:200]} (cut, {len(str(place)):,} letters)"
-        )
         reason = getattr(error, "strerror", None) or error
-        raise TableError(f"cannot be read ({reason})", where=shown, remedy="check the path") from error
+        raise TableError(
+            f"cannot be read ({reason})", where=shown_path(place), remedy="check the path"
+        ) from error
     except MemoryError as error:
         raise TableError(
             f"does not fit into memory ({place.stat().st_size:,} bytes)",
@@ -181,7 +180,7 @@ def _unpacked(place: Path, content: bytes) -> tuple[bytes, list[str]]:
         raise TableError(
             f"the {kind} file is damaged or encrypted ({error})",
             where=place,
-            remedy="get it anew, or unpack it",
+            remedy="get it again, or unpack it",
         ) from error
     if len(unpacked) > _LARGEST:
         raise TableError(
@@ -358,7 +357,7 @@ def _parquet(place: Path, content: bytes) -> TextTable:
     except Exception as error:  # whatever the library's parsers raise
         reason = " ".join(str(error).split())[:300]
         raise TableError(
-            f"is a damaged Parquet file ({reason})", where=place, remedy="write it anew"
+            f"is a damaged Parquet file ({reason})", where=place, remedy="write it again"
         ) from error
     frame = frame.reset_index(drop=True)
     frame.columns = [clean_name(str(name)) for name in frame.columns]

@@ -1,4 +1,4 @@
-"""Open files that somebody else may have made or damaged: regular files only, as bytes, text or JSON.
+"""Open files that may be foreign or damaged: regular files only, as bytes, text or JSON.
 
 All readers of JSON use `read_json`, so that nothing blocks, ends in a traceback or is misread: pipes and devices,
 paths that are too long, other encodings, keys that are there twice, numbers too large to hold, deep nesting.

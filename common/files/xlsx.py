@@ -35,7 +35,7 @@ def sheet_rows(place: Path, content: bytes, sheet: str) -> tuple[Iterator[tuple[
         raise TableError(
             f"cannot be read as a spreadsheet ({type(error).__name__}: {error})",
             where=place,
-            remedy="save it as XLSX anew, or as CSV in UTF-8 with one header line",
+            remedy="save it again as XLSX, or as CSV in UTF-8 with one header line",
         ) from error
     filled = {
         name: rows for name, rows in filled.items() if any(cell is not None for row in rows for cell in row)

@@ -35,14 +35,14 @@ class StageMode:
     """What one stage may do in one epoch.
 
     Attributes:
-        learns: its weights are trained.
+        trained: its weights are trained.
         rate: factor on the recipe's rate; 0 where it does not learn.
         norm: `hold`, statistics and affine weights of its norm layers fixed; `adapt`, statistics follow the data,
             affine weights fixed; `train`, both change.
         part: of its weights those that learn: `all`, `biases` (those and norm layers) or `adapters`.
     """
 
-    learns: bool
+    trained: bool
     rate: float
     norm: Norm
     part: Part = "all"
@@ -158,7 +158,7 @@ def plan_of(
     if name == "bias-and-norm":
         return Plan((lay.phase("biases and norms", epochs, every, part="biases"),))
     if name == "lora":
-        return Plan((lay.phase("low-rank updates", epochs, every, part="adapters"),))
+        return Plan((lay.phase("LoRA", epochs, every, part="adapters"),))
     if name == "phases":
         phases = []
         for number, wish in enumerate(strategy.phases, 1):
@@ -198,18 +198,18 @@ class _Layout:
     ) -> Phase:
         """A phase in which `chosen` learn and, without `factors`, the head."""
         norm = norm or self.strategy.norm
-        still = StageMode(learns=False, rate=0.0, norm="adapt" if norm == "adapt" else "hold")
+        still = StageMode(trained=False, rate=0.0, norm="adapt" if norm == "adapt" else "hold")
         modes = {}
         for depth, stage in enumerate(reversed(self.stages), 1):
             rate = self.backbone_rate * self.strategy.layer_decay**depth * (factors or {}).get(stage, 1.0)
             modes[stage] = StageMode(True, rate, norm, part) if stage in chosen else still
         modes = {stage: modes[stage] for stage in self.stages}
         if factors is None:
-            modes[HEAD] = StageMode(learns=True, rate=1.0, norm="train")
+            modes[HEAD] = StageMode(trained=True, rate=1.0, norm="train")
         elif HEAD in chosen:
-            modes[HEAD] = StageMode(learns=True, rate=factors[HEAD], norm="train")
+            modes[HEAD] = StageMode(trained=True, rate=factors[HEAD], norm="train")
         else:
-            modes[HEAD] = StageMode(learns=False, rate=0.0, norm="hold")
+            modes[HEAD] = StageMode(trained=False, rate=0.0, norm="hold")
         return Phase(name, until, modes)
 
     def chosen(self, patterns: Sequence[str], where: str, *, head: bool = False) -> tuple[str, ...]:
@@ -237,7 +237,7 @@ def frozen_stages(modes: Mapping[str, StageMode]) -> int:
     """How many stages from the input on do not change under `modes`, so that what they put out may be kept."""
     count = 0
     for stage, mode in modes.items():
-        if stage == HEAD or mode.learns or mode.norm != "hold":
+        if stage == HEAD or mode.trained or mode.norm != "hold":
             break
         count += 1
     return count
@@ -250,14 +250,14 @@ def apply(network: Staged, modes: Mapping[str, StageMode]) -> None:
     """
     for name, parameter, is_norm in _parameters(network):
         mode = modes[network.stage_of(name)]
-        parameter.requires_grad_(mode.learns and _may_learn(name, is_norm, mode))
+        parameter.requires_grad_(mode.trained and _trainable(name, is_norm, mode))
     for name, module in network.named_modules():
         mode = modes[network.stage_of(name)]
-        moves = mode.norm != "hold" if isinstance(module, NORM_LAYERS) else mode.learns
+        moves = mode.norm != "hold" if isinstance(module, NORM_LAYERS) else mode.trained
         module.training = moves  # not train(): that would reach down into other stages
 
 
-def _may_learn(name: str, is_norm: bool, mode: StageMode) -> bool:
+def _trainable(name: str, is_norm: bool, mode: StageMode) -> bool:
     if mode.part == "adapters":
         return is_adapter(name)
     if is_norm:

@@ -203,15 +203,17 @@ class _Halves:
         found: list[tuple[int, int, fx.Node, dict[fx.Node, Any]]] = []
         for at in range(first, last):
             crossing = self._crossing(at)
-            told = {node: values[0][node] for node in crossing if _equal(values[0][node], values[1][node])}
-            rest = [node for node in crossing if node not in told]
+            constant = {
+                node: values[0][node] for node in crossing if _equal(values[0][node], values[1][node])
+            }
+            rest = [node for node in crossing if node not in constant]
             if len(rest) == 1 and isinstance(values[0][rest[0]], Tensor):
                 value = values[0][rest[0]]
                 if len(value) == len(images[0]) and len(values[1][rest[0]]) == len(images[1]):
-                    found.append((value[0].numel(), at, rest[0], told))
+                    found.append((value[0].numel(), at, rest[0], constant))
         if not found:
             raise ValueError("more than one value crosses")
-        _, self.at, self.boundary, self.told = min(found, key=lambda each: each[:2])
+        _, self.at, self.boundary, self.constants = min(found, key=lambda each: each[:2])
 
     def _crossing(self, at: int) -> list[fx.Node]:
         place = {node: number for number, node in enumerate(self.nodes)}
@@ -244,10 +246,10 @@ class _Halves:
         new: dict[fx.Node, Any] = {}
         new[self.boundary] = graph.placeholder("crossing")
         constants: dict[str, Any] = {}
-        for number, (node, value) in enumerate(self.told.items()):
+        for number, (node, value) in enumerate(self.constants.items()):
             if isinstance(value, Tensor):
-                constants[f"told_{number}"] = value
-                new[node] = graph.get_attr(f"told_{number}")
+                constants[f"constant_{number}"] = value
+                new[node] = graph.get_attr(f"constant_{number}")
             else:
                 new[node] = value
         for node in self.nodes[self.at + 1 :]:

@@ -56,11 +56,11 @@ def check_inputs(inputs: Tensor, *, mean: Sequence[float], std: Sequence[float],
     expected = _reached(mean, std)
     wrong = [at for at in range(len(mean)) if not _within(low, high, expected, std, (at,))]
     if wrong:
-        told, remedy = _explained(low, high, mean, std)
+        problem, remedy = _explained(low, high, mean, std)
         at = wrong[0]
         raise UsageError(
             f"channel {at + 1} holds {low[at]:.3g} to {high[at]:.3g}, and images in 0..1 normalised with mean "
-            f"{mean[at]:g} and deviation {std[at]:g} hold {expected[0][at]:.3g} to {expected[1][at]:.3g}{told}",
+            f"{mean[at]:g} and deviation {std[at]:g} hold {expected[0][at]:.3g} to {expected[1][at]:.3g}{problem}",
             where=WHERE,
             remedy=remedy,
         )

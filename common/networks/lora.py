@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021): trainable low-rank updates of frozen weights, and merging them.
+"""LoRA (Hu et al. 2021): trainable low-rank matrices beside frozen weights, and merging them.
 
 To a weight W, laid out as a matrix [outputs, inputs x kernel], alpha / rank * B A is added (section 4.1): A random, B
 zero, so that a network begins unchanged. They are parametrizations of torch, which compute the weight again each time

@@ -54,13 +54,13 @@ class Encoder(nn.Module):
                 remedy="take one of timm's networks with forward_intermediates, such as tf_efficientnet_lite0, "
                 "mobilenetv2_100, resnet18, densenet121, vgg11_bn, convnext_tiny or vit_small_patch16_224",
             )
-        told = getattr(network.feature_info, "info", network.feature_info)
+        feature_stages = getattr(network.feature_info, "info", network.feature_info)
         last = {
-            int(each["reduction"]): index for index, each in enumerate(told)
+            int(each["reduction"]): index for index, each in enumerate(feature_stages)
         }  # the deepest one of each size
         self.indices = [last[reduction] for reduction in sorted(last)]
         self.reductions = tuple(sorted(last))
-        self.channels = tuple(int(told[index]["num_chs"]) for index in self.indices)
+        self.channels = tuple(int(feature_stages[index]["num_chs"]) for index in self.indices)
         network.prune_intermediate_layers(self.indices, prune_norm=True, prune_head=True)
         self.network = cast(nn.Module, network)
         self.name, self.mean, self.std = backbone.name, backbone.mean, backbone.std

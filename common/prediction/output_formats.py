@@ -1,6 +1,6 @@
 """The files that predictions are written as: CSV and Parquet, and what a domain's people exchange.
 
-A domain defines its own format in its `Domain.formats`, as "module:function". The function is called with
+A domain defines its own format in its `Domain.formats`, as "module:function". It is a function of
 `(predictions: Predictions, file: Path)` and writes `file`, a new one in the folder of the wished one, which takes
 its place once it is whole. What it may count on:
 

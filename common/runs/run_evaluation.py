@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from graftwork.common.data import domain
-from graftwork.common.evaluation.evaluate_table import judge, keep
+from graftwork.common.evaluation.evaluate_table import evaluate_all, keep
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation.results import Evaluation
@@ -21,7 +21,7 @@ def evaluate_run(run: Run) -> Evaluation:
     """
     wish, further = run.recipe.evaluation, map(domain.protocol, domain.dataset(run.recipe.dataset).further)
     how = {"threshold": wish.threshold, "target_value": wish.threshold_target, "bootstrap": wish.bootstrap}
-    found, others = judge(run.predictions, run.manifest.targets, run.protocol, further, **how)
+    found, others = evaluate_all(run.predictions, run.manifest.targets, run.protocol, further, **how)
     if run.manifest.synthetic:
         found = replace(found, synthetic=True)
         others = tuple(replace(each, synthetic=True) for each in others)

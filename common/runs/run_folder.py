@@ -193,9 +193,9 @@ class Run:
     @property
     def further_evaluations(self) -> tuple[Evaluation, ...]:
         """The other evaluations: the part "seen" and further protocols of the dataset; see `evaluate_run`."""
-        from graftwork.common.evaluation.evaluate_table import kept_further
+        from graftwork.common.evaluation.evaluate_table import read_further
 
-        return kept_further(self.folder)
+        return read_further(self.folder)
 
     @property
     def mistakes(self) -> list[dict[str, Any]]:

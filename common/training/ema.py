@@ -1,4 +1,4 @@
-"""EMA: the exponential moving average of the weights, which is evaluated and saved instead of them."""
+"""EMA: exponentially averaged weights, which are evaluated and saved instead of the raw ones."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _manifest(root: Path, place: Path, volumes: list[Volume]) -> Manifest:
     rows: list[dict[str, Any]] = []
     for volume in volumes:
         for number in sorted(volume.images):
-            told = patients.told.get(volume.group, {})
+            row = patients.rows.get(volume.group, {})
             mask = volume.masks.get(number)
             rows.append(
                 {
@@ -102,7 +102,7 @@ def _manifest(root: Path, place: Path, volumes: list[Volume]) -> Manifest:
                     "slice": number - min(volume.images),
                     "spacing": spacings.get(volume.name, spacings.get(volume.group)),
                     "institution": volume.institution,
-                    **{name: told.get(name) for name in TABLE},
+                    **{name: row.get(name) for name in TABLE},
                 }
             )
     frame = pd.DataFrame(rows, columns=["case", "path", "group", "mask", *_COVARIATES])
@@ -115,12 +115,12 @@ def _manifest(root: Path, place: Path, volumes: list[Volume]) -> Manifest:
         group=DATASET.group,
         target=DATASET.target,
         covariates=_COVARIATES,
-        notes=(*_notes(root, place, volumes, bool(patients.told), bool(spacings)), *patients.notes, *remarks),
+        notes=(*_notes(root, place, volumes, bool(patients.rows), bool(spacings)), *patients.notes, *remarks),
         unit="volume",
     )
 
 
-def _notes(root: Path, place: Path, volumes: list[Volume], told: bool, spaced: bool) -> Iterator[str]:
+def _notes(root: Path, place: Path, volumes: list[Volume], has_table: bool, spaced: bool) -> Iterator[str]:
     if is_synthetic(root, place):
         yield NOTE
     if not spaced:
@@ -131,7 +131,7 @@ def _notes(root: Path, place: Path, volumes: list[Volume], told: bool, spaced: b
     spare = sum(number not in volume.images for volume in volumes for number in volume.masks)
     if spare:
         yield f"{spare} masks without a slice are left out"
-    if not told:
+    if not has_table:
         yield "data.csv is missing: histology, grade, gender and age are unknown"
     left = left_out(place, volumes, ("data.csv", SPACING))
     if left:
@@ -173,8 +173,8 @@ def findings(root: str | os.PathLike[str]) -> Iterator[Finding]:
     }
     groups = {volume.group for volume in volumes}
     patients = read_patients(place, groups)
-    if patients.told:
-        kinds["patients are missing in data.csv"] = sorted(groups - patients.told.keys())
+    if patients.rows:
+        kinds["patients are missing in data.csv"] = sorted(groups - patients.rows.keys())
     if patients.alike:
         yield Finding(
             "contradiction",
@@ -244,7 +244,7 @@ def _equals_flair(place: Path, volume: Volume, channel: int) -> bool:
     import numpy as np
     from PIL import Image
 
-    told = False
+    found = False
     for name in volume.images.values():
         try:
             with Image.open(place / volume.name / name) as image:
@@ -257,8 +257,8 @@ def _equals_flair(place: Path, volume: Volume, channel: int) -> bool:
             or not np.array_equal(pixels[..., channel], pixels[..., 1])
         ):
             return False
-        told = True
-    return told
+        found = True
+    return found
 
 
 def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0) -> None:
@@ -291,8 +291,8 @@ def synthesize(folder: str | os.PathLike[str], *, cases: int = 60, seed: int = 0
         institution = ("CS", "DU", "EZ", "FG", "HT")[number % 5]
         group = f"TCGA_{institution}_Z{number:03d}"
         name = f"{group}_{int(chance.integers(1995, 2005))}{int(chance.integers(1, 13)):02d}15"
-        told = [int(chance.integers(1, 4)), int(chance.integers(1, 3)), int(chance.integers(1, 3))]
-        cells = ["", "", "", ""] if number == 4 else [*map(str, told), str(int(chance.integers(20, 76)))]
+        values = [int(chance.integers(1, 4)), int(chance.integers(1, 3)), int(chance.integers(1, 3))]
+        cells = ["", "", "", ""] if number == 4 else [*map(str, values), str(int(chance.integers(20, 76)))]
         lines.append(",".join([group, *cells]))
         drawn = generator(DATASET.name, seed, group)
         images, masks = draw_stack(drawn, slices, 64, pre=number != 2, post=number not in (2, 5))

@@ -30,12 +30,12 @@ class Patients:
     """What data.csv says.
 
     Attributes:
-        told: patient to covariate to value, None where the cell is empty. Empty without the table.
+        rows: patient to covariate to value, None where the cell is empty. Empty without the table.
         notes: what was assumed or not used, a sentence each.
         alike: a patient of the table and a folder's, or two codes of a column, that only look alike.
     """
 
-    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     alike: list[str] = field(default_factory=list)
 
@@ -97,23 +97,23 @@ def read_patients(place: Path, groups: Collection[str]) -> Patients:
             known["age"] = age
         if not who:
             faults.append(f"line {line}: it names no patient")
-        elif found.told.setdefault(who, known) != known:
+        elif found.rows.setdefault(who, known) != known:
             faults.append(f"line {line}: {who} is there twice, with other values")
         else:
-            repeated += found.told[who] is not known
+            repeated += found.rows[who] is not known
     complain(faults, "row", "a row is a patient, once, with an age in years or none", path)
     if repeated:
         found.notes.append(f"{path.name}: {repeated} rows repeat a patient with the same values")
     keys = {name_key(group): group for group in groups}
-    spare = [who for who in found.told if who not in groups]
+    spare = [who for who in found.rows if who not in groups]
     found.alike += [
         f"{who} (data.csv) and {keys[name_key(who)]} (folder)" for who in spare if name_key(who) in keys
     ]
     for name, column in TABLE.items():
-        codes = {value[name] for value in found.told.values() if isinstance(value[name], str)}
+        codes = {value[name] for value in found.rows.values() if isinstance(value[name], str)}
         found.alike += [f"{' and '.join(each)} ({column})" for each in look_alikes(codes)]
     if spare:
-        found.notes.append(f"{path.name}: {len(spare)} of {len(found.told)} patients have no folder here")
+        found.notes.append(f"{path.name}: {len(spare)} of {len(found.rows)} patients have no folder here")
     if found.alike:
         found.notes.append(f"names that look alike count as different: {'; '.join(found.alike[:5])}")
     return found

@@ -103,7 +103,7 @@ def read_results(file: str | os.PathLike[str]) -> Results:
 
 def refused(file: str | os.PathLike[str], faults: list[str]) -> TableError:
     """The error for a file of results with faults, the first of them listed."""
-    listed = short_list(faults, _SHOWN, separator="; ")
+    listed = short_list(faults, _SHOWN, separator="; ", length=400)
     said = listed.encode("utf-8", "backslashreplace").decode()  # half characters too
     return TableError(
         f"not readable as MegaDetector results: {said}",

@@ -16,7 +16,7 @@ from graftwork.common.data import domain
 from graftwork.common.data.targets import Target
 from graftwork.common.errors import RunError, UsageError
 from graftwork.common.evaluation import Evaluation, Protocol, evaluate
-from graftwork.common.evaluation.evaluate_table import judge, keep, kept_further
+from graftwork.common.evaluation.evaluate_table import evaluate_all, keep, read_further
 from graftwork.common.runs.run_evaluation import evaluate_run
 from graftwork.common.runs.run_folder import Run
 
@@ -52,7 +52,7 @@ def said(evaluations: tuple[Evaluation, ...]) -> list[tuple[str, str, str]]:
 
 def test_first_then_seen_then_each_further_protocol_on_both_parts() -> None:
     frame = predictions()
-    found, others = judge(frame, TARGETS, FIRST, [FIRST, EVENTS, COUNTS], bootstrap=40)
+    found, others = evaluate_all(frame, TARGETS, FIRST, [FIRST, EVENTS, COUNTS], bootstrap=40)
     assert found == evaluate(frame, TARGETS[0], FIRST, bootstrap=40)
     assert said(others) == [
         ("frames", "seen", ""),
@@ -68,30 +68,30 @@ def test_first_then_seen_then_each_further_protocol_on_both_parts() -> None:
 def test_what_has_nothing_to_judge_is_left_out() -> None:
     further = [EVENTS, COUNTS]
     frame = predictions(seen=False)
-    assert said(judge(frame, TARGETS, FIRST, further, bootstrap=40)[1]) == [
+    assert said(evaluate_all(frame, TARGETS, FIRST, further, bootstrap=40)[1]) == [
         ("events", "test", ""),
         ("counts", "test", "number"),
     ]
     no_events = frame.drop(columns="event")
-    assert judge(no_events, TARGETS, FIRST, further, bootstrap=40)[1] == ()
-    assert said(judge(frame, TARGETS[:1], FIRST, further, bootstrap=40)[1]) == [("events", "test", "")]
+    assert evaluate_all(no_events, TARGETS, FIRST, further, bootstrap=40)[1] == ()
+    assert said(evaluate_all(frame, TARGETS[:1], FIRST, further, bootstrap=40)[1]) == [("events", "test", "")]
     unknown = frame.assign(count_target=frame["count_target"].where(frame["part"] != "test"))
-    assert said(judge(unknown, TARGETS, FIRST, further, bootstrap=40)[1]) == [("events", "test", "")]
+    assert said(evaluate_all(unknown, TARGETS, FIRST, further, bootstrap=40)[1]) == [("events", "test", "")]
     with pytest.raises(UsageError, match=r"evaluates 'number' \(ordinal\), the targets are 'any' \(binary\)"):
-        judge(frame, TARGETS[:1], COUNTS, bootstrap=40)
+        evaluate_all(frame, TARGETS[:1], COUNTS, bootstrap=40)
 
 
 def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
-    found, others = judge(predictions(), TARGETS, FIRST, [EVENTS, COUNTS], bootstrap=40)
+    found, others = evaluate_all(predictions(), TARGETS, FIRST, [EVENTS, COUNTS], bootstrap=40)
     keep(tmp_path, found, others)
-    assert kept_further(tmp_path) == others
+    assert read_further(tmp_path) == others
     assert Evaluation.from_json(json.loads((tmp_path / "metrics.json").read_text())) == found
     keep(tmp_path, found, ())
-    assert kept_further(tmp_path) == () and not (tmp_path / "further_metrics.json").exists()
+    assert read_further(tmp_path) == () and not (tmp_path / "further_metrics.json").exists()
     for damaged in ("{", "{}", "[]", '{"format": 9, "evaluations": []}', '{"format": 1, "evaluations": 3}'):
         (tmp_path / "further_metrics.json").write_text(damaged)
         with pytest.raises(RunError, match=r"damaged|not readable as JSON"):
-            kept_further(tmp_path)
+            read_further(tmp_path)
 
 
 def test_an_evaluation_of_before_further_targets_is_read() -> None:

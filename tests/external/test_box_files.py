@@ -126,7 +126,7 @@ def test_coco_results_with_the_locations_of_the_truth(files: Files) -> None:
     assert found.result("coco_ar_100").value == 1.0
     result = found.result("coco_ap")
     assert result.low < result.value < result.high and result.classes == (2, 2)
-    assert said(found, "1 of 8 images without a detection") and said(found, "locations that the truth tells")
+    assert said(found, "1 of 8 images without a detection") and said(found, "locations of the truth")
     assert Evaluation.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
@@ -244,7 +244,7 @@ def test_everything_wrong_with_coco_files_is_said_at_once(files: Files) -> None:
     message = files.refusal(content, predicted)
     for words in (
         "15 faults",
-        "wahrheit.json: ids that several images bear: 1 (id-0)",
+        "wahrheit.json: ids of several images: 1 (id-0)",
         "images without id: 1 (number 9)",
         "annotations of an image that is not listed: 1 (b1: id-77)",
         "annotations of a category that is not listed: 1 (b2: 5)",
@@ -322,11 +322,11 @@ def test_a_truth_that_is_something_else_and_files_that_are_not_there(files: File
     unboxed = truth()
     for each in unboxed["annotations"]:
         each.pop("bbox", None)
-    assert "it tells no boxes" in files.refusal(unboxed, [])
+    assert "it holds no boxes" in files.refusal(unboxed, [])
     with pytest.raises(TableError, match="2 faults") as raised:
         evaluate_boxes(tmp_path / "a.json", tmp_path / "b.json", COCO, read=read_boxes)
     assert str(raised.value).count("there is no such file") == 2
-    with pytest.raises(UsageError, match="does not judge boxes"):
+    with pytest.raises(UsageError, match="it is not for boxes"):
         evaluate_boxes(files.truth, files.predicted, protocol("isic2020"))
 
 

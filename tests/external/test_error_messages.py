@@ -144,4 +144,4 @@ def test_a_long_name_is_cut_with_a_mark(tmp_path: Path) -> None:
     table().to_csv(tmp_path / "b.csv", index=False)
     with pytest.raises(GraftworkError) as caught:
         graftwork.compare(tmp_path / "a.csv", tmp_path / "b.csv", "isic2020", threshold=0.5)
-    assert f"{'x' * 100}… (150 letters)" in str(caught.value) and "x" * 101 not in str(caught.value)
+    assert f"{'x' * 100}... (cut, 150 characters)" in str(caught.value) and "x" * 101 not in str(caught.value)

@@ -66,7 +66,7 @@ def test_too_few_groups_are_not_asked(tmp_path: Path) -> None:
     found = evaluate_file(scores, "isic2020", by=["ward"], features=features, bootstrap=20)
     assert "fewer than two of its values have 10 groups" in found.probes[0].reason
     assert not found.probes[0].suspected
-    assert any("was not asked" in note for note in found.evaluation.notes)
+    assert any("was not tested" in note for note in found.evaluation.notes)
 
 
 def test_features_that_do_not_fit_are_refused(tmp_path: Path) -> None:

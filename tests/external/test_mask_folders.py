@@ -175,7 +175,7 @@ def test_an_empty_folder_none_and_a_case_twice(folders: tuple[Path, Path], tmp_p
 
 
 def test_a_protocol_of_scores_judges_no_masks_and_the_other_way() -> None:
-    with pytest.raises(UsageError, match="does not judge folders"):
+    with pytest.raises(UsageError, match="it is not for folders of masks"):
         evaluate_folders("x", "y", protocol("isic2020"))
     with pytest.raises(UsageError, match="two folders of masks"):
         evaluate(pd.DataFrame(), TableTarget("segmentation", ("background", "WT")), protocol("brats2020"))
@@ -211,9 +211,7 @@ def test_the_command_line_with_groups_and_a_table_of_values(
 
 def test_a_protocol_says_which_distance_it_means() -> None:
     said = {name: protocol(name).methods() for name in ("brats2020", "brats2023-lesionwise")}
-    assert (
-        "95th percentile (pooled)**" in said["brats2020"] and "both lists taken together" in said["brats2020"]
-    )
+    assert "95th percentile (pooled)**" in said["brats2020"] and "both lists pooled" in said["brats2020"]
     assert "larger of the two directed" not in said["brats2020"]
     for name, text in said.items():
         if "hausdorff_95" in protocol(name).metrics:
@@ -332,9 +330,9 @@ def test_masks_in_subfolders_are_judged_or_named(pictures: tuple[Path, Path]) ->
     picture(pictures[1] / "more" / "c0.PNG", 5)
     values, notes = judged(pictures)
     assert values == {"c0": 1, "c1": 0.5, "c2": 0, "more/c0": 0.5}
-    assert "1 of 4 cases lie in subfolders" in notes
+    assert "1 of 4 cases are in subfolders" in notes
     (pictures[1] / "c1.png").rename(pictures[1] / "more" / "c1.png")
-    assert "these lie in different subfolders: c1 and more/c1" in refusal(pictures)
+    assert "these are in different subfolders: c1 and more/c1" in refusal(pictures)
 
 
 def test_a_folder_without_masks_says_what_it_holds(pictures: tuple[Path, Path], tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_readers_of_the_reference_vote_on_all(tmp_path: Path) -> None:
         (lambda f: f, {"readers": ["r0", "r1"], "reference_readers": ["r2"], "truth_column": "p"}, "one of the two"),
         (lambda f: f, {"truth_column": "patient", "reference": "each"}, "another reference was named"),
         (lambda f: f, {"truth_column": "dx"}, "no column dx"),
-        (lambda f: f.assign(R0=f["r0"]), {"readers": ["r-0", "r1"]}, "cannot be told apart as the column 'r-0'"),
+        (lambda f: f.assign(R0=f["r0"]), {"readers": ["r-0", "r1"]}, "are ambiguous as the column 'r-0'"),
     ],
 )  # fmt: skip
 def test_what_would_be_read_twice_or_wrongly_is_refused(

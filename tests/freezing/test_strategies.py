@@ -109,7 +109,7 @@ def laid_out(name: str, epochs: int = 10, backbone_rate: float = 1.0, **options:
 
 def learning(plan: Plan, epoch: int, plateaus: tuple[int, ...] = ()) -> list[str]:
     modes = plan.phases[plan.at(epoch, plateaus)[0]].modes
-    return [stage for stage, mode in modes.items() if mode.learns]
+    return [stage for stage, mode in modes.items() if mode.trained]
 
 
 def rates(plan: Plan, epoch: int) -> list[float]:

@@ -105,7 +105,7 @@ def test_a_family_keeps_the_contract_of_a_strategy(family: str, strategy: str) -
                 "biases": name in norms or name.endswith(".bias"),
                 "adapters": lora.is_adapter(name),
             }[mode.part]
-            open_now = mode.learns and may
+            open_now = mode.trained and may
             moved = not torch.equal(before[name], after[name])
             assert moved == open_now, f"epoch {epoch}: {name} {'moved' if moved else 'stood still'}"
             stepped = now.get(id(parameter), 0) - steps.get(id(parameter), 0)

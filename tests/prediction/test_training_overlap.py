@@ -184,7 +184,7 @@ def test_images_that_trained_or_validated_the_run_are_left_out_and_counted(tmp_p
 
 def test_a_table_of_training_images_alone_is_refused(tmp_path: Path) -> None:
     file, _ = written(tmp_path, seen_by_run="train")
-    with pytest.raises(TableError, match=r"no case is in part 'test' (found train.*--part"):
+    with pytest.raises(TableError, match=r"no case is in part 'test' \(found train.*--part"):
         judged(file)
     file, _ = written(tmp_path, seen_by_run="perhaps")
     with pytest.raises(TableError, match=r"seen_by_run of p\.csv holds no part of a run"):

@@ -167,7 +167,7 @@ def test_a_threshold_of_the_part_that_is_judged_never_appears(tmp_path: Path) ->
     frame, protocol = binary(200), trial(BINARY)
     evaluation = evaluate(frame, BINARY, protocol, bootstrap=20)
     stolen = replace(evaluation, thresholds=(Threshold(0.4, "youden", chosen_on="test", n=10, positives=5),))
-    with pytest.raises(UsageError, match="chosen on part test, which is to be judged"):
+    with pytest.raises(UsageError, match="chosen on part test, which is the evaluated part"):
         page_of(frame, BINARY, protocol, stolen, tmp_path)
     page, _ = written(frame, BINARY, protocol, tmp_path, threshold=0.25)
     assert "at the threshold 0.25" in page.text and "Threshold: fixed beforehand." in page.text

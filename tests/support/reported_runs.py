@@ -18,7 +18,7 @@ from graftwork.common.data.masks import measure, write_mask
 from graftwork.common.data.splits import Split
 from graftwork.common.data.targets import Target
 from graftwork.common.evaluation import Protocol
-from graftwork.common.evaluation.evaluate_table import judge, keep
+from graftwork.common.evaluation.evaluate_table import evaluate_all, keep
 from graftwork.common.recipe import load, to_toml
 from graftwork.common.runs.run_folder import Run, open_run
 
@@ -100,7 +100,7 @@ def _judged(
     predictions.to_parquet(folder / "predictions.parquet", index=False)
     run = open_run(folder)
     run.__dict__["protocol"] = protocol  # as if its domain were installed
-    found, others = judge(predictions, run.manifest.targets, protocol, further, bootstrap=100)
+    found, others = evaluate_all(predictions, run.manifest.targets, protocol, further, bootstrap=100)
     keep(folder, found, others)
     return run
 

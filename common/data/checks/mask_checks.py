@@ -14,7 +14,7 @@ from graftwork.common.data.checks.findings import SHOWN, Finding, each
 from graftwork.common.data.checks.intensity_checks import header_remarks
 from graftwork.common.data.checks.table_checks import small_classes
 from graftwork.common.data.manifest import Manifest
-from graftwork.common.data.masks import fit_faults, other_scale, strangers
+from graftwork.common.data.masks import fit_faults, other_scale, unknown_values
 from graftwork.common.data.targets import Target
 from graftwork.common.data.volumes import is_volume, regrid_remedy
 from graftwork.common.errors import ImageError
@@ -123,7 +123,7 @@ def _strange_values(target: Target, paths: list[str], readable: Mapping[int, Loo
             named = ", ".join(f"{value} ({count:,})" for value, count in sorted(own.items())[:SHOWN])
             where.append(f"{paths[row]}: {named}")
     if where:
-        what, remedy = strangers(dict(odd), target.values)
+        what, remedy = unknown_values(dict(odd), target.values)
         yield Finding(
             "mask-values",
             "error",

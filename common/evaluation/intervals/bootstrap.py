@@ -14,7 +14,7 @@ from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import Array, Estimator, FloatArray, IntArray
 from graftwork.common.wording import quantity
 
-# Above this share of undefined replicates the rest no longer stands for the whole, and the interval is NaN.
+# Above this share of undefined replicates the rest no longer represents the whole, and the interval is NaN.
 UNDEFINED_SHARE = 0.05
 # Numbers held at a time by one array of a replicate: small enough for the processor's cache, whatever n is.
 _AT_A_TIME = 1 << 20

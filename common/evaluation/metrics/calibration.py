@@ -73,7 +73,7 @@ def brier(y: npt.ArrayLike, p: npt.ArrayLike, *, weights: FloatArray | None = No
 
 def _bins(p: FloatArray, bins: int) -> IntArray:
     """The bin of each p: equal widths, right-closed (l, u], 0 in the first (Guo et al. 2017)."""
-    edges = np.arange(bins + 1) / bins  # k / bins as a literal would be: 0.7 lies on the edge 7 / 10
+    edges = np.arange(bins + 1) / bins  # k / bins as a literal would be: 0.7 is on the edge 7 / 10
     return np.clip(np.searchsorted(edges, p, side="left") - 1, 0, bins - 1)
 
 
@@ -205,7 +205,7 @@ def reliability(
     """The reliability curve of probabilities of the positive class, with pointwise bands by group bootstrap.
 
     For several classes give whether the class decided for is right as `y`, its probability as `p`, and
-    "top-label" as the `variant`, by which the error is called.
+    "top-label" as the `variant`, the name of this error.
 
     Args:
         y: [n], 0 or 1. p: [n], 0..1. groups: [n]. bins: of equal width, right-closed.

@@ -1,4 +1,4 @@
-"""Conformal sets judged: how often they hold the true class, how large they are, with limits by resampling groups."""
+"""Coverage and size of conformal prediction sets, with intervals by resampling groups."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def coverage_intervals(
 ) -> CoverageIntervals:
     """Coverage, sizes and coverage of each class of sets, with limits by the group bootstrap.
 
-    The sets are taken as they are: the limits say how the cases judged vary, not how calibration cases do.
+    The sets are taken as they are: the interval covers the sampling of the evaluated cases, not that of the
+    calibration cases.
 
     Args:
         sets: bool [n, K]. y: [n], class indices. groups: [n]. group: what one is, for the words of the method.

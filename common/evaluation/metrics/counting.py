@@ -291,7 +291,7 @@ def empty_threshold(
         UsageError: a target outside 0..1. TableError: as `empty_filter_curve`.
     """
     if not 0.0 <= target <= 1.0:
-        raise UsageError(f"the target must lie in 0..1, it is {target}", where="target")
+        raise UsageError(f"the target must be in 0..1, it is {target}", where="target")
     truth, scores = _frames(animal, score)
     above, below = np.sort(scores[truth]), np.sort(scores[~truth])
     n, animals, empties = len(truth), len(above), len(below)

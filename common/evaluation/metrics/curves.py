@@ -334,7 +334,7 @@ def sensitivity_at_specificity(
 
     Returns:
         The sensitivity, and the threshold at or above which scores are positive (infinite where nothing is; NaN
-        for `interp`). Both NaN where a class has no case. A threshold had from the cases that are judged is no
+        for `interp`). Both NaN where a class has no case. A threshold chosen on the evaluated cases is no
         threshold for them: choose it on others (`choose_threshold`).
     """
     _reading(reading)
@@ -378,7 +378,7 @@ def _between(x: FloatArray, y: FloatArray, start: int, wanted: float) -> float:
 
 def _within(value: float, name: str) -> None:
     if not 0.0 <= value <= 1.0:
-        raise UsageError(f"must lie in 0..1, it is {value}", where=name)
+        raise UsageError(f"must be in 0..1, it is {value}", where=name)
 
 
 def _reading(reading: str) -> None:

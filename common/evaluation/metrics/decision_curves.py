@@ -62,7 +62,7 @@ def _benefit(
     """The estimator of the net benefit at each threshold, [b, units] -> [b, T]; NaN where no case is drawn."""
     levels, place = np.unique(thresholds, return_inverse=True)
     width = len(levels) + 1
-    reached = np.searchsorted(levels, p, side="right")  # how many thresholds lie at or below p
+    reached = np.searchsorted(levels, p, side="right")  # how many thresholds are at or below p
     cell = units * width + reached
     called = [
         # p reaches the threshold number t where it reaches more than t of them
@@ -273,12 +273,12 @@ def operating_point_table(
         y: [n], 0 or 1. s: [n], any numbers. thresholds: numbers fixed beforehand, or what `choose_threshold` chose on
             other cases.
         groups: [n]; where several cases are of one group, Wilson's limits are too narrow, and those by resampling
-            groups stand beside them. None: Wilson's only.
+            groups are given beside them. None: Wilson's only.
         part: the part these cases are of; a threshold that was chosen on it is refused.
         replicates, seed, confidence: as `group_bootstrap`.
 
     Raises:
-        UsageError: a threshold that was chosen on the part it is to be judged on. TableError: a threshold that is NaN;
+        UsageError: a threshold that was chosen on the part it is evaluated on. TableError: a threshold that is NaN;
             groups of another number than cases; or as `sensitivity`.
     """
     truth, scores = _binary(y, s, probability=False)
@@ -330,7 +330,7 @@ def _points(
             raise TableError("the threshold is NaN", where="threshold", remedy="choose one on validation")
         if part and each.chosen_on == part:
             raise UsageError(
-                f"the threshold was chosen on part {part}, which is to be judged",
+                f"the threshold was chosen on part {part}, which is the evaluated part",
                 where="threshold",
                 remedy="choose it on another part",
             )

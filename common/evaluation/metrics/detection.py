@@ -68,13 +68,13 @@ def matches_of(truth: Truth, found: Detections) -> Iterator[Matches]:
     """Which detections find which boxes, class by class.
 
     A detection, in the order of scores, finds the free true box of its class and image with which it shares most, where
-    the intersection over union reaches the threshold. Crowds are as in pycocotools. Annotations are numbered anew from
+    the intersection over union reaches the threshold. Crowds are as in pycocotools. Annotations are numbered again from
     1, as pycocotools takes a match with the annotation 0 for none.
 
     Raises:
         MissingLibraryError: pycocotools is not installed.
     """
-    coco, judge = matcher()
+    coco, evaluator = matcher()
     for label in range(len(truth.classes)):
         true, called = np.flatnonzero(truth.label == label), np.flatnonzero(found.label == label)
         # by image, and within an image as in the file
@@ -92,7 +92,7 @@ def matches_of(truth: Truth, found: Detections) -> Iterator[Matches]:
                 each[slice(*np.searchsorted(of[each], (within[0], within[-1] + 1)))]
                 for each, of in ((true, truth.image), (called, found.image))
             ]
-            for each in _judged(coco, judge, truth, found, *rows):
+            for each in _evaluated(coco, evaluator, truth, found, *rows):
                 boxes[each["image_id"]] = np.count_nonzero(np.asarray(each["gtIgnore"]) == 0)
                 image.append(np.full(len(each["dtScores"]), each["image_id"], dtype=np.intp))
                 score.append(np.asarray(each["dtScores"], dtype=np.float64))
@@ -109,8 +109,8 @@ def matches_of(truth: Truth, found: Detections) -> Iterator[Matches]:
         )
 
 
-def _judged(
-    coco: Any, judge: Any, truth: Truth, found: Detections, true: IntArray, called: IntArray
+def _evaluated(
+    coco: Any, evaluator: Any, truth: Truth, found: Detections, true: IntArray, called: IntArray
 ) -> list[dict[str, Any]]:
     """What pycocotools says of some images and one class."""
     images = np.union1d(truth.image[true], found.image[called]).tolist()
@@ -132,19 +132,19 @@ def _judged(
             start=1,
         )
     ]  # fmt: skip
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells its progress
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         sides = []
         for rows in (annotations, detections):
             side = coco()
             side.dataset = {**listing, "annotations": rows}
             side.createIndex()
             sides.append(side)
-        judged = judge(*sides, "bbox")
-        judged.params.areaRng, judged.params.areaRngLbl = [_AREA], ["all"]
-        judged.params.maxDets = [MOST]
-        judged.params.iouThrs = THRESHOLDS
-        judged.evaluate()
-    return [each for each in judged.evalImgs if each is not None]
+        evaluating = evaluator(*sides, "bbox")
+        evaluating.params.areaRng, evaluating.params.areaRngLbl = [_AREA], ["all"]
+        evaluating.params.maxDets = [MOST]
+        evaluating.params.iouThrs = THRESHOLDS
+        evaluating.evaluate()
+    return [each for each in evaluating.evalImgs if each is not None]
 
 
 class BoxRanking:
@@ -258,7 +258,7 @@ def _interpolated(
 def detection_table(
     metrics: Sequence[str], truth: Truth, found: Detections, units: IntArray, count: int
 ) -> tuple[dict[str, tuple[int, list[Cell]]], int]:
-    """What is to be had of boxes: metric to (images, a cell for each class); and how many numbers a replicate takes.
+    """The estimators of boxes: metric to (images, a cell for each class); and how many numbers a replicate takes.
 
     Args:
         metrics: of boxes. units: [images], the group, of `count`, of an image.
@@ -304,8 +304,8 @@ def coco_scores(
 
     Args:
         truth: {"images": [{"id"}], "annotations": [{"image_id", "category_id", "bbox"}], "categories": [{"id",
-            "name"}]}; boxes are x, y, width, height in px. An annotation without one is a fault, unless its category is
-            called empty.
+            "name"}]}; boxes are x, y, width, height in px. An annotation without one is a fault, unless the name of its
+            category is empty.
         predicted: [{"image_id", "category_id", "bbox", "score"}], scores 0..1. An image without one has no detection.
         groups: name of an image's file, or its id as text, to its group (location); None: the `location` of the images,
             where there is one, else each image is its own group.
@@ -330,7 +330,7 @@ def coco_scores(
             remedy="correct these boxes or leave them out",
         )
     found, wrong = read_detections(list(predicted), true)
-    told, _, lost = true.groups(groups)
+    named_groups, _, lost = true.groups(groups)
     faults += [*wrong, *lost]
     if true.unboxed.any():
         faults.append(f"images with an annotation that has no bbox: {int(true.unboxed.sum()):,}")
@@ -340,10 +340,10 @@ def coco_scores(
             where="boxes",
             remedy="correct these boxes or leave them out",
         )
-    codes, count = group_codes(true.ids if told is None else told)
+    codes, count = group_codes(true.ids if named_groups is None else named_groups)
     table, items = detection_table(
         tuple(name for name, metric in METRICS.items() if metric.kinds == BOXES), true, found, codes, count
     )
-    named = "group" if told is not None else "case"
-    how = Resampling(count, named, told is not None, items, bootstrap, seed, confidence)
+    named = "group" if named_groups is not None else "case"
+    how = Resampling(count, named, named_groups is not None, items, bootstrap, seed, confidence)
     return results_of(table, how)[0]

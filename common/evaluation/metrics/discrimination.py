@@ -1,4 +1,4 @@
-"""How well scores tell two classes apart, whatever the threshold: AUROC and average precision."""
+"""How well scores separate two classes at any threshold: AUROC and average precision."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Ranking:
 
 
 def _counts(units: IntArray, starts: IntArray, count: int) -> csr_array[np.float64]:
-    """How many of each unit stand in each run of a sorted list; run i is starts[i]:starts[i + 1]."""
+    """How many of each unit are in each run of a sorted list; run i is starts[i]:starts[i + 1]."""
     return csr_array((np.ones(len(units)), units, starts), shape=(len(starts) - 1, count))
 
 
@@ -150,7 +150,7 @@ def _table(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[IntArray, FloatArray]:
 
 
 def hand_till(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[float, int, int]:
-    """The mean over pairs of classes of how well the scores of the two tell them apart.
+    """The mean over pairs of classes of how well the scores of the two separate them.
 
     Args:
         y: [n], class indices. p: [n, K], scores.
@@ -191,7 +191,7 @@ def top_k_accuracy(y: npt.ArrayLike, p: npt.ArrayLike, k: int) -> float:
     """
     truth, scores = _table(y, p)
     if not 1 <= k <= scores.shape[1]:
-        raise UsageError(f"k must lie in 1..{scores.shape[1]}, it is {k}", where="k")
+        raise UsageError(f"k must be in 1..{scores.shape[1]}, it is {k}", where="k")
     if not len(truth):
         return float("nan")
     return float((places_before(truth, scores) < k).mean())

@@ -28,18 +28,18 @@ Labels: TypeAlias = npt.NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Lesion:
-    """A lesion of the truth against all predicted lesions that meet it, joined.
+    """A lesion of the truth against all predicted lesions that touch it, joined.
 
     Attributes:
         volume: mm³. counted: whether it is larger than `smallest` and so in the mean.
-        met: how many predicted lesions meet it, or the margin around it; 0 where it was missed.
+        touching: the number of predicted lesions that touch it or the margin around it; 0 where it was missed.
         dice: 0..1; 0 where it was missed. hausdorff_95: mm, surfel-weighted; the penalty where it was missed.
         surface_dice: 0..1 at each tolerance, "fraction-mean"; 0 where it was missed.
     """
 
     volume: float
     counted: bool
-    met: int
+    touching: int
     dice: float
     hausdorff_95: float
     surface_dice: tuple[float, ...]
@@ -53,8 +53,8 @@ class LesionWise:
         dice: 0..1. hausdorff_95: mm. surface_dice: 0..1 at each of `tolerances`. Means over the counted lesions and
             the false positives. With neither, Dice and surface Dice are 1 and the distance is 0: the programs'
             convention, also where a lesion too small to count was missed.
-        true_positives: counted lesions that a predicted one meets. false_negatives: those that none does.
-        false_positives: predicted lesions that meet no lesion at all, one that does not count included.
+        true_positives: counted lesions that a predicted one touches. false_negatives: the other ones.
+        false_positives: predicted lesions that touch no lesion at all, one that does not count included.
         tolerances: mm. lesions: of the truth, also those that do not count, in reading order of the grid.
     """
 
@@ -97,7 +97,7 @@ def lesion_wise(
     """The lesion-wise Dice, Hausdorff distance and surface Dice of one region of one case.
 
     Lesions of the truth are what hangs together (26 neighbours) once it is dilated `dilation` times (18 neighbours),
-    less the dilation: two parts 6 voxels apart are one lesion at 3. All predicted lesions that meet a dilated one are
+    less the dilation: two parts 6 voxels apart are one lesion at 3. All predicted lesions that touch a dilated one are
     joined and compared with it undilated; so one in its margin alone is a hit of Dice 0, and one predicted lesion
     may serve several. Predicted lesions are what hangs together, by the rules of 2024 likewise after dilation.
 
@@ -156,23 +156,23 @@ def _compared(
     for number, box in enumerate(boxes, 1):
         if box is None:
             continue
-        met = hits.get(number, np.zeros(0, np.intp))
-        crop = _around([box, *(boxes_found[each - 1] for each in met)])
+        touching = hits.get(number, np.zeros(0, np.intp))
+        crop = _around([box, *(boxes_found[each - 1] for each in touching)])
         one = lesions[crop] == number
         volume = int(one.sum()) * sides[0] * sides[1] * sides[2]
         counted = volume > smallest
-        if not met.size:
+        if not touching.size:
             records.append(Lesion(volume, counted, 0, 0.0, penalty, (0.0,) * len(tolerances)))
             continue
         chosen = np.zeros(int(found.max()) + 1, bool)
-        chosen[met] = True
+        chosen[touching] = True
         other = chosen[found[crop]]
         surfaces = Surfaces(one, other, sides)
         records.append(
             Lesion(
                 volume,
                 counted,
-                len(met),
+                len(touching),
                 2 * int((one & other).sum()) / (int(one.sum()) + int(other.sum())),
                 surfaces.hausdorff_95("surfel-weighted"),
                 tuple(surfaces.surface_dice(each, "fraction-mean") for each in tolerances),
@@ -186,7 +186,7 @@ def _summed(
 ) -> LesionWise:
     counted = [each for each in records if each.counted]
     total = len(counted) + false_positives
-    hit = sum(each.met > 0 for each in counted)
+    hit = sum(each.touching > 0 for each in counted)
 
     def mean(values: list[float], false: float, nothing: float) -> float:
         return (sum(values) + false * false_positives) / total if total else nothing
@@ -264,9 +264,11 @@ def _hits(dilated: Labels, found: Labels) -> tuple[dict[int, Labels], int]:
     one, other = dilated[there].astype(np.int64), found[there].astype(np.int64)
     pairs = np.unique(one * (int(other.max(initial=0)) + 1) + other)
     one, other = np.divmod(pairs, int(other.max(initial=0)) + 1)
-    met = one > 0
-    hits = {int(number): other[met & (one == number)].astype(np.intp) for number in np.unique(one[met])}
-    return hits, len(np.unique(other)) - len(np.unique(other[met]))
+    touching = one > 0
+    hits = {
+        int(number): other[touching & (one == number)].astype(np.intp) for number in np.unique(one[touching])
+    }
+    return hits, len(np.unique(other)) - len(np.unique(other[touching]))
 
 
 def _around(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:
@@ -281,7 +283,7 @@ def _cropped(masks: list[tuple[BoolArray, BoolArray]], margin: int) -> list[tupl
     """All masks, cut to the box of what any of them holds and a margin of some voxels.
 
     What hangs together after dilation does so in the box too, in the nearest place there. Which lesion comes first in
-    reading order may be told by voxels that dilation adds beyond it, so that joining by order needs the margin.
+    reading order may depend on voxels that dilation adds beyond it, so that joining by order needs the margin.
     """
     either = np.logical_or.reduce([mask for pair in masks for mask in pair])
     boxes = find_objects(either.astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Masks judged from counts: one row a unit (a volume, or an image judged alone), never a mean over slices.
+"""Overlap of masks from voxel counts: one row per unit (a volume, or a single image), never a mean over slices.
 
 Columns, for each class c but the background: `truth_<c>`, `predicted_<c>`, `both_<c>`, how many voxels of the unit
 are of the class in the truth, in the prediction and in both; `hausdorff_95_<c>` in mm (NaN where undefined);
@@ -64,7 +64,7 @@ class Masks:
         classes: K, without the background.
         truth, predicted, both: [n, K], counts. distance: [n, K], mm, NaN where undefined.
         measured: whether there was a column of distances at all. spaced: [n], whether the spacing is known.
-        parts: [n], of how many rows a unit was put together.
+        parts: [n], how many rows a unit was combined from.
         groups: [n]. case: [n]. excluded: units of the part without a known mask.
     """
 
@@ -294,7 +294,7 @@ def _added_up(masks: Masks, unit: Array) -> Masks:
 def segmentation_table(
     protocol: Protocol, masks: Masks
 ) -> tuple[dict[str, tuple[int, list[Cell]]], list[str]]:
-    """What is to be had of masks by a protocol: metric to (units, a cell for each class); and what must be said of
+    """The estimators of masks by a protocol: metric to (units, a cell for each class); and the notes about
     units for which a metric is undefined. Of one class the cell is that of the whole."""
     units, count = masks.units
     table: dict[str, tuple[int, list[Cell]]] = {}

@@ -35,7 +35,7 @@ _ROUNDING = 1e-12  # a share that equals the target but for rounding has reached
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold and where it comes from. A score at or above `value` is called positive.
+    """A threshold and where it comes from. A score at or above `value` is predicted positive.
 
     Attributes:
         value: NaN where it could not be chosen (`reason` says why).
@@ -104,7 +104,7 @@ def choose_threshold(
             remedy=f"write {near[0]!r}" if near else None,
         )
     if not 0.0 <= target <= 1.0:
-        raise UsageError(f"the target must lie in 0..1, it is {target}", where="threshold")
+        raise UsageError(f"the target must be in 0..1, it is {target}", where="threshold")
     truth = as_truth(y)
     scores = as_scores(s, len(truth)).reshape(len(truth))
     above, below = np.sort(scores[truth]), np.sort(scores[~truth])

@@ -3,7 +3,7 @@
 Programs that report these under one name take the surface to be different things, and so differ:
 
 - *voxels*: a voxel of the mask with a neighbour along an axis that is not in it, or is off the grid; every one
-  counts the same, and lies at its centre (MONAI, MedPy, MetricsReloaded, nnU-Net).
+  counts the same, and is at its centre (MONAI, MedPy, MetricsReloaded, nnU-Net).
 - *surfels*: the corners of voxels whose 2 x 2 x 2 (in a plane 2 x 2) voxels lie partly in the mask; each counts
   by the area in mm² of the surface that marching cubes would lay there (in a plane its length in mm).
   This is google-deepmind/surface-distance.
@@ -71,7 +71,7 @@ class _Surfels(NamedTuple):
 class Surfaces:
     """The surfaces of two masks and the distances between them, each found when first asked for and kept.
 
-    An axis of length 1 has no neighbours to speak of and is left out: a single slice is judged as a plane.
+    An axis of length 1 has no neighbours to speak of and is left out: a single slice is evaluated as a plane.
 
     Args:
         truth, predicted: booleans (or 0 and 1), [X, Y] or [X, Y, Z].

@@ -81,7 +81,7 @@ def work_curve(
         )
     grid = np.atleast_1d(np.asarray(np.arange(101) / 100 if missed is None else missed, np.float64))
     if not ((grid >= 0.0) & (grid <= 1.0)).all():
-        raise UsageError("the shares missed must lie in 0..1", where="missed")
+        raise UsageError("the shares missed must be in 0..1", where="missed")
     ranked, positive = RankedSums(scores, codes), truth.astype(np.float64)
 
     def left(multiplicity: FloatArray) -> FloatArray:

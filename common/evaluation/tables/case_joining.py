@@ -26,7 +26,7 @@ class Joined:
     """Which row of the truth each predicted case has.
 
     Attributes:
-        rows: [n], of the table of truth; None where that cannot be told.
+        rows: [n], of the table of truth; None where that is unknown.
         left: how many cases of the truth have no prediction. note: by which rule cases were joined, where it is not
             by exact id.
     """
@@ -47,7 +47,7 @@ def join_cases(
 ) -> Joined:
     """Find the row of the truth of each predicted case, by one rule for all of them.
 
-    Exact ids first; where none of them meets, paths without their first folders, file names, and both without the
+    Exact ids first; where none of them matches, paths without their first folders, file names, and both without the
     ending of an image file. A rule is used only where it gives each case one row, in both tables.
 
     Args:
@@ -72,7 +72,7 @@ def join_cases(
         ]
         if several and not twice:
             faults.append(
-                f"cases of {where[0]} and {where[1]} meet by {rule} alone, and {len(several):,} of them are "
+                f"cases of {where[0]} and {where[1]} match by {rule} alone, and {len(several):,} of them are "
                 "there several "
                 f"times ({short_list([f'{word} in {table}' for table, word in several])}); write the "
                 "same ids in both tables"

@@ -110,11 +110,11 @@ def with_truth(
 ) -> tuple[NamedColumns, Array]:
     """The rows of the truth in the order of the predicted cases, and the names of these.
 
-    Where cases meet by file name alone, they have the names of the truth, so that other tables of them can be paired.
+    Where cases match by file name alone, they have the names of the truth, so that other tables of them can be paired.
 
     Args:
         scores, labels: predictions and truth. case, place: their columns of the case. failed: cases without a score.
-        by: what the protocol puts together, such as a study; the truth may have a row for each of these.
+        by: what the protocol combines, such as a study; the truth may have a row for each of these.
         only_predicted: the truth may have more. faults, notes: added to.
     """
     names, theirs = text_of(scores.frame[case]), text_of(labels.frame[place])

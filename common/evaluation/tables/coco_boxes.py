@@ -96,7 +96,7 @@ class Detections:
     score: FloatArray
 
 
-def told(wrong: Mapping[str, Sequence[str]]) -> list[str]:
+def counted_faults(wrong: Mapping[str, Sequence[str]]) -> list[str]:
     """Faults as lines: what is wrong, how often, and where it is first."""
     return [_whole(f"{what}: {len(where):,} ({short_list(where)})") for what, where in wrong.items()]
 
@@ -205,7 +205,7 @@ def read_truth(content: object) -> tuple[Truth | None, list[str]]:
             boxed.append((place[key], category, box, area, _number(record.get("iscrowd") or 0)))
             called.append(own)
     if unboxed.any() and not boxed:
-        wrong["annotations without a bbox, all of them"].append("it tells no boxes")
+        wrong["annotations without a bbox, all of them"].append("it holds no boxes")
     array = np.array([each[2] for each in boxed], dtype=np.float64).reshape(-1, 4)
     areas, crowd = (np.array([each[at] for each in boxed], dtype=np.float64) for at in (3, 4))
     marks = np.array(called, dtype=object)
@@ -237,7 +237,7 @@ def read_truth(content: object) -> tuple[Truth | None, list[str]]:
         unboxed=unboxed,
         notes=tuple(notes),
     )
-    return truth, told(wrong)
+    return truth, counted_faults(wrong)
 
 
 def _images(content: list[Any], wrong: Wrong) -> dict[str, tuple[str, tuple[float, float], str]]:
@@ -252,7 +252,7 @@ def _images(content: list[Any], wrong: Wrong) -> dict[str, tuple[str, tuple[floa
         file = record.get("file_name")
         name = file.strip() if isinstance(file, str) else ""
         if key in found:
-            wrong["ids that several images bear"].append(key)
+            wrong["ids of several images"].append(key)
             continue
         if name and plain_name(name) in files:
             wrong["files that stand under several ids"].append(f"{name}: {files[plain_name(name)]} and {key}")
@@ -273,13 +273,13 @@ def _categories(content: list[Any], wrong: Wrong) -> dict[str, str]:
     for record in _records(content, "categories", ("id", "name"), wrong):
         key = _key(record["id"])
         if key in names:
-            wrong["ids that several categories bear"].append(key)
+            wrong["ids of several categories"].append(key)
         names[key] = _whole(str(record["name"])).strip()
     return names
 
 
 def _classes(names: Mapping[str, str], boxed: set[str]) -> tuple[tuple[str, ...], dict[str, int], list[str]]:
-    """The classes, the class of each category, and names that several categories bear: those are one class."""
+    """The classes, the class of each category, and names shared by several categories: those are one class."""
     with_boxes = {names[key].casefold() for key in boxed}
     classes: dict[str, str] = {}
     for name in names.values():
@@ -303,7 +303,7 @@ def _notes(rows: Sequence[dict[str, Any]], merged: Sequence[str], crowds: int, b
     if several:
         yield (
             f"{quantity(len(several), 'id')} of several annotations ({short_list(several)}): each of "
-            "these was judged."
+            "these was evaluated."
         )
 
 
@@ -341,6 +341,6 @@ def read_detections(content: object, truth: Truth) -> tuple[Detections | None, l
     score = np.array([each[3] for each in found], dtype=np.float64)
     number_faults(box, score, np.array(marks, dtype=object), wrong, "detections")
     if wrong:
-        return None, told({what: list(dict.fromkeys(where)) for what, where in wrong.items()})
+        return None, counted_faults({what: list(dict.fromkeys(where)) for what, where in wrong.items()})
     image, label = (np.array([each[at] for each in found], dtype=np.intp) for at in (0, 1))
     return Detections(image, label, box, score), []

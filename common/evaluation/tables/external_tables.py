@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 
 
 _SURE_TRUTH = ("target", "truth", "obs", "observed", "ground truth", "gt", "y true", "true label")
-_ONLY = "test"  # the part of a table that tells none
+_ONLY = "test"  # the part of a table without a column for it
 
 
 @dataclass(frozen=True)
 class TableTarget:
-    """What a table tells: its kind and classes, as `evaluate` takes a target, and the columns that hold it."""
+    """What a table holds: its kind and classes, as `evaluate` takes a target, and the columns that hold it."""
 
     kind: str
     classes: tuple[str, ...]
@@ -75,7 +75,7 @@ class TableTarget:
 
 @dataclass(frozen=True, eq=False)
 class Submission:
-    """A table in our columns, and what it tells.
+    """A table in our columns, and what it holds.
 
     Attributes:
         table: as `read_predictions` gives one; its other columns stand as they were. `attrs`: `source`, and `parts`,
@@ -104,7 +104,7 @@ def read_submission(
     covariates: Sequence[str] = (),
     reading: Reading | None = None,
 ) -> Submission:
-    """Read predictions of any program for a protocol.
+    """Read external predictions for a protocol.
 
     Args:
         predictions: text, XLSX or Parquet, or a table that was read from another format: a case a row (a column such as
@@ -121,7 +121,7 @@ def read_submission(
         only_predicted: evaluate the predicted cases where `truth` has more. Without it a case that is missing is a
             fault, since leaving out the hard ones would raise every number.
         part: that is to be evaluated: it makes a value of its own of a column of parts known, such as a fold's number.
-        covariates: columns of subgroups, in either table. reading: what else is said of the tables.
+        covariates: columns of subgroups, in either table. reading: notes about the tables.
 
     Raises:
         TableError: all faults at once: columns that are not there, cases that are missing, too many or twice, truth
@@ -259,7 +259,7 @@ class _Reader:
     def _shared(
         self, tables: Sequence[NamedColumns], labels: NamedColumns, own: TruthTable | None, names: Array
     ) -> dict[str, Any]:
-        """The group, the unit that the protocol puts together, and the covariates: what either table may say."""
+        """The group, the unit that the protocol combines, and the covariates: what either table may say."""
         shared = SharedColumns(tables, labels, own, names, self.faults, self.notes)
         made: dict[str, Any] = {}
         if (group := shared.group(self.group, self.protocol.group)) is not None:
@@ -300,8 +300,8 @@ class _Reader:
         if column and not match_names([classes[1]], [class_in(column, SCORE_WORDS) or column], "class"):
             self.faults += scorer.of_the_predicted(column, classes)
         self.columns |= {f"score_{name}": column for name, column in scorer.places.items()}
-        told = f" ({labels.source})" if apart else ""
-        self.columns |= {f"target_{name}": f"{column}{told}" for name, column in reader.places.items()}
+        origin = f" ({labels.source})" if apart else ""
+        self.columns |= {f"target_{name}": f"{column}{origin}" for name, column in reader.places.items()}
         for name, values in found.items():
             made[f"score_{name}"] = self._ordered(values, kind)
         if self.how.ranks:
@@ -338,7 +338,7 @@ class _Reader:
                 else ", or a column a class (target_CLASS)"
             )
             self.faults.append(
-                f"no column has {what}: it is called {called}{ways}; there are {labels.there()}; name it "
+                f"no column has {what}: expected {called}{ways}; found {labels.there()}; name it "
                 "with --truth-column"
             )
             return {}
@@ -376,7 +376,7 @@ class _Reader:
                 found[what] = text_of(table.frame[column]) if odd.any() else values
             else:
                 self.faults.append(
-                    f"no column has the {what} number: it is called {short_list(words, 20)}; there are "
+                    f"no column has the {what} number: expected {short_list(words, 20)}; found "
                     f"{table.there()}; name it with "
                     f"{option}"
                 )
@@ -384,12 +384,12 @@ class _Reader:
 
 
 def _is_of(table: NamedColumns, own: TruthTable) -> bool:
-    """Whether a table has all columns that tell a dataset's own table apart."""
+    """Whether a table has all columns that identify a dataset's own table."""
     return all(table.called([each] if isinstance(each, str) else each) for each in own.columns)
 
 
 def _frame(made: dict[str, Any], tables: Sequence[NamedColumns]) -> pd.DataFrame:
-    """Our columns, and beside them those of all tables that have other names: what subgroups are told by."""
+    """Our columns, and beside them those of all tables that have other names: for subgroups."""
     import pandas as pd
 
     for table in tables:

@@ -31,7 +31,7 @@ _PRECISE = 5  # significant digits of a score from which equal rows are no accid
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """Which of some cases met a fingerprint, [n] bool each.
+    """Which of some cases match a fingerprint, [n] bool each.
 
     Attributes:
         cases: by name, or by file name. groups: by group. alike: by a name that only looks alike (case, leading zeros,
@@ -73,7 +73,7 @@ class Fingerprints:
         lists = {each.name: tuple(map(str, content[each.name])) for each in fields(cls) if each.name != "key"}
         return cls(str(content["key"]), **lists)
 
-    def met(self, cases: Cases, groups: Iterable[str] | None) -> Overlap:
+    def overlap(self, cases: Cases, groups: Iterable[str] | None) -> Overlap:
         """Compare cases with the fingerprints.
 
         Args:
@@ -124,7 +124,7 @@ def fingerprints_of(cases: Cases, groups: Iterable[str] | None) -> Fingerprints:
     key = content.hexdigest()[:32]
     stems = [_stem(name) for name in names]
     once = Counter(stem for stem, _ in stems)
-    told = Counter(filter(None, _rows(cases)))
+    repeats = Counter(filter(None, _rows(cases)))
     own = [] if groups is None else sorted({clean_name(str(name)) for name in groups} - {""})
 
     def all_of(what: str, texts: Iterable[str]) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ def fingerprints_of(cases: Cases, groups: Iterable[str] | None) -> Fingerprints:
         all_of("alike", (_loose(stem) for stem in once if once[stem] == 1)),
         all_of("group", own),
         all_of("alike group", map(_loose, own)),
-        all_of("row", (row for row, times in told.items() if times == 1)),
+        all_of("row", (row for row, times in repeats.items() if times == 1)),
     )
 
 

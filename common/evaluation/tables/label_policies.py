@@ -65,7 +65,7 @@ def settle_labels(
     - `ignore`: unknown (NaN): no share in the loss or the metric of that class.
     - `zero`, `one`: taken as absent or as present.
     - `self-trained`: the probability that a converged model, itself trained with `ignore`, gives: a soft label to train
-      the next model on. It is no truth that a prediction could be judged by.
+      the next model on. It is not a reference to evaluate predictions against.
 
     Args:
         labels: [n, K] of 0, 1, -1 (uncertain) and NaN (blank). classes: K names.
@@ -156,15 +156,16 @@ def settle_columns(made: dict[str, Any], kind: str, classes: Sequence[str], whic
             where=f"--{which}",
             remedy="leave it out",
         )
-    told = policy_by_class(policy, classes, which)
-    if "self-trained" in told.values():
+    policies = policy_by_class(policy, classes, which)
+    if "self-trained" in policies.values():
         raise UsageError(
-            "self-trained labels are a model's own probabilities: something to train on, no truth to be judged by",
+            "self-trained labels are a model's own probabilities: something to train on, not a reference to evaluate "
+            "against",
             where=f"--{which}",
             remedy="evaluate by ignore, zero or one; `settle_labels` makes self-trained labels for training",
         )
     changed = 0
-    for name, what in told.items():
+    for name, what in policies.items():
         column = f"target_{name}"
         if column in made:
             values, odd = numbers(pd.Series(made[column]))

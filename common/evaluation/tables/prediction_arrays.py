@@ -36,7 +36,7 @@ def refuse(frame: pd.DataFrame, faults: Sequence[str]) -> None:
 
 
 def has_groups(frame: pd.DataFrame, group: str) -> bool:
-    """Whether the table tells groups: a column `group` that says nothing at all is as good as none."""
+    """Whether the table has groups; an empty column `group` counts as none."""
     return group in frame.columns and not (group == "group" and bool(frame[group].isna().all()))
 
 
@@ -47,7 +47,7 @@ def row_faults(
 
     Args:
         needed: the columns there must be. group: the column of groups; only one that was named is needed.
-        by: the column whose equal values are put together; empty for none.
+        by: the column whose equal values form one unit; empty for none.
 
     Returns:
         the faults, and the name of each row's case (its number where there is no name); None in its place where
@@ -67,8 +67,8 @@ def row_faults(
         return [*found, "there is no row"], None
     named = "case" in columns
     case = text_of(frame["case"]) if named else np.arange(1, len(frame) + 1).astype(str).astype(object)
-    told = [group] if has_groups(frame, group) else []
-    for name in ("case", "part", *told, *([by] if by else [])):
+    group_columns = [group] if has_groups(frame, group) else []
+    for name in ("case", "part", *group_columns, *([by] if by else [])):
         if name in columns:
             found += faulty_cases(f"{name} is missing", absent(text_of(frame[name])), case)
     if named:
@@ -78,15 +78,15 @@ def row_faults(
             found.append(
                 f"a case stands more than once: {short_list(several)} ({len(several)} of {len(names)} cases)"
             )
-    if by and told and by in columns:
+    if by and group_columns and by in columns:
         import pandas as pd
 
         groups = pd.Series(text_of(frame[group])).groupby(text_of(frame[by])).nunique()
         torn = groups.index[groups > 1]
         if len(torn):
             found.append(
-                f"{by} stands in two groups: {short_list(list(torn))} ({len(torn):,} of {len(groups):,}); what is put "
-                "together comes from one"
+                f"{by} is in two groups: {short_list(list(torn))} ({len(torn):,} of {len(groups):,}); the cases of "
+                "one unit belong to one group"
             )
     return found, case
 
@@ -160,7 +160,7 @@ def percentages(column: pd.Series[Any]) -> bool:
 
 
 def decimal_commas(column: pd.Series[Any]) -> tuple[bool, str]:
-    """Whether the numbers of a column of text have decimal commas, and what is wrong where that cannot be told.
+    """Whether the numbers of a column of text have decimal commas, and what is wrong where that is ambiguous.
 
     In a table whose cells a comma separates, every cell with a comma must be such a number.
     """

@@ -43,7 +43,7 @@ _COARSE_SUM = 0.05  # and those of many classes rounded to two decimals within t
 
 
 class TargetLike(Protocol):
-    """What is to be told: "binary" (classes: negative, positive), "multi-class", "multi-label", "ordinal" (classes
+    """The target: "binary" (classes: negative, positive), "multi-class", "multi-label", "ordinal" (classes
     in their order) or "segmentation" (background first). It may have a `prefix`, of its columns, and a `name`."""
 
     @property
@@ -89,7 +89,7 @@ class Cases:
         truth: exclusive classes: [n], the index of the class; labels: [n, K] of 0, 1 and NaN (unknown).
         scores: [n, K], float64 probabilities.
         groups: [n], the group of each. case: [n], its name.
-        excluded: cases of the part without a known label; several: those of them that were put together from
+        excluded: cases of the part without a known label; several: those of them that combine
             cases of several classes.
         undecided: whether a case whose largest score several classes share is given none of them; else the first.
     """
@@ -166,11 +166,11 @@ def read_cases(
     Where the column `group` is missing or empty, each case is its own group.
 
     Args:
-        protocol: what it puts together (`by`) is put together, and what it leaves undecided is.
+        protocol: what it combines (`by`) is combined, and undecided cases stay undecided.
 
     Raises:
         TableError: all faults of the table at once: missing columns, duplicated cases, unknown classes,
-            scores that are missing or outside 0..1, cases of two groups to be put together, no row.
+            scores that are missing or outside 0..1, a unit with cases of two groups, no row.
     """
     rows = _rows_of(predictions, target, part, group, protocol)
     known = rows.truth != UNKNOWN if rows.truth.ndim == 1 else ~np.isnan(rows.truth).all(axis=1)
@@ -190,7 +190,7 @@ def read_cases(
 def _rows_of(
     predictions: pd.DataFrame, target: TargetLike, part: str | None, group: str, protocol: Convention | None
 ) -> Rows:
-    """The cases of a part, put together where the protocol says so, with those of unknown truth; after all checks."""
+    """The cases of a part, combined where the protocol says so, with those of unknown truth; after all checks."""
     by = "" if protocol is None else protocol.by
     refuse(predictions, list(_faults(predictions, target, group, by)))
     names = text_of(predictions["case"])
@@ -213,7 +213,7 @@ def _rows_of(
 def units_table(
     predictions: pd.DataFrame, target: TargetLike, protocol: Convention, group: str = "group"
 ) -> pd.DataFrame:
-    """A table with one row for each unit that the protocol puts together; read again, it gives the same cases.
+    """A table with one row for each unit of the protocol; read again, it gives the same cases.
 
     Args:
         predictions, target, protocol, group: as `read_cases` takes them.
@@ -241,8 +241,8 @@ def units_table(
         if rows.truth.ndim == 2:
             table[_target_columns(target)] = rows.truth
         else:
-            told = np.array([*target.classes, None], dtype=object)
-            table[_target_columns(target)[0]] = told[rows.truth]
+            class_names = np.array([*target.classes, None], dtype=object)
+            table[_target_columns(target)[0]] = class_names[rows.truth]
         for name, scores in zip(target.classes, rows.scores.T, strict=True):
             column = f"{_prefix(target)}score_{name}"
             if column in table:  # of two classes the first may have none
@@ -254,7 +254,7 @@ def units_table(
 def _rows(frame: pd.DataFrame, target: TargetLike, groups: Array) -> Rows:
     classes = tuple(target.classes)
     scores = np.stack([numbers(frame[name])[0] for name in score_columns(target)], axis=1).clip(0.0, 1.0)
-    if target.kind == "binary":  # the positive class is what is judged
+    if target.kind == "binary":  # the positive class is evaluated
         scores = np.stack([1.0 - scores[:, -1], scores[:, -1]], axis=1)
     truth: Array
     if target.kind == "multi-label":

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 StrPath = str | os.PathLike[str]
 _TRUTH = ("target", "truth", "true", "label", "y")
 _WORDS = {**dict.fromkeys(YES, 1.0), **dict.fromkeys(NO, 0.0)}
-_COPY = 20  # cases from which two columns that agree in all of them are called copies
+_COPY = 20  # cases from which two columns that agree in all of them count as copies
 
 
 def judge_readings(
@@ -279,7 +279,7 @@ def _decisions(
 
 
 def _words_read(cells: dict[str, Array], positive: str) -> list[str]:
-    """What was taken for positive, where that was told by other words than 0 and 1."""
+    """What was taken for positive, where other words than 0 and 1 are used."""
     texts = {str(cell).casefold() for values in cells.values() for cell in values if cell is not None}
     if not positive and texts <= {"0", "1"}:
         return []

@@ -1,6 +1,6 @@
-"""Cases put together into the unit that is judged: the frames of an event, the images of a visit.
+"""Combine cases into the unit of evaluation: the frames of an event, the images of a visit.
 
-One case has one truth and one row of scores; so has the unit made of several. What cannot be told of a unit is
+One case has one truth and one row of scores; so has the unit made of several. What is unknown of a unit is
 unknown, and counted, never guessed.
 """
 

@@ -68,22 +68,22 @@ class WeightsRecord:
             key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
         }
 
-    def names_met(self, names: Sequence[str]) -> tuple[str, ...]:
+    def shared_names(self, names: Sequence[str]) -> tuple[str, ...]:
         """Those of `names` that the card says the weights were trained on.
 
         Compared are letters and digits alone, case apart; a name counts where it stands within what the card says
         from the beginning of a word to the end of one. A name of three letters or fewer must match the whole text.
         """
-        told = [*self.seen, self.trained_on]
-        return tuple(name for name in names if any(_names(name, each) for each in told))
+        sources = [*self.seen, self.trained_on]
+        return tuple(name for name in names if any(_names(name, each) for each in sources))
 
     def overlap(self, names: Sequence[str]) -> str:
         """A sentence where the weights were trained on a dataset that goes by one of `names`; else ""."""
-        met = self.names_met(names)
-        if not met:
+        shared = self.shared_names(names)
+        if not shared:
             return ""
         return (
-            f"the pretrained weights ({self.origin}) were trained on {met[0]}, which contains this dataset or from "
+            f"the pretrained weights ({self.origin}) were trained on {shared[0]}, which contains this dataset or from "
             f"which it "
             "is drawn: the network may have seen these very images, those of the test part too"
         )

@@ -46,7 +46,7 @@ def overlap(
     Raises:
         WeightsError: the list of files that the card names is missing or damaged.
     """
-    met = record.names_met(names)
+    met = record.shared_names(names)
     files = of = 0
     if record.seen_sha256 and folder is not None:
         known = read_seen(folder / record.seen_sha256)

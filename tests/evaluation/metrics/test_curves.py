@@ -189,7 +189,7 @@ def test_protocols_that_cannot_be() -> None:
     idle = {"rest": "none", "pooling": "max", "ties": "wrong", "empty": "undefined"}
     with pytest.raises(UsageError) as caught:
         Protocol("p", 1, "", "", "image", "binary", "auroc", ("auroc",), **idle)
-    for fault in ("rest needs a multi-class", "pooling is of", "ties are of", "empty is of"):
+    for fault in ("rest needs a multi-class", "pooling needs", "ties need", "empty needs"):
         assert fault in str(caught.value)
     with pytest.raises(UsageError, match="rest 'c' is not among its classes"):
         Protocol(
@@ -216,8 +216,8 @@ def test_methods_say_what_is_put_together_and_what_masks_are_judged_by() -> None
         "The unit of analysis is the event.",
         "Cases of one event are combined before the evaluation",
         "the largest score of each class, rescaled to sum to 1",
-        "one class other than none that occurs, else none; where several occur it is unknown",
-        "where several share it, none, and it counts as wrong",
+        "one class other than none that occurs, else none; if several occur, it is unknown",
+        "if several classes share it, the case counts as wrong",
         "the classes present in the truth",
     ):
         assert said in events

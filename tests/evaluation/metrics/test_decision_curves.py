@@ -203,7 +203,7 @@ def test_points_of_several_labels_are_of_the_same_drawn_groups() -> None:
         assert (share.group_low, share.group_high) == pytest.approx((limits.low, limits.high), abs=1e-12)
     assert math.isnan(none.ppv.value) and math.isnan(none.ppv.group_low) and "undefined" in none.ppv.reason
     assert (none.sensitivity.value, none.specificity.value) == (0.0, 1.0) and not none.npv.reason
-    with pytest.raises(UsageError, match="judged"):
+    with pytest.raises(UsageError, match="evaluated part"):
         operating_points_of(questions[:1], [Threshold(0.5, "youden", chosen_on="test")], part="test")
     assert operating_points_of([], []) == []
 

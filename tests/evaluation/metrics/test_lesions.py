@@ -112,7 +112,7 @@ def test_a_gap_of_six_voxels_joins_two_lesions(gap: int, lesions: int) -> None:
     # predicted lesions are joined likewise, but by the later rules alone
     for rules, met in (("2023", 3 - lesions), ("2024", 1)):
         found = lesion_wise(truth, truth, UNIT, rules=rules)
-        assert found.lesions[0].met == met
+        assert found.lesions[0].touching == met
 
 
 def test_in_the_margin_alone_is_a_hit_of_dice_0() -> None:

@@ -235,7 +235,7 @@ def test_classes_that_differ_in_a_sign_read_their_own_columns(tmp_path: Path) ->
         assert found.result("auroc", one).value == 1.0 and found.result("auroc", other).value == 0.5
     columns[2] = "score_Лиса"
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "p.csv", index=False)
-    with pytest.raises(TableError, match="'лиса', 'Лиса' cannot be told apart"):
+    with pytest.raises(TableError, match="'лиса', 'Лиса' are ambiguous"):
         evaluate_file(tmp_path / "p.csv", "species-sets", threshold=0.5)
 
 
@@ -514,7 +514,7 @@ REFUSED: dict[str, Case] = {
         {}, ("0,5", "decimal", "write all numbers in one way")),
     "failure scored": (lambda: base(failure=["cut", *[None] * (N - 1)]),
         {}, ("failure and a score", "c000", "correct them")),
-    "long name": (lambda: base(target=["m" * 300, *Y[1:]]), {}, ("… (", " letters)")),
+    "long name": (lambda: base(target=["m" * 300, *Y[1:]]), {}, ("... (cut, ", " characters)")),
 }  # fmt: skip
 
 

@@ -224,7 +224,7 @@ def test_lists_as_programs_write_them(cells: list[str | None]) -> None:
 def test_lists_with_a_name_that_is_no_class_or_that_is_uncertain() -> None:
     assert "'Masse' in 1 cells (nearest: Mass)" in listed(["['Masse']", "['Edema']"])[1][0]
     assert "'Mass?'" in listed(["Mass?", "Edema"])[1][0]
-    with pytest.raises(TableError, match="findings: 'MASS', 'mass' cannot be told apart"):
+    with pytest.raises(TableError, match="findings: 'MASS', 'mass' are ambiguous"):
         listed(["MASS", "mass"])
 
 

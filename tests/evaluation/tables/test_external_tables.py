@@ -133,12 +133,12 @@ def test_a_truth_that_is_no_class_is_refused(tables: tuple[Path, Path]) -> None:
 
 def test_columns_that_are_not_there_are_named_with_what_would_do(tables: tuple[Path, Path]) -> None:
     with pytest.raises(
-        TableError, match="no column has the scores of Edema: it is called score_Edema, prob_Edema"
+        TableError, match="no column has the scores of Edema: expected score_Edema, prob_Edema"
     ):
         evaluate_file(tables[0], "chexpert", truth=tables[1])
     with pytest.raises(TableError, match="no column 'patient' says the group"):
         evaluate_file(tables[0], "isic2020", truth=tables[1], group="patient")
-    with pytest.raises(UsageError, match="no column height"):
+    with pytest.raises(UsageError, match="the column height is missing"):
         evaluate_file(tables[0], "isic2020", truth=tables[1], by=["height"])
     with pytest.raises(UsageError, match="masks"):
         read_submission(tables[0], protocol("lgg-buda"))
@@ -358,7 +358,7 @@ def test_uncertain_and_empty_labels_are_what_the_policy_says(tmp_path: Path) -> 
         ("maybe", "'maybe' is no policy"),
         ("Fracture=one", "the class 'Fracture' is not known"),
         ("Edema=one,Edema=zero", "named twice"),
-        ("self-trained", "no truth to be judged by"),
+        ("self-trained", "not a reference to evaluate against"),
     ):
         with pytest.raises(UsageError, match=said):
             evaluate_file(file, "chexpert", uncertain=wrong)

@@ -195,7 +195,7 @@ def test_a_unit_comes_from_one_group() -> None:
     torn.loc[5, "event"] = None
     with pytest.raises(TableError) as caught:
         evaluate(torn, target, rules)
-    assert f"event stands in two groups: {torn.loc[1, 'event']} (1 of 60)" in str(caught.value)
+    assert f"event is in two groups: {torn.loc[1, 'event']} (1 of 60)" in str(caught.value)
     assert "event is missing: 1 of" in str(caught.value)
     with pytest.raises(TableError, match="columns are missing: event"):
         evaluate(frame.drop(columns="event"), target, rules)

@@ -75,7 +75,7 @@ def written(folder: Path, listed: str | None = None, **card: object) -> Path:
 )
 def test_a_dataset_is_named_where_its_name_stands_as_words(said: str, name: str, met: bool) -> None:
     for record in (told(trained_on=said), told(seen=("another", said))):
-        assert record.names_met([name]) == ((name,) if met else ())
+        assert record.shared_names([name]) == ((name,) if met else ())
         assert bool(record.overlap(["nothing like it", name])) == met
         assert (overlap(record, names=[name]) is not None) == met
 

@@ -38,7 +38,7 @@ def read_lists(
     one says that nothing is there.
 
     Raises:
-        TableError: two spellings of one class cannot be told apart.
+        TableError: two spellings of one class are ambiguous.
     """
     cells = _without_brackets(cells, nothing, name, notes)
     missing = absent(cells)
@@ -60,7 +60,7 @@ def read_lists(
     _, separator, known, counted = best
     odd = {each: count for each, count in counted.items() if each not in known}
     if odd:
-        told = [
+        examples = [
             f"{each!r} in {count:,} cells"
             + (f" (nearest: {near})" if (near := nearest(each, classes)) else "")
             for each, count in odd.items()
@@ -71,7 +71,7 @@ def read_lists(
             if cell is not None and not set(_split(str(cell), separator)) <= set(known)
         ]
         faults.append(
-            f"{name} lists {len(odd):,} names that are no class: {short_list(told, 8)}; in {len(rows):,} of "
+            f"{name} lists {len(odd):,} names that are no class: {short_list(examples, 8)}; in {len(rows):,} of "
             f"{len(cells):,} cases "
             f"({short_list(rows)}); expected {short_list(list(classes), 20)}, separated by a bar; correct them, or "
             "leave them out of the "

@@ -1,4 +1,4 @@
-"""Columns of somebody's table, found by their names; it is remembered which were used, so that the others are named."""
+"""Find the columns of an external table by their names; unused columns are listed."""
 
 from __future__ import annotations
 

@@ -176,9 +176,9 @@ def _look_like_parts(table: NamedColumns, known: Sequence[str]) -> list[str]:
     for name, values in _few_values(table):
         words = [frozenset(re.split(r"[\s_-]+", value.casefold())) for value in values]
         parts = all(name_key(value) in _PARTS for value in values) and any(each & _SURE for each in words)
-        told = all(each & _SURE for each in words) and 2 * len(values) <= len(table)
+        obvious = all(each & _SURE for each in words) and 2 * len(values) <= len(table)
         named = _NAMED_IN & set(re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()))
-        if name not in known and (parts or told or named):
+        if name not in known and (parts or obvious or named):
             found.append(name)
     return found
 

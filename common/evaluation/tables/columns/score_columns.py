@@ -113,17 +113,17 @@ class ScoreReader:
                 near = nearest(name, [each for each in self.table.names if each not in self.table.used])
                 decided = [each for each, what in self.table.used.items() if what == "decision"]
                 negative = next((scores_of for scores_of in optional if scores_of in self.places), "")
-                told = (
+                class_name = (
                     f"; {self.places[negative]!r} has those of {negative}: write 1 minus it into score_{name}"
                     if negative
                     else "; name it with --score COLUMN"
                 )
                 faults.append(
-                    f"no column has the scores of {name}: it is called {', '.join(ways)}; there are "
+                    f"no column has the scores of {name}: expected {', '.join(ways)}; found "
                     f"{self.table.there()}"
                     + (f"; {short_list(decided)} holds decisions" if decided else "")
                     + (f"; nearest is {near!r}" if near and not negative else "")
-                    + (told if self.alone else "")
+                    + (class_name if self.alone else "")
                 )
         self._said()
         self._rivals(scores, faults)
@@ -258,20 +258,20 @@ class ScoreReader:
         for name in self.table.unused():
             word = class_in(name, _SURE)
             maybe = class_in(name, SCORE_WORDS) if not word and self._looks_scored(name) else ""
-            told = word or maybe
-            if not told and name_key(name, signs=True) in ignored:
-                told = name
-            if not told:
+            class_name = word or maybe
+            if not class_name and name_key(name, signs=True) in ignored:
+                class_name = name
+            if not class_name:
                 continue
-            if name_key(told, signs=True) in ignored:
+            if name_key(class_name, signs=True) in ignored:
                 self.table.take(name, "not evaluated")
                 left.append(name)
-            elif name_key(told, signs=True) in aliases and not self.table.used:
+            elif name_key(class_name, signs=True) in aliases and not self.table.used:
                 continue
-            elif name_key(told, signs=True) not in aliases:
-                near = nearest(told, sorted(classes))
+            elif name_key(class_name, signs=True) not in aliases:
+                near = nearest(class_name, sorted(classes))
                 faults.append(
-                    f"the column {name!r} looks like one of a class {told!r}, which the protocol does not have"
+                    f"the column {name!r} looks like one of a class {class_name!r}, which the protocol does not have"
                     + (f" (nearest: {near})" if near else "")
                     + "; rename or remove it, or leave it out with --ignore-labels"
                 )
@@ -326,7 +326,7 @@ def classes_of_scores(table: NamedColumns, ignored: Sequence[str], faults: list[
     for names in alike.values():
         if len(names) > 1:
             faults.append(
-                f"the classes {short_list([repr(name) for name in names])} cannot be told apart; rename or remove "
+                f"the classes {short_list([repr(name) for name in names])} are ambiguous; rename or remove "
                 "one of their columns"
             )
     return tuple(found)

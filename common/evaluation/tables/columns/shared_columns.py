@@ -63,7 +63,7 @@ class SharedColumns:
         return found
 
     def unit(self, by: str) -> Array | None:
-        """What the protocol puts together: of a column of that name, of the dataset's own table, or in the case."""
+        """What the protocol combines: from a column of that name, of the dataset's own table, or in the case."""
         found = self._agreed([by], by)
         for name in () if found is not None or self.own is None else self.labels.called(self.own.unit)[:1]:
             self.notes.append(f"The {by} is {name} of {self.labels.source}.")
@@ -128,9 +128,9 @@ def look_alike_findings(made: Mapping[str, Any], by: str) -> list[str]:
             else []
         )
         if sets:
-            told = short_list([" and ".join(map(repr, each[:4])) for each in sets])
+            sets_text = short_list([" and ".join(map(repr, each[:4])) for each in sets])
             found.append(
-                f"{sum(map(len, sets)):,} {noun} look alike and count as different: {told}. Write each in "
+                f"{sum(map(len, sets)):,} {noun} look alike and count as different: {sets_text}. Write each in "
                 "one way, or allow "
                 f"it with --allow {LOOK_ALIKES}."
             )

@@ -73,7 +73,7 @@ class TruthReader:
         table, case: whose rows are the cases, and their names. kind, classes: of the protocol.
         bare: a column called as a class holds its truth (the table holds no scores). own: the dataset's own table.
         column: the one column that was named; empty: all that may hold it. positive: the value of the positive class.
-        nothing, ignored: words of lists, and classes that are not evaluated. words, single: how columns are called.
+        nothing, ignored: words of lists, and classes that are not evaluated. words, single: names of columns.
         notes: what a reader must know is added here; conflicts: columns of one class that disagree; places: class
             to its column, for messages.
     """
