@@ -1,1 +1,1 @@
-"""Which stages train in which epoch, and features of frozen stages computed once."""
+"""Freeze stages of a network, and compute the features of frozen stages once."""

@@ -22,6 +22,7 @@ from graftwork.common.networks.input_checks import normalisation_fault
 from graftwork.common.networks.stages import HEAD, Staged
 from graftwork.common.networks.unets import UNET3D, Segmenter, VolumeSegmenter
 from graftwork.common.networks.weights import Weights, WeightsRecord, load_weights
+from graftwork.common.recipe.strategy import STRATEGIES
 from graftwork.common.seeds import seed_of
 
 if TYPE_CHECKING:
@@ -104,8 +105,9 @@ def build_network(
         UsageError: no such backbone, or it cannot do what is asked of it.
     """
     asked = recipe.backbone
+    strategy = STRATEGIES[recipe.strategy.name]
     weights = None
-    if recipe.strategy.name != "scratch":
+    if strategy.pretrained:
         weights = load_weights(
             asked.name,
             sources=asked.weights,
@@ -124,7 +126,7 @@ def build_network(
         )
     network = _laid_out(recipe, targets, weights, asked.padding)
     record = None if weights is None else weights.record
-    if recipe.strategy.name == "lora":
+    if strategy.lora:
         lora.insert(
             network, recipe.strategy.lora_rank, recipe.strategy.lora_alpha, seed_of(recipe.seed, "adapters")
         )

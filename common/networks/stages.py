@@ -9,7 +9,7 @@ from typing import Any, cast
 from timm.models._manipulate import MATCH_PREV_GROUP, group_with_matcher
 from torch import nn
 
-HEAD = "head"  # the stage above the last one of a backbone
+from graftwork.common.recipe.strategy import HEAD as HEAD
 
 _Matcher = dict[str, Any] | Callable[[str], Any]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from graftwork.common.recipe.keys import found_text
+from graftwork.common.recipe.strategy import STRATEGIES, Norm
 from graftwork.common.recipe.toml import value_text
 from graftwork.common.recipe.unused_keys import STEPS
 
@@ -55,25 +56,16 @@ def contradictions(
         "split.validation",
         "split.by",
     )
-    expect(
-        lambda norm, name: (name, norm) != ("scratch", "hold"),
-        'expected "adapt" or "train" with strategy.name = "scratch" (random weights have no statistics to '
-        "hold), found {0}",
-        "strategy.norm",
-        "strategy.name",
-    )
-    expect(
-        lambda norm, name: name not in ("linear-probe", "lora") or norm != "train",
-        'expected "hold" or "adapt" with strategy.name = {1} (the norm layers of the backbone are frozen), found {0}',
-        "strategy.norm",
-        "strategy.name",
-    )
-    expect(
-        lambda norm, name: name != "bias-and-norm" or norm == "train",
-        'expected "train" with strategy.name = "bias-and-norm" (the norm layers are trained), found {0}',
-        "strategy.norm",
-        "strategy.name",
-    )
+    for strategy, record in STRATEGIES.items():
+        modes = " or ".join(f'"{mode}"' for mode in get_args(Norm) if mode in record.norms)
+        expect(
+            lambda norm, name, strategy=strategy, record=record: (
+                name != strategy or norm in (None, *record.norms)
+            ),
+            f"expected {modes} with strategy.name = {{1}} ({record.norms_reason}), found {{0}}",
+            "strategy.norm",
+            "strategy.name",
+        )
     for needed in ("stages", "phases"):
         expect(
             lambda value, name, needed=needed: name != _ALONE[f"strategy.{needed}"][1][0] or bool(value),
@@ -160,28 +152,15 @@ def contradictions(
     return found
 
 
-# keys that only apply where another key has one of these values
+# Keys that only apply where another key has one of these values.
 _ALONE: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "strategy.last_stages": ("strategy.name", ("last-stages",)),
-    "strategy.stages": ("strategy.name", ("surgical",)),
-    "strategy.unfreeze_every": ("strategy.name", ("gradual",)),
+    key: ("strategy.name", tuple(name for name, each in STRATEGIES.items() if key in each.keys))
+    for strategy in STRATEGIES.values()
+    for key in strategy.keys
+} | {
     "strategy.unfreeze_patience": ("strategy.unfreeze_every", (0,)),
-    "strategy.probe_epochs": ("strategy.name", ("probe-then-full",)),
-    "strategy.layer_decay": (
-        "strategy.name",
-        ("layer-wise", "last-stages", "gradual", "probe-then-full", "surgical"),
-    ),
-    "strategy.lora_rank": ("strategy.name", ("lora",)),
-    "strategy.lora_alpha": ("strategy.name", ("lora",)),
-    "strategy.regularisation_strengths": ("strategy.name", ("linear-probe",)),
-    "strategy.phases": ("strategy.name", ("phases",)),
-    "training.l2_sp": (
-        "strategy.name",
-        ("last-stages", "gradual", "full", "layer-wise", "probe-then-full", "surgical", "phases"),
-    ),
     "training.plateau_factor": ("training.schedule", ("plateau",)),
     "training.plateau_patience": ("training.schedule", ("plateau",)),
-    "training.restart_schedule": ("strategy.name", ("gradual", "probe-then-full", "phases")),
     "evaluation.threshold_target": ("evaluation.threshold", ("sensitivity", "specificity")),
 }
 

@@ -13,7 +13,7 @@ from graftwork.common.errors import RunError, UsageError
 from graftwork.common.evaluation import score
 from graftwork.common.files import writing
 from graftwork.common.freezing.feature_cache import FeatureSource, compute_features, worth_keeping
-from graftwork.common.freezing.strategies import frozen_stages
+from graftwork.common.freezing.freeze import frozen_stages
 from graftwork.common.loading.batches import Failure
 from graftwork.common.loading.image_cache import decode_once
 from graftwork.common.loading.samples import ImageSource
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graftwork.common.data.targets import Target
-    from graftwork.common.freezing.strategies import Plan
+    from graftwork.common.recipe.strategy import Plan
     from graftwork.common.runs.provenance import Progress
     from graftwork.common.runs.run_folder import Run
     from graftwork.common.runs.signals import Signals

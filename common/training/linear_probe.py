@@ -13,7 +13,7 @@ import torch
 from graftwork.common.errors import RunError
 from graftwork.common.evaluation import METRICS
 from graftwork.common.freezing.feature_cache import FeatureSource
-from graftwork.common.freezing.strategies import apply
+from graftwork.common.freezing.freeze import apply
 from graftwork.common.networks.network import Network
 from graftwork.common.runs.training_state import State
 from graftwork.common.training.checkpoints import Trainable, restore, save

@@ -22,10 +22,11 @@ from torch.nn.utils import parametrize
 
 from graftwork.common.errors import Interrupted, RunError, UsageError
 from graftwork.common.evaluation import METRICS
-from graftwork.common.freezing.strategies import Plan, StageMode, apply
+from graftwork.common.freezing.freeze import apply
 from graftwork.common.loading.batches import Batch, batches, epoch_plan
 from graftwork.common.memory import memory_lack
 from graftwork.common.networks.network import AnyNetwork
+from graftwork.common.recipe.strategy import Plan, StageMode
 from graftwork.common.runs.training_state import State
 from graftwork.common.seeds import seed_of
 from graftwork.common.training.checkpoints import Trainable, restore, save, share_quarantine, write

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graftwork.common.errors import RunError, UsageError
-from graftwork.common.freezing.strategies import apply
+from graftwork.common.freezing.freeze import apply
 from graftwork.common.loading.batches import batches, epoch_plan
 from graftwork.common.runs.signals import Signals
 from graftwork.common.training.loop import Loop

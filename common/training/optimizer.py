@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from graftwork.common.freezing.strategies import StageMode, open_parameters
+from graftwork.common.freezing.freeze import open_parameters
 from graftwork.common.networks.stages import HEAD, Staged
+from graftwork.common.recipe.strategy import StageMode
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graftwork.common.freezing.strategies import Phase, Plan, open_parameters, plan_of
+from graftwork.common.freezing.freeze import open_parameters
+from graftwork.common.recipe.strategy import Phase, Plan, plan_of
 from graftwork.common.training.optimizer import rate_at
 
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graftwork.common.data.manifest import Manifest
-    from graftwork.common.freezing.strategies import Plan
+    from graftwork.common.recipe.strategy import Plan
     from graftwork.common.runs.provenance import Progress
     from graftwork.common.runs.run_folder import Run
     from graftwork.common.runs.signals import Signals

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from graftwork.common.errors import UsageError
-from graftwork.common.freezing.strategies import Plan, apply, frozen_stages, open_parameters, plan_of
+from graftwork.common.freezing.freeze import apply, frozen_stages, open_parameters
 from graftwork.common.networks.backbones import create_backbone
 from graftwork.common.networks.heads import LinearHead
 from graftwork.common.networks.network import Network
 from graftwork.common.networks.stages import HEAD
 from graftwork.common.networks.unets import Segmenter, VolumeSegmenter
-from graftwork.common.recipe.strategy import PhaseSection, StrategySection
+from graftwork.common.recipe.strategy import PhaseSection, Plan, StrategySection, plan_of
 
 # one small network of each kind: batch norm, layer norm with drop-path, transformer
 FAMILIES = ["test_efficientnet", "test_resnet", "test_convnext", "test_vit"]

@@ -9,12 +9,12 @@ import torch
 from small_families import FAMILIES, small_network
 from torch import Tensor, nn
 
-from graftwork.common.freezing.strategies import NORM_LAYERS, Plan, apply, frozen_stages, plan_of
+from graftwork.common.freezing.freeze import NORM_LAYERS, apply, frozen_stages
 from graftwork.common.networks import lora
 from graftwork.common.networks.network import Network
 from graftwork.common.networks.stages import HEAD
 from graftwork.common.recipe.sections import TrainingSection
-from graftwork.common.recipe.strategy import PhaseSection, StrategySection
+from graftwork.common.recipe.strategy import PhaseSection, Plan, StrategySection, plan_of
 from graftwork.common.training.optimizer import optimizer_of, set_rates
 
 EPOCHS = 4

@@ -9,10 +9,10 @@ import torch
 from small_families import FAMILIES, small_backbone, small_network
 from torch import nn
 
-from graftwork.common.freezing.strategies import apply, plan_of
+from graftwork.common.freezing.freeze import apply
 from graftwork.common.networks.backbones import create_backbone
 from graftwork.common.networks.cutting import Cut, Uncut, cut, fingerprint
-from graftwork.common.recipe.strategy import StrategySection
+from graftwork.common.recipe.strategy import StrategySection, plan_of
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from graftwork.common.recipe.strategy import STRATEGIES
 from graftwork.common.report.commands import repeat_of
 from graftwork.common.report.formatting import (
     NOT_AVAILABLE,
@@ -16,7 +17,7 @@ from graftwork.common.report.formatting import (
     rate,
     shortened,
 )
-from graftwork.common.report.run.run_facts import NORMS, STRATEGIES, Facts
+from graftwork.common.report.run.run_facts import NORMS, Facts
 from graftwork.common.report.section import Section, Table, properties, section
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def recipe_table(facts: Facts) -> Table:
         ("recipe", facts.short_name),
         ("dataset", shortened(facts.dataset_title, 160) + named),
         *targets,
-        ("strategy", f"{recipe.strategy.name}: {STRATEGIES.get(recipe.strategy.name, '')}"),
+        ("strategy", f"{recipe.strategy.name}: {STRATEGIES[recipe.strategy.name].summary}"),
         ("norm layers", f"{norm}: {NORMS.get(norm, '')}"),
         ("network", _network(facts)),
         ("pretrained weights", facts.scrub(origin)),

@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     from graftwork.common.runs.run_folder import Run
 
 
-STRATEGIES = {
-    "linear-probe": "only the head is trained, on a frozen pretrained backbone",
-    "full": "backbone and head are trained, from pretrained weights",
-    "scratch": "backbone and head are trained from random weights: the baseline without transfer",
-}
 NORMS = {
     "hold": "statistics and affine weights stay as pretrained",
     "adapt": "statistics are updated from the data, affine weights stay",
