@@ -74,7 +74,7 @@ PLAIN = {"own"}
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 VAGUE = {"utils", "util", "helpers", "helper", "manager", "managers", "base", "misc", "common_utils", "core"}
 LINES = 500
-FILES_PER_FOLDER = 17
+FILES_PER_FOLDER = 16
 # Files that pass this length, each with the reason why it is one idea all the same.
 LONGER: dict[str, str] = {}
 

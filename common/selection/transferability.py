@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from graftwork.common.data.splits.assignment import allot
 from graftwork.common.evaluation import auroc
+from graftwork.common.networks.head_solver import solve
 from graftwork.common.networks.heads import LinearHead
-from graftwork.common.training.logistic_solver import solve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

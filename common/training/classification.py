@@ -23,7 +23,7 @@ from graftwork.common.networks.cutting import Cut, Uncut, cut, fingerprint
 from graftwork.common.networks.input_checks import check_inputs
 from graftwork.common.networks.network import Network
 from graftwork.common.runs.training_state import State
-from graftwork.common.training.grad_cam import write_mistakes
+from graftwork.common.training.example_images.grad_cam import write_mistakes
 from graftwork.common.training.inference import (
     Check,
     Validation,

@@ -14,11 +14,11 @@ from graftwork.common.errors import RunError
 from graftwork.common.evaluation import METRICS
 from graftwork.common.freezing.feature_cache import FeatureSource
 from graftwork.common.freezing.freeze import apply
+from graftwork.common.networks.head_solver import Standardised, solve, strengths
 from graftwork.common.networks.network import Network
 from graftwork.common.runs.training_state import State
 from graftwork.common.training.checkpoints import Trainable, restore, save
 from graftwork.common.training.inference import Check, Validation, quarantine
-from graftwork.common.training.logistic_solver import Standardised, solve, strengths
 from graftwork.common.training.losses import Loss
 from graftwork.common.training.schedule import advance, epoch_line, ledger_rows, plan_for
 

@@ -35,6 +35,7 @@ from graftwork.common.loading.transforms import (
 )
 from graftwork.common.networks.network import AnyPreprocessing
 from graftwork.common.networks.unets import UNET3D
+from graftwork.common.training.example_images.overlays import write_examples
 from graftwork.common.training.inference import (
     Check,
     Validation,
@@ -49,7 +50,6 @@ from graftwork.common.training.inference import (
 )
 from graftwork.common.training.losses import dice_loss
 from graftwork.common.training.network_setup import network_of
-from graftwork.common.training.overlays import write_examples
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -17,7 +17,7 @@ from graftwork.common.report import model_card
 from graftwork.common.report.figures.segmentation_figures import heaped
 from graftwork.common.report.page import render
 from graftwork.common.runs.run_folder import Run
-from graftwork.common.training.overlays import write_examples
+from graftwork.common.training.example_images.overlays import write_examples
 
 
 @pytest.fixture(scope="module")

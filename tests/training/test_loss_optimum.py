@@ -13,11 +13,11 @@ from graftwork.common.data.targets import Target
 from graftwork.common.errors import RecipeError, UsageError
 from graftwork.common.loading.batches import epoch_plan
 from graftwork.common.loading.target_encoding import class_weights, outputs
+from graftwork.common.networks.head_solver import solve
 from graftwork.common.networks.heads import LinearHead
 from graftwork.common.recipe import load
 from graftwork.common.recipe.sections import TrainingSection
 from graftwork.common.recipe.unused_keys import refuse_idle_keys
-from graftwork.common.training.logistic_solver import solve
 from graftwork.common.training.losses import dice_loss, loss_for
 from graftwork.common.training.mixup import Mixing
 

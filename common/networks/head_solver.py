@@ -172,7 +172,7 @@ def solve(
     with torch.no_grad():
         slopes = weight.double().T  # [width, outputs]
         start = problem.packed(slopes * scale, bias.double() + table.mean @ slopes)
-    found, count = _loss_fnd(problem, start, tolerance, iterations)
+    found, count = _minimise(problem, start, tolerance, iterations)
     slopes, level = problem.unpacked(found)
     outcome = problem.at(found)
     with torch.no_grad():
@@ -186,7 +186,7 @@ class _Ended(Exception):
     """The gradient is small enough, or the loss falls no further."""
 
 
-def _loss_fnd(problem: _Problem, start: Tensor, tolerance: float, iterations: int) -> tuple[Tensor, int]:
+def _minimise(problem: _Problem, start: Tensor, tolerance: float, iterations: int) -> tuple[Tensor, int]:
     """The best point of L-BFGS, and the number of iterations."""
     point = start.clone().requires_grad_()
     best, least, stale, count = start, float("inf"), 0, 0

@@ -10,9 +10,9 @@ from sklearn.preprocessing import StandardScaler
 
 from graftwork.common.data.targets import Target
 from graftwork.common.errors import RunError, UsageError
+from graftwork.common.networks.head_solver import Standardised, solve, strengths
 from graftwork.common.networks.heads import LinearHead
 from graftwork.common.recipe.sections import TrainingSection
-from graftwork.common.training.logistic_solver import Standardised, solve, strengths
 from graftwork.common.training.losses import loss_for
 
 CASES, WIDTH = 300, 20

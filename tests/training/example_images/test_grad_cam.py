@@ -11,7 +11,7 @@ from graftwork.common.data.targets import Target
 from graftwork.common.networks.backbones import create_backbone
 from graftwork.common.networks.heads import LinearHead
 from graftwork.common.networks.network import Network
-from graftwork.common.training.grad_cam import confident_mistakes, grad_cam
+from graftwork.common.training.example_images.grad_cam import confident_mistakes, grad_cam
 
 BINARY = Target("t", "binary", ("no", "yes"))
 

@@ -14,7 +14,7 @@ from reported_runs import camera_run, outlined_run
 from graftwork.common.errors import RunError
 from graftwork.common.evaluation.metrics.mask_overlap import read_masks, unit_values
 from graftwork.common.runs.run_folder import Run
-from graftwork.common.training.overlays import chosen_units, write_examples
+from graftwork.common.training.example_images.overlays import chosen_units, write_examples
 
 ORANGE, WHITE = (255, 154, 31), (255, 255, 255)
 
