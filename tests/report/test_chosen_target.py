@@ -18,7 +18,7 @@ from reported_runs import COUNTS, EMPTY, EVENTS, FRAMES, camera_run
 from graftwork.common.errors import RunError, UsageError
 from graftwork.common.report import model_card
 from graftwork.common.runs.run_folder import Run, open_run
-from graftwork.common.training import grad_cam
+from graftwork.common.training.example_images import grad_cam
 
 
 @pytest.fixture(scope="module")
