@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from graftwork.common.cache.array_cache import budget, size_of
+from graftwork.common.cache.engine_choices import choices
 from graftwork.common.errors import GraftworkError
 from graftwork.common.files import cache_folder, check_writable
+from graftwork.common.processor import processor_name
+from graftwork.common.wording import quantity
 
 GIB = 2**30
 SMALL_SHM = GIB // 2  # a container's default is 64 MiB; two batches of 64 images of 224 px are 77 MB
@@ -93,7 +96,8 @@ class Checkup:
     `libraries`: name to version, None where it is not installed. `extras`: name to whether it is installed.
     `torch_cuda`: the CUDA version that torch was built for, empty for none. `decoders`: DICOM transfer syntax to
     decoder, None where there is none. `weights`: (backbone, origin) of the weights that are available offline.
-    `offline`: GRAFTWORK_OFFLINE is set. `kept_gib`, `budget_gib`: size of the cache, and its limit.
+    `engines`: the engine of each network that was measured here, in words. `offline`: GRAFTWORK_OFFLINE is set.
+    `kept_gib`, `budget_gib`: size of the cache, and its limit.
     """
 
     graftwork: str
@@ -112,6 +116,7 @@ class Checkup:
     weights: tuple[tuple[str, str], ...]
     decoders: dict[str, str | None]
     domains: tuple[RegisteredDomain, ...]
+    engines: tuple[str, ...]
     offline: bool
     advice: tuple[Advice, ...]
 
@@ -131,7 +136,12 @@ def examine() -> Checkup:
 
     advice: list[Advice] = []
     training, boxes = _needed("train"), _needed("boxes")
-    extras = {"train": _version("torch") is not None, "boxes": all(map(_version, boxes))}
+    extras = {
+        "train": _version("torch") is not None,
+        "onnx": all(map(_version, _needed("onnx"))),
+        "openvino": all(map(_version, _needed("openvino"))),
+        "boxes": all(map(_version, boxes)),
+    }
     needed = (*_needed(), *(training if extras["train"] else ()))
     libraries = {name: _version(name) for name in needed}
     devices, cuda = _devices(), _torch_cuda()
@@ -199,6 +209,10 @@ def examine() -> Checkup:
         weights=weights,
         decoders=decoders,
         domains=domains,
+        engines=tuple(
+            f"{each.network}, {each.size} px, {each.precision}, {quantity(each.threads, 'thread')}: {each.describe()}"
+            for each in choices()
+        ),
         offline=os.environ.get("GRAFTWORK_OFFLINE", "").lower() not in ("", "0", "false", "no", "off"),
         advice=tuple(sorted(advice, key=lambda each: each.severity != "problem")),
     )
@@ -279,19 +293,13 @@ def _mebibytes(text: str) -> float:
 
 
 def _processors() -> Processors:
-    name = platform.machine()
-    with contextlib.suppress(OSError):
-        model = re.search(
-            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text("utf-8", "replace"), re.MULTILINE
-        )
-        name = model[1].strip() if model else name
     installed = os.cpu_count() or 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else installed
     limits = []
     for words in (*_cgroup("cpu.max"), *_cgroup_v1("cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us")):
         if len(words) == 2 and all(word.isdigit() and int(word) for word in words):  # "max" or "-1": no limit
             limits.append(int(words[0]) / int(words[1]))
-    return Processors(name, installed, allowed, round(min(limits), 2) if limits else None)
+    return Processors(processor_name(), installed, allowed, round(min(limits), 2) if limits else None)
 
 
 def _memory() -> Memory:

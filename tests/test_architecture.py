@@ -31,6 +31,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("seeds", "light"),
     ("names", "light"),
     ("memory", "light"),
+    ("processor", "light"),
     ("files/", "light"),
     ("cache/", "light"),
     ("recipe/", "light"),

@@ -13,7 +13,6 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +25,8 @@ from graftwork.common.files import cache_folder, file_sha256
 from graftwork.common.loading.batches import Failure, batches
 from graftwork.common.loading.samples import ImageSource
 from graftwork.common.networks.costs import multiply_adds
+from graftwork.common.networks.engines import SAMPLE, Engine, engine_for
+from graftwork.common.processor import instruction_sets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,6 +105,8 @@ def compute_features(
     views: int = 0,
     changed: NDArray[np.int64] | None = None,
     rows: NDArray[np.int64] | None = None,
+    engine: str = "auto",
+    chosen: Callable[[Engine], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> FeatureSource:
     """What the first stages put out for the cases of `source`, computed where it is not kept.
@@ -115,6 +118,7 @@ def compute_features(
         precision: "bfloat16" runs the prefix under autocast.
         views: how many changed views of the images `changed` are kept beside each image as it is.
         rows: the cases that are wanted; None for all.
+        engine: see `engine_for`. chosen: called with the engine of the rows.
         progress: called with (images done, images in all).
 
     Raises:
@@ -133,6 +137,28 @@ def compute_features(
         "threads": torch.get_num_threads() if device.type == "cpu" else 0,
     }
     prefix = cut.prefix.to(device)
+    plans = [wanted, *([wanted if changed is None else np.sort(changed)] * views)]
+
+    def digests_of(view: int) -> list[str]:
+        return [contents[row] if not view else f"{contents[row]} {row}" for row in plans[view].tolist()]
+
+    def store_of(view: int, label: str) -> Kept:
+        more = {"view": view, "seed": source.seed, "changes": repr(source.augment)} if view else {}
+        return Kept("features", {**about, **({"engine": label} if label else {}), **more})
+
+    used = engine_for(
+        prefix,
+        lambda: _sample(source, wanted),
+        name=cut.name_of(backbone),
+        size=source.preprocessing.size,
+        device=device,
+        precision=precision,
+        asked=engine,
+        cost=lambda: sum(multiply_adds(backbone, source.preprocessing.size).values()),
+        images=sum(len(store_of(view, "").find(digests_of(view)).missing) for view in range(views + 1)),
+    )
+    if chosen is not None:
+        chosen(used)
 
     def unchanged(row: int) -> None:
         path = source.root / source.paths[row].as_py()
@@ -146,13 +172,10 @@ def compute_features(
     parts: list[Rows | NDArray[Any]] = []
     place = np.full((views + 1, len(source)), -1, np.int64)
     failures: dict[int, Failure] = {}
-    plans = [wanted, *([wanted if changed is None else np.sort(changed)] * views)]
     total, done = sum(map(len, plans)), 0
     for view, asked in enumerate(plans):
-        more = {"view": view, "seed": source.seed, "changes": repr(source.augment)} if view else {}
-        store = Kept("features", {**about, **more})
+        store, digests = store_of(view, used.label), digests_of(view)
         place[view, asked] = np.arange(len(asked))
-        digests = [contents[row] if not view else f"{contents[row]} {row}" for row in asked.tolist()]
         found = store.find(digests, verify=True)
         missing = found.missing
         if len(missing):
@@ -167,7 +190,7 @@ def compute_features(
                 if progress is not None:
                     progress(before + count, total)
 
-            computed = _computed(prefix, source, asked[missing], view, device, precision, workers, note)
+            computed = _computed(used, source, asked[missing], view, workers, note)
             loose = _stored(
                 store, computed, asked[missing], [digests[each] for each in missing], failures, unchanged
             )
@@ -186,12 +209,10 @@ def compute_features(
 
 
 def _computed(
-    prefix: torch.nn.Module,
+    engine: Engine,
     source: ImageSource,
     rows: NDArray[np.int64],
     view: int,
-    device: torch.device,
-    precision: str,
     workers: int,
     note: Callable[[int], None],
 ) -> Any:
@@ -200,18 +221,22 @@ def _computed(
     done = 0
     with contextlib.closing(batches(source, plan, epoch=view, workers=workers)) as reader:
         for batch in reader:
-            crossing = np.zeros((0,), np.float32)
-            if len(batch):
-                inputs = batch.inputs.to(device, memory_format=torch.channels_last)
-                # around this alone: a mode that is held over a yield is that of whoever asks for the next batch too
-                with (
-                    torch.inference_mode(),
-                    torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
-                ):
-                    crossing = prefix(inputs).float().cpu().numpy()
+            crossing = engine(batch.inputs) if len(batch) else np.zeros((0,), np.float32)
             yield batch.rows, crossing, batch.failures
             done += len(batch) + len(batch.failures)
             note(done)
+
+
+def _sample(source: ImageSource, rows: NDArray[np.int64]) -> torch.Tensor:
+    """The first readable images of some rows, [n, C, H, W], n at most `SAMPLE`."""
+    found = []
+    for row in rows[: 4 * SAMPLE].tolist():
+        value = source[0, row][0]
+        if not isinstance(value, Failure):
+            found.append(torch.from_numpy(np.ascontiguousarray(value)))
+        if len(found) == SAMPLE:
+            break
+    return torch.stack(found) if found else torch.empty(0)
 
 
 def _stored(
@@ -331,8 +356,4 @@ def best_precision(device: torch.device) -> str:
     """`bfloat16` where the device computes with it in hardware, else `float32`."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    flags: set[str] = set()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        flags = next((set(line.split()) for line in lines if line.startswith(("flags", "Features"))), set())
-    return "bfloat16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"
+    return "bfloat16" if instruction_sets() & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"

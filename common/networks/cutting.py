@@ -41,6 +41,13 @@ class Cut:
     def __init__(self, prefix: nn.Module, suffix: _Suffix, shape: tuple[int, ...]) -> None:
         self.prefix, self.suffix, self.shape = prefix, suffix, shape
 
+    def name_of(self, backbone: Backbone) -> str:
+        """The prefix in words: `resnet50 to 2048`, `tf_efficientnet_lite0 (same padding) to 112x14x14`."""
+        padding = getattr(backbone, "padding", "")
+        return (
+            f"{backbone.name}{f' ({padding} padding)' if padding else ''} to {'x'.join(map(str, self.shape))}"
+        )
+
 
 class _Suffix:
     """The second half, by the graph of the mode that its stages are in: dropout within functions is part of it."""

@@ -85,6 +85,7 @@ def predict(
     root: StrPath | None = None,
     workers: int = 2,
     escape_formulas: bool = False,
+    engine: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Outcome:
     """Predict on a folder or list of images with a trained model.
@@ -109,6 +110,8 @@ def predict(
         root: the folder of relative paths in a list. None: the folder of the list.
         workers: processes that read images.
         escape_formulas: for CSV, put an apostrophe before text that a spreadsheet program would run as a formula.
+        engine: library for the forward pass of a classifier on a CPU: "auto" measures the installed ones once per
+            network and machine and uses the fastest that agrees with torch; "torch", "onnxruntime" or "openvino".
         progress: called with (current step, files done, total).
 
     Raises:
@@ -125,7 +128,7 @@ def predict(
         run, folder, out,
         form=format, shard=shard, exclude=[exclude] if isinstance(exclude, str) else exclude,
         root=root, workers=workers, escape=escape_formulas,
-        progress=progress,
+        engine=engine, progress=progress,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,15 +19,18 @@ from graftwork.common.data.images import read_image
 from graftwork.common.errors import ImageError
 from graftwork.common.loading.batches import Failure, batches
 from graftwork.common.loading.target_encoding import probabilities
+from graftwork.common.networks.costs import multiply_adds
+from graftwork.common.networks.cutting import Cut, cut
+from graftwork.common.networks.engines import SAMPLE, engine_for
 from graftwork.common.prediction.row_stream import one_line
 from graftwork.common.prediction.training_overlap import SEEN_PARTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import nn
 
     from graftwork.common.data.targets import Target
     from graftwork.common.loading.transforms import Preprocessing
+    from graftwork.common.networks.network import Network
     from graftwork.common.prediction.image_list import Listing
     from graftwork.common.prediction.training_overlap import SeenFiles
 
@@ -59,7 +62,7 @@ class _Pictures:
 
 
 def scored(
-    network: nn.Module,
+    forward: Callable[[torch.Tensor], torch.Tensor],
     preprocessing: Preprocessing,
     listing: Listing,
     targets: Sequence[Target],
@@ -67,25 +70,18 @@ def scored(
     schema: pa.Schema,
     seen: SeenFiles,
     *,
-    device: torch.device,
-    precision: str = "float32",
     workers: int = 0,
-) -> Iterator[pa.Table]:
+) -> Generator[pa.Table]:
     """The rows of a listing in its order, `STEP` at a time, as columns of `schema`.
 
     Args:
-        network: in eval mode, on `device`.
+        forward: images [n, C, H, W], n at most `STEP`, to logits; see `forward_of`.
         thresholds: see `decided`. seen: the images of the run.
-        precision: "float32" or "bfloat16", as the run was trained.
     """
     total = len(listing)
     plan = [np.arange(start, min(start + STEP, total)) for start in range(0, total, STEP)]
     source = _Pictures(listing, preprocessing, seen)
-    with (
-        torch.inference_mode(),
-        torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
-        contextlib.closing(batches(source, plan, workers=workers)) as reader,
-    ):
+    with contextlib.closing(batches(source, plan, workers=workers)) as reader:
         for rows, batch in zip(plan, reader, strict=True):
             reasons = {
                 failure.row: one_line(f"{failure.stage}: {failure.reason}") for failure in batch.failures
@@ -94,7 +90,7 @@ def scored(
             scores = np.full((len(rows), sum(len(target.classes) for target in targets)), np.nan)
             parts: list[str | None] = [None] * len(rows)
             if read:
-                values = _through(network, batch.inputs, targets, device)
+                values = probabilities(targets, forward(batch.inputs).double()).numpy()
                 scores[[row - int(rows[0]) for row in read]] = values
                 for row, place in zip(read, batch.targets.tolist(), strict=True):
                     parts[row - int(rows[0])] = None if place < 0 else SEEN_PARTS[place]
@@ -105,15 +101,71 @@ def scored(
             yield _table(files, scores, parts, failures, targets, thresholds, schema)
 
 
-def _through(
-    network: nn.Module, inputs: torch.Tensor, targets: Sequence[Target], device: torch.device
-) -> NDArray[np.float64]:
-    """Scores [B, classes] of images [B, 3, H, W], sent through the network as a batch of `STEP`."""
-    whole = torch.zeros((STEP, *inputs.shape[1:]), dtype=inputs.dtype)
-    whole[: len(inputs)] = inputs
-    logits = network(whole.to(device, memory_format=torch.channels_last))[: len(inputs)]
-    found: NDArray[np.float64] = probabilities(targets, logits.float().cpu().double()).numpy()
-    return found
+def forward_of(
+    network: Network,
+    preprocessing: Preprocessing,
+    listing: Listing,
+    *,
+    device: torch.device,
+    precision: str = "float32",
+    engine: str = "auto",
+) -> tuple[Callable[[torch.Tensor], torch.Tensor], str]:
+    """The computation of logits from images, and the name of its engine.
+
+    Args:
+        network: in eval mode, on `device`.
+        precision: "float32" or "bfloat16", as the run was trained.
+        engine: see `engine_for`. "torch" is the network as it was trained; otherwise batch norms are folded into
+            convolutions.
+    """
+    if engine == "torch":
+
+        def whole(images: torch.Tensor) -> torch.Tensor:
+            filled = torch.zeros((STEP, *images.shape[1:]), dtype=images.dtype)
+            filled[: len(images)] = images
+            with (
+                torch.inference_mode(),
+                torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+            ):
+                logits = network(filled.to(device, memory_format=torch.channels_last))
+            kept: torch.Tensor = logits[: len(images)].float().cpu()
+            return kept
+
+        return whole, "torch"
+    backbone = network.backbone
+    found = cut(backbone, len(backbone.stages), size=preprocessing.size)
+    assert isinstance(found, Cut)  # behind the last stage any network can be cut
+    used = engine_for(
+        found.prefix,
+        lambda: _sample(listing, preprocessing),
+        name=found.name_of(backbone),
+        size=preprocessing.size, device=device, precision=precision, asked=engine, images=len(listing),
+        cost=lambda: sum(multiply_adds(backbone, preprocessing.size).values()),
+    )  # fmt: skip
+
+    def folded(images: torch.Tensor) -> torch.Tensor:
+        filled = images
+        if used.name == "torch":
+            filled = torch.zeros((STEP, *images.shape[1:]), dtype=images.dtype)
+            filled[: len(images)] = images
+        features = torch.from_numpy(used(filled)[: len(images)])
+        with torch.inference_mode():
+            logits: torch.Tensor = network.head(features.to(device)).float().cpu()
+        return logits
+
+    return folded, used.name
+
+
+def _sample(listing: Listing, preprocessing: Preprocessing) -> torch.Tensor:
+    """The first readable images of a listing, [n, C, H, W], n at most `SAMPLE`."""
+    found: list[torch.Tensor] = []
+    for row in range(min(len(listing), 4 * SAMPLE)):
+        with contextlib.suppress(Exception):  # reported when the file is predicted
+            image = read_image(listing.file(row), cover=preprocessing.cover)
+            found.append(torch.from_numpy(np.ascontiguousarray(preprocessing(image))))
+        if len(found) == SAMPLE:
+            break
+    return torch.stack(found) if found else torch.empty(0)
 
 
 def decided(

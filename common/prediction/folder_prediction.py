@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from graftwork.common.data.synthetic import is_synthetic
 from graftwork.common.errors import Interrupted, UsageError
 from graftwork.common.files import file_sha256
+from graftwork.common.memory import keep_freed_memory
 from graftwork.common.prediction import Outcome
 from graftwork.common.prediction.image_list import INDEX, Listing, Shard, excluded, list_files, shard_of
 from graftwork.common.prediction.mask_folder_owner import check_apart, check_names, claim
@@ -63,6 +64,7 @@ def predict(
     root: str | os.PathLike[str] | None = None,
     workers: int = 2,
     escape: bool = False,
+    engine: str = "auto",
     progress: Progress | None = None,
 ) -> Outcome:
     """What a run says of the files that `source` names, written to `out`; see `graftwork.predict`."""
@@ -104,10 +106,12 @@ def predict(
         claim(wished, about)
     then = _old(place, about)
     old = str(then.get("written_as", ""))
+    asked = str(then.get("engine", "auto")) if engine == "auto" else engine
+    about["engine"] = then.get("engine", "")
     with place.open(about), Signals(place.partial) as signals:
         left = _left(job, place, listing, schema, old, wished, exclude)
         if len(left):
-            _work(job, place, left, schema, signals, wished, workers, progress)
+            about["engine"] = _work(job, place, left, schema, signals, wished, workers, asked, progress)
         streams = place.streams(schema)
         if old == chosen and not streams and then["exclude"] == about["exclude"]:
             outcome = Outcome(
@@ -227,15 +231,17 @@ def _work(
     signals: Signals,
     folder: Path,
     workers: int,
+    engine: str,
     progress: Progress | None,
-) -> None:
-    """Predict the files that are left, and keep their rows a portion at a time.
+) -> str:
+    """Predict the files that are left, keep their rows a portion at a time, and return the name of the engine.
 
     Raises:
         Interrupted: by a signal, after the current batch was saved.
     """
     session, number, count, waiting = len(place.parts()) + 1, 0, 0, []
-    with closing(_tables(job, left, schema, folder, workers)) as tables:
+    rows, used = _tables(job, left, schema, folder, workers, engine)
+    with closing(rows) as tables:
         for table in tables:
             waiting.append(table)
             count += len(table)
@@ -248,6 +254,7 @@ def _work(
                 progress("predicting", count, len(left))
             if stop and count < len(left):
                 _stop(signals, place)
+    return used
 
 
 def _stop(signals: Signals, place: Place) -> None:
@@ -260,12 +267,15 @@ def _stop(signals: Signals, place: Place) -> None:
     )
 
 
-def _tables(job: Job, left: Listing, schema: pa.Schema, folder: Path, workers: int) -> Generator[pa.Table]:
-    """The rows of the files that are left, in their order; the network is made first."""
+def _tables(
+    job: Job, left: Listing, schema: pa.Schema, folder: Path, workers: int, engine: str
+) -> tuple[Generator[pa.Table], str]:
+    """The rows of the files that are left, in their order, and the name of the engine."""
     import torch
 
-    from graftwork.common.networks.network import restore_network
+    from graftwork.common.networks.network import Network, restore_network
 
+    keep_freed_memory()
     seen = seen_files(job.run)
     network, preprocessing = restore_network(job.run)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -274,20 +284,20 @@ def _tables(job: Job, left: Listing, schema: pa.Schema, folder: Path, workers: i
     if job.masks:
         from graftwork.common.prediction.mask_writing import masked
 
-        yield from masked(
+        rows = masked(
             network, preprocessing, left, job.targets[0], schema, seen, folder,
             suffix=job.suffix, endings=job.endings, device=device, precision=precision,
         )  # fmt: skip
-        return
+        return rows, "torch"
     from graftwork.common.loading.transforms import Preprocessing
-    from graftwork.common.prediction.class_scores import scored
+    from graftwork.common.prediction.class_scores import forward_of, scored
 
-    assert isinstance(preprocessing, Preprocessing)
+    assert isinstance(preprocessing, Preprocessing) and isinstance(network, Network)
     bars = {(each["target"], each["class"]): each["value"] for each in job.about["thresholds"]}
-    yield from scored(
-        network, preprocessing, left, job.targets, bars, schema, seen,
-        device=device, precision=precision, workers=workers,
-    )  # fmt: skip
+    forward, used = forward_of(
+        network, preprocessing, left, device=device, precision=precision, engine=engine
+    )
+    return scored(forward, preprocessing, left, job.targets, bars, schema, seen, workers=workers), used
 
 
 # The file --------------------------------------------------------------------------------------------------

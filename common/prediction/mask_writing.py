@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ def masked(
     endings: Sequence[str],
     device: torch.device,
     precision: str = "float32",
-) -> Iterator[pa.Table]:
+) -> Generator[pa.Table]:
     """Write the mask of each file of a listing below `out`, and yield its row: what it holds, or why there is none.
 
     Args:

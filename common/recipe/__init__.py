@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -72,6 +72,11 @@ class Recipe(Section):
         expected=SEED_EXPECTED,
     )
     offline: bool = key("Forbid every use of the network.", False)
+    engine: Literal["auto", "torch", "onnxruntime", "openvino"] = key(
+        "Library that computes frozen stages on a CPU: `auto` measures the installed ones once per network and machine "
+        "and uses the fastest that agrees with torch; `torch` is the reference.",
+        "auto",
+    )
     backbone: BackboneSection = Field(default_factory=BackboneSection)
     image: ImageSection = Field(default_factory=ImageSection)
     decoder: DecoderSection = Field(default_factory=DecoderSection)
@@ -96,7 +101,9 @@ class Recipe(Section):
         """SHA-256 of the resolved recipe, 64 hex digits: equal recipes, equal digest, on every machine."""
         whole = self.model_dump(mode="json")
         if not whole["split"]["allow"]:
-            del whole["split"]["allow"]  # older recipes lack this key: their digests stay
+            del whole["split"]["allow"]  # older recipes lack this key and `engine`: their digests stay
+        if whole["engine"] == "auto":
+            del whole["engine"]
         return hash_of(with_first_names(whole))  # the names of runs stay when keys are renamed
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from graftwork.common.cache.file_facts import Cache
 from graftwork.common.errors import RunError
+from graftwork.common.processor import processor_name
 from graftwork.common.wording import short_list
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def describe_machine(name: str, manifest: Manifest) -> dict[str, Any]:
         "recipe": name,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "versions": library_versions(),
@@ -143,11 +144,3 @@ def describe_machine(name: str, manifest: Manifest) -> dict[str, Any]:
         "finished": None,
         "seconds": 0.0,
     }
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

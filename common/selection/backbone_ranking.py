@@ -204,7 +204,7 @@ def _judge(
     precision = best_precision(device) if asked == "auto" else str(asked)
     features = compute_features(
         backbone, source, digests, cut=whole, weights=fingerprint(backbone, len(backbone.stages)), device=device,
-        precision=precision, workers=recipe.training.workers, rows=rows,
+        precision=precision, workers=recipe.training.workers, rows=rows, engine=recipe.engine,
         progress=None if progress is None else lambda done, total: progress(f"features of {name}", done, total),
     )  # fmt: skip
     codes = features.targets if features.targets.ndim == 1 else features.targets[:, 0]

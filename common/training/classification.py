@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from graftwork.common.loading.samples import ImageSource
 from graftwork.common.loading.target_encoding import encode, outputs, probabilities
 from graftwork.common.loading.transforms import Preprocessing, augmenter
 from graftwork.common.networks.cutting import Cut, Uncut, cut, fingerprint
+from graftwork.common.networks.engines import Engine
 from graftwork.common.networks.input_checks import check_inputs
 from graftwork.common.networks.network import Network
 from graftwork.common.runs.training_state import State
@@ -161,11 +163,26 @@ class ClassificationTask:
                 workers=recipe.training.workers,
                 views=recipe.augmentation.views if self.images.augment is not None else 0,
                 changed=run.split.rows("train"),
+                engine=self._engine(),
+                chosen=self._note_engine,
                 progress=self._progress("computing features of the frozen stages"),
             )
         if stages < len(self.network.stages):
             self.network.enter(found)
         return source
+
+    def _engine(self) -> str:
+        """The engine that the run started with; a run that started without one (version 0.1) continues with torch."""
+        recorded = self.run.environment.get("engine")
+        return str(recorded or ("torch" if self.run.saved("last") else self.run.recipe.engine))
+
+    def _note_engine(self, engine: Engine) -> None:
+        """Write the engine of cached features to environment.json, so that a resumed run uses the same."""
+        if self.accelerator.is_main_process and self.run.environment.get("engine") != engine.name:
+            choice = None if engine.choice is None else asdict(engine.choice)
+            self.run.write_environment(
+                engine=engine.name, engine_version=engine.version, engine_choice=choice
+            )
 
     def _decode(self) -> None:
         """Read each image once, also of the evaluated parts, so that a damaged image does not end a long run."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from graftwork.common.freezing.feature_cache import best_precision
+from graftwork.common.memory import keep_freed_memory
 from graftwork.common.runs.provenance import library_versions
 from graftwork.common.training.classification import ClassificationTask
 from graftwork.common.training.segmentation import SegmentationTask
@@ -46,6 +47,9 @@ def accelerator_for(run: Run) -> Accelerator:
         cpu=not torch.cuda.is_available(),  # else it ignores processes that torchrun started on a CPU
     )
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # no memory is read before it is written, so new tensors need not be filled
+    cast(Any, torch.utils.deterministic).fill_uninitialized_memory = False
+    keep_freed_memory()
     threads = run.environment.get("threads")
     if threads:
         torch.set_num_threads(threads)

@@ -526,3 +526,31 @@ def test_nothing_to_do_needs_no_torch(done: Path, folder: Path, tmp_path: Path) 
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_an_engine_predicts_what_torch_predicts(
+    done: Path, folder: Path, tmp_path: Path, engine: str
+) -> None:
+    quick(done, folder, tmp_path / "torch.csv", engine="torch")
+    quick(done, folder, tmp_path / "engine.csv", engine=engine)
+    expected, found = pd.read_csv(tmp_path / "torch.csv"), pd.read_csv(tmp_path / "engine.csv")
+    assert found[SCORES].to_numpy() == pytest.approx(expected[SCORES].to_numpy(), abs=2e-4)
+    pd.testing.assert_frame_equal(found.drop(columns=SCORES), expected.drop(columns=SCORES))
+    assert json.loads((tmp_path / "engine.csv.about.json").read_text())["engine"] == engine
+
+
+def test_new_files_are_predicted_with_the_engine_of_the_others(
+    done: Path, folder: Path, tmp_path: Path
+) -> None:
+    quick(done, folder, tmp_path / "out.csv", engine="openvino")
+    picture(folder / "new.png", 99)
+    quick(done, folder, tmp_path / "out.csv")
+    assert json.loads((tmp_path / "out.csv.about.json").read_text())["engine"] == "openvino"
+
+
+def test_an_unknown_engine_is_refused(done: Path, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match="unknown engine 'onnx', expected auto, torch, onnxruntime, openvino"
+    ):
+        quick(done, folder, tmp_path / "out.csv", engine="onnx")

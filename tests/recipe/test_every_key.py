@@ -145,7 +145,7 @@ COMPANY: dict[str, tuple[str, ...]] = {
 # keys with a test of their own, below or (of networks that outline) in test_segmenting.py
 APART = {
     "decoder.width", "volume.patch_size", "volume.patches_per_volume", "volume.patch_overlap",
-    "title", "dataset", "offline", "backbone.weights", "backbone.file", "split.allow_leak", "split.allow",
+    "title", "dataset", "offline", "engine", "backbone.weights", "backbone.file", "split.allow_leak", "split.allow",
     "training.workers",
     "training.save_steps", "training.max_unreadable_files", "evaluation.protocol",
 }  # fmt: skip
@@ -229,6 +229,20 @@ def test_offline_and_weights_say_where_weights_may_come_from(
     run(recipe, data, tmp_path, [*probe, 'backbone.weights=["package"]'])
     with pytest.raises(WeightsError, match=r"no-such\.safetensors"):
         run(recipe, data, tmp_path, [*probe, "backbone.file=no-such.safetensors"])
+
+
+def test_the_engine_computes_the_features_and_is_recorded(recipe: Path, data: Path, tmp_path: Path) -> None:
+    probe = [
+        "strategy.name=linear-probe", "backbone.name=tf_efficientnet_lite0", "training.epochs=3",
+        "augmentation.rotation=0", "augmentation.brightness=0",
+    ]  # fmt: skip
+    one = run(recipe, data, tmp_path / "torch", [*probe, "engine=torch"]).folder
+    other = run(recipe, data, tmp_path / "openvino", [*probe, "engine=openvino"]).folder
+    assert open_run(one).environment["engine"] == "torch"
+    assert open_run(other).environment["engine"] == "openvino"
+    frames = [open_run(each).predictions.set_index("case")["score_pneumonia"] for each in (one, other)]
+    assert frames[0].to_numpy() == pytest.approx(frames[1].to_numpy(), abs=2e-4)
+    assert not frames[0].equals(frames[1])  # else the cache of one was read by the other
 
 
 def test_allow_leak_lets_a_leak_pass_and_stamps_it(recipe: Path, data: Path, tmp_path: Path) -> None:

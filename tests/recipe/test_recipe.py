@@ -140,7 +140,7 @@ ONE_FAULT = [
     (SMALL + "[trainig]\nepochs = 3\n", "trainig (line 5): unknown section; did you mean training?"),
     (SMALL + "[xyz]\nepochs = 3\n", "xyz (line 5): unknown section; the sections are backbone, image, decoder, volume, augmentation, split, strategy, training, evaluation"),
     (SMALL + "[image]\nqqqq = 3\n", "image.qqqq (line 6): unknown key; the keys are image.size, image.fit, image.interpolation"),
-    ('"\\u0007" = 3\n' + SMALL, '"\\u0007" (line 1): unknown key; the keys are title, dataset, seed, offline'),
+    ('"\\u0007" = 3\n' + SMALL, '"\\u0007" (line 1): unknown key; the keys are title, dataset, seed, offline, engine'),
     # where a key may hide
     (SMALL + "training.epochs = 0\n", "strategy.training (line 5): unknown section; did you mean training?"),
     ("training.epochs = 0\n" + SMALL, f"training.epochs (line 1): expected {EPOCHS}, found 0"),
@@ -497,6 +497,7 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
         "dataset": draw(st.from_regex(r"\A[a-z_]{1,9}/[a-z0-9_.-]{1,9}\Z")),
         "seed": draw(st.integers(0, 2**32 - 1)),
         "offline": draw(st.booleans()),
+        "engine": draw(st.sampled_from(["auto", "torch", "onnxruntime", "openvino"])),
         "backbone": {
             "weights": weights,
             "file": draw(TEXTS) if "file" in weights and name != "scratch" else "",
@@ -567,7 +568,7 @@ def test_equal_recipes_have_equal_digests_and_every_key_counts() -> None:
     assert load(SMALL, overrides=["training.epochs=10"]).digest() == base.digest(), "a default said aloud"
     assert load(SMALL, overrides=["training.warmup=-0.0"]).digest() == base.digest()
     other = {
-        "title": "B", "dataset": "a/b", "seed": 1, "offline": "true", "backbone.name": "resnet18",
+        "title": "B", "dataset": "a/b", "seed": 1, "offline": "true", "engine": "torch", "backbone.name": "resnet18",
         "backbone.weights": '["hub"]', "backbone.file": "f", "backbone.mean": "[0.1, 0.1, 0.1]",
         "backbone.std": "[0.1, 0.1, 0.1]", "backbone.padding": "same", "image.fit": "pad",
         "image.interpolation": "area", "split.by": "publisher", "split.seed": 0, "split.allow_leak": "true",

@@ -59,6 +59,7 @@ def _checkup_rows(found: Checkup) -> list[tuple[str, str]]:
         ("extra", f"{name}: {'installed' if there else 'not installed'}")
         for name, there in found.extras.items()
     ]
+    rows += [("engine", each) for each in found.engines]
     rows += [("weights", f"{backbone} ({origin})") for backbone, origin in found.weights]
     rows += [
         ("domain", f"{each.name} ({each.package}): {each.fault or ', '.join(each.datasets)}")

@@ -71,6 +71,14 @@ def predict(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 2,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="ENGINE",
+            help="Library that computes a classifier on a CPU: torch, onnxruntime, openvino, or auto: the fastest "
+            "installed one that agrees with torch, measured once.",
+        ),
+    ] = "auto",
     escape_formulas: EscapeFormulas = False,
     as_json: Json = False,
 ) -> int:
@@ -78,7 +86,7 @@ def predict(
         done = verbs.predict(
             run, folder, out,
             format=form, shard=shard, exclude=exclude or (), root=root, workers=workers,
-            escape_formulas=escape_formulas, progress=move,
+            engine=engine, escape_formulas=escape_formulas, progress=move,
         )  # fmt: skip
     return _print_outcome(done, as_json)
 
