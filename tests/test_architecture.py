@@ -32,6 +32,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("names", "light"),
     ("memory", "light"),
     ("processor", "light"),
+    ("threads", "light"),
     ("files/", "light"),
     ("cache/", "light"),
     ("recipe/", "light"),

@@ -53,7 +53,10 @@ class FeatureSource:
         views: augmented versions of each training image; epoch e uses version 1 + (e - 1) % views. 0: none.
         targets: as `tasks.encode`.
         failures: images that could not be read, by row.
+        in_memory: rows are in memory or mapped from the cache, so no worker processes read them.
     """
+
+    in_memory = True
 
     def __init__(
         self,

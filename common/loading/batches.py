@@ -206,9 +206,12 @@ def batches(
 
     Should a worker die (most often for want of memory), the rest is read by half as many, then by one, then in this
     process, and the log says why: the batches are the same in every case. An error that the source itself makes is
-    raised by this process in the end.
+    raised by this process in the end. A source that says `in_memory` is read in this process: starting others, and
+    passing rows between them, takes longer than reading.
     """
     done = 0
+    if getattr(source, "in_memory", False):
+        workers = 0
     with contextlib.suppress(TypeError):  # a source without weak references is tried again
         workers = min(workers, _bearable.get(source, workers))
     while workers and len(plan) - done > 1:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from graftwork.common.errors import RunError, UsageError
 from graftwork.common.networks.heads import LinearHead
+from graftwork.common.threads import threads_for
 
 STRONGEST, WEAKEST = 1e1, 1e-5
 MEMORY = 2 << 30  # bytes of standardised features held in memory; more are read again, part by part
@@ -172,7 +173,8 @@ def solve(
     with torch.no_grad():
         slopes = weight.double().T  # [width, outputs]
         start = problem.packed(slopes * scale, bias.double() + table.mean @ slopes)
-    found, count = _minimise(problem, start, tolerance, iterations)
+    with threads_for(len(truth) * head.width * head.outputs):
+        found, count = _minimise(problem, start, tolerance, iterations)
     slopes, level = problem.unpacked(found)
     outcome = problem.at(found)
     with torch.no_grad():

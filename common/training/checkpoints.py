@@ -12,6 +12,7 @@ from graftwork.common.errors import RunError
 from graftwork.common.files.untrusted_files import interpreting
 from graftwork.common.networks.lora import merged_state
 from graftwork.common.networks.network import AnyNetwork
+from graftwork.common.networks.stages import HEAD
 from graftwork.common.runs.training_state import State
 from graftwork.common.training.ema import Average
 from graftwork.common.training.inference import shared
@@ -38,21 +39,24 @@ class Trainable:
         average: the EMA of the weights, if the recipe asks for one.
         pull: towards the pretrained weights, where the recipe asks for it; it follows from the network as built,
             so nothing of it is saved.
+        head_only: only the head changes, so `last` holds the head alone. `best` is always a whole network.
     """
 
     network: AnyNetwork
     optimizer: torch.optim.Optimizer
     average: Average | None
     pull: Pull | None
+    head_only: bool = False
 
     @classmethod
-    def of(cls, network: AnyNetwork, settings: TrainingSection) -> Trainable:
+    def of(cls, network: AnyNetwork, settings: TrainingSection, *, head_only: bool = False) -> Trainable:
         """For a network before its first training step."""
         return cls(
             network,
             optimizer_of(network, settings),
             Average(network, settings.ema) if settings.ema else None,
             Pull(network, settings.l2_sp) if settings.l2_sp else None,
+            head_only,
         )
 
 
@@ -78,7 +82,7 @@ def write(run: Run, which: str, trainable: Trainable, state: State) -> None:
         held |= {f"{name}/average": value.contiguous() for name, value in average.tensors().items()}
         state.averaged = average.steps
     if which == "last":
-        model = network.state_dict()
+        model = _changing(trainable)
     elif average is not None:
         with average.swapped():
             model = {name: value.clone() for name, value in merged_state(network).items()}
@@ -88,6 +92,14 @@ def write(run: Run, which: str, trainable: Trainable, state: State) -> None:
     run.write_progress(state)
 
 
+def _changing(trainable: Trainable) -> dict[str, Tensor]:
+    """The tensors that training changes."""
+    everything = trainable.network.state_dict()
+    if not trainable.head_only:
+        return everything
+    return {name: value for name, value in everything.items() if trainable.network.stage_of(name) == HEAD}
+
+
 def restore(run: Run, trainable: Trainable) -> State | None:
     """Restore the checkpoint `last`; None if there is none yet."""
     with interpreting(run.folder, RunError):
@@ -95,7 +107,9 @@ def restore(run: Run, trainable: Trainable) -> State | None:
         if saved is None:
             return None
         model, held, state = saved
-        trainable.network.load_state_dict(model, strict=True)
+        # the pretrained weights of a run are checked when it is resumed, so the backbone is the same
+        part = trainable.head_only and set(model) == set(_changing(trainable))
+        trainable.network.load_state_dict(model, strict=not part)
         parameters = dict(trainable.network.named_parameters())
         averaged: dict[str, Tensor] = {}
         for name, value in held.items():

@@ -61,7 +61,7 @@ def solve_probe(
     path = strengths(recipe.strategy.regularisation_strengths)
     settings = recipe.training.model_copy(update={"epochs": len(path), "patience": 0, "schedule": "constant"})
     plan = plan_for(recipe, network)
-    trainable = Trainable.of(network, settings)
+    trainable = Trainable.of(network, settings, head_only=True)
     state = restore(run, trainable) or State()
     if state.finished:
         return state

@@ -129,7 +129,9 @@ def test_everything_with_a_history_is_saved(
         "quarantine": {"1": ["a", "b"]},
     }  # fmt: skip
     assert set(told) == {each.name for each in fields(State)}, "a new field of State belongs into this test"
-    assert set(vars(one)) == {"network", "optimizer", "average", "pull"}, "so does a new object with state"
+    assert set(vars(one)) == {"network", "optimizer", "average", "pull", "head_only"}, (
+        "so does a new object with state"
+    )
     with torch.no_grad():
         for value in [*one.network.state_dict().values(), *one.average.tensors().values()]:
             value.add_(1)
