@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
-from scipy.stats import beta
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import BoolArray, FloatArray
@@ -56,6 +55,8 @@ def clopper_pearson(
     Source: Clopper and Pearson, Biometrika 26:404 (1934); equal to statsmodels'
     `proportion_confint(method="beta")`.
     """
+    from scipy.stats import beta  # most of a second, which prediction does not need
+
     hit, total = _counts(successes, n, confidence)
     tail = (1.0 - confidence) / 2.0
     with np.errstate(invalid="ignore"):

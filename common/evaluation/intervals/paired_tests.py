@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import Array, FloatArray
@@ -167,6 +166,8 @@ def mcnemar(first: npt.ArrayLike, second: npt.ArrayLike) -> McNemar:
             remedy="give both for the same cases",
         )
     b, c = int((one & ~other).sum()), int((~one & other).sum())
+    from scipy.stats import binom
+
     p = min(1.0, 2.0 * float(binom.cdf(min(b, c), b + c, 0.5))) if b + c else 1.0
     return McNemar(b, c, p)
 
