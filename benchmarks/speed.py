@@ -1,4 +1,4 @@
-"""graftwork beside scripts with other libraries, in alternating pairs of processes: CPU and wall seconds, and their ratio.
+"""graftwork beside scripts with other libraries, in alternating pairs of processes: CPU and wall seconds, and ratios.
 
     make bench NAME=speed ARGS='--data DIR --cases 600 --pairs 5'
     python benchmarks/speed.py --data DIR --cases 600 --pairs 5 --only probe predict

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from graftwork.common.loading.batches import Failure, batches
 from graftwork.common.loading.target_encoding import probabilities
 from graftwork.common.networks.costs import multiply_adds
 from graftwork.common.networks.cutting import Cut, cut
-from graftwork.common.networks.engines import SAMPLE, engine_for
+from graftwork.common.networks.engines import MEASURED_FROM, SAMPLE, engine_for
 from graftwork.common.prediction.row_stream import one_line
 from graftwork.common.prediction.training_overlap import SEEN_PARTS
 
@@ -109,51 +109,59 @@ def forward_of(
     device: torch.device,
     precision: str = "float32",
     engine: str = "auto",
+    images: int = 0,
 ) -> tuple[Callable[[torch.Tensor], torch.Tensor], str]:
     """The computation of logits from images, and the name of its engine.
 
     Args:
         network: in eval mode, on `device`.
         precision: "float32" or "bfloat16", as the run was trained.
-        engine: see `engine_for`. "torch" is the network as it was trained; otherwise batch norms are folded into
-            convolutions.
+        engine: see `engine_for`. "torch" is the network as it was trained; "torch-folded" and other engines have batch
+            norms folded into convolutions.
+        images: in the whole listing, of which `listing` may be a share or what is left, so that all shares, and a
+            resumed prediction, are computed alike. With few of them "auto" is "torch".
     """
-    if engine == "torch":
 
-        def whole(images: torch.Tensor) -> torch.Tensor:
-            filled = torch.zeros((STEP, *images.shape[1:]), dtype=images.dtype)
-            filled[: len(images)] = images
-            with (
-                torch.inference_mode(),
-                torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
-            ):
-                logits = network(filled.to(device, memory_format=torch.channels_last))
-            kept: torch.Tensor = logits[: len(images)].float().cpu()
-            return kept
+    def cost() -> float:
+        return sum(multiply_adds(network.backbone, preprocessing.size).values())
 
-        return whole, "torch"
+    @contextlib.contextmanager
+    def computing() -> Iterator[None]:
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+        ):
+            yield
+
+    def filled(inputs: torch.Tensor) -> torch.Tensor:
+        whole = torch.zeros((STEP, *inputs.shape[1:]), dtype=inputs.dtype)
+        whole[: len(inputs)] = inputs
+        return whole
+
+    def as_trained(inputs: torch.Tensor) -> torch.Tensor:
+        with computing():
+            whole = network(filled(inputs).to(device, memory_format=torch.channels_last))
+        logits: torch.Tensor = whole[: len(inputs)].float().cpu()
+        return logits
+
+    if engine == "torch" or (engine == "auto" and images * cost() < MEASURED_FROM):
+        return as_trained, "torch"
     backbone = network.backbone
     found = cut(backbone, len(backbone.stages), size=preprocessing.size)
     assert isinstance(found, Cut)  # behind the last stage any network can be cut
     used = engine_for(
-        found.prefix,
-        lambda: _sample(listing, preprocessing),
-        name=found.name_of(backbone),
-        size=preprocessing.size, device=device, precision=precision, asked=engine, images=len(listing),
-        cost=lambda: sum(multiply_adds(backbone, preprocessing.size).values()),
+        found.prefix, lambda: _sample(listing, preprocessing), name=found.name_of(backbone),
+        size=preprocessing.size, device=device, precision=precision, images=images, cost=cost,
+        asked="torch" if engine == "torch-folded" else engine,
     )  # fmt: skip
 
-    def folded(images: torch.Tensor) -> torch.Tensor:
-        filled = images
-        if used.name == "torch":
-            filled = torch.zeros((STEP, *images.shape[1:]), dtype=images.dtype)
-            filled[: len(images)] = images
-        features = torch.from_numpy(used(filled)[: len(images)])
-        with torch.inference_mode():
+    def folded(inputs: torch.Tensor) -> torch.Tensor:
+        features = torch.from_numpy(used(filled(inputs) if used.name == "torch" else inputs)[: len(inputs)])
+        with computing():
             logits: torch.Tensor = network.head(features.to(device)).float().cpu()
         return logits
 
-    return folded, used.name
+    return folded, "torch-folded" if used.name == "torch" else used.name
 
 
 def _sample(listing: Listing, preprocessing: Preprocessing) -> torch.Tensor:

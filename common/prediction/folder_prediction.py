@@ -111,7 +111,10 @@ def predict(
     with place.open(about), Signals(place.partial) as signals:
         left = _left(job, place, listing, schema, old, wished, exclude)
         if len(left):
-            about["engine"] = _work(job, place, left, schema, signals, wished, workers, asked, progress)
+            total = about["listed"]["files"]
+            about["engine"] = _work(
+                job, place, left, schema, signals, wished, workers, asked, total, progress
+            )
         streams = place.streams(schema)
         if old == chosen and not streams and then["exclude"] == about["exclude"]:
             outcome = Outcome(
@@ -232,6 +235,7 @@ def _work(
     folder: Path,
     workers: int,
     engine: str,
+    images: int,
     progress: Progress | None,
 ) -> str:
     """Predict the files that are left, keep their rows a portion at a time, and return the name of the engine.
@@ -240,7 +244,7 @@ def _work(
         Interrupted: by a signal, after the current batch was saved.
     """
     session, number, count, waiting = len(place.parts()) + 1, 0, 0, []
-    rows, used = _tables(job, left, schema, folder, workers, engine)
+    rows, used = _tables(job, left, schema, folder, workers, engine, images)
     with closing(rows) as tables:
         for table in tables:
             waiting.append(table)
@@ -268,7 +272,7 @@ def _stop(signals: Signals, place: Place) -> None:
 
 
 def _tables(
-    job: Job, left: Listing, schema: pa.Schema, folder: Path, workers: int, engine: str
+    job: Job, left: Listing, schema: pa.Schema, folder: Path, workers: int, engine: str, images: int
 ) -> tuple[Generator[pa.Table], str]:
     """The rows of the files that are left, in their order, and the name of the engine."""
     import torch
@@ -295,7 +299,7 @@ def _tables(
     assert isinstance(preprocessing, Preprocessing) and isinstance(network, Network)
     bars = {(each["target"], each["class"]): each["value"] for each in job.about["thresholds"]}
     forward, used = forward_of(
-        network, preprocessing, left, device=device, precision=precision, engine=engine
+        network, preprocessing, left, device=device, precision=precision, engine=engine, images=images
     )
     return scored(forward, preprocessing, left, job.targets, bars, schema, seen, workers=workers), used
 

@@ -554,3 +554,25 @@ def test_an_unknown_engine_is_refused(done: Path, folder: Path, tmp_path: Path) 
         UsageError, match="unknown engine 'onnx', expected auto, torch, onnxruntime, openvino"
     ):
         quick(done, folder, tmp_path / "out.csv", engine="onnx")
+
+
+def test_many_images_are_computed_folded_and_a_share_of_them_too(
+    done: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graftwork.common.networks import engines
+    from graftwork.common.prediction import class_scores
+
+    quick(done, folder, tmp_path / "few.csv")
+    monkeypatch.setattr(class_scores, "MEASURED_FROM", 1)
+    monkeypatch.setattr(engines, "available_engines", lambda: {"torch": "2"})
+    quick(done, folder, tmp_path / "many.csv")
+    for share in ("1/2", "2/2"):
+        quick(done, folder, tmp_path / "shared.csv", shard=share)
+    merge(tmp_path / "shared.csv")
+    assert (tmp_path / "shared.csv").read_bytes() == (tmp_path / "many.csv").read_bytes()
+    few, many = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("few", "many"))
+    assert many[SCORES].to_numpy() == pytest.approx(few[SCORES].to_numpy(), abs=2e-6)
+    names = [
+        json.loads((tmp_path / f"{name}.csv.about.json").read_text())["engine"] for name in ("few", "many")
+    ]
+    assert names == ["torch", "torch-folded"]
