@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, METRICS
+from graftwork.common.wording import plural
 
 NOT_AVAILABLE = "n/a"
 _LONGEST = 80  # characters of a name in text or a table; the recipe has the whole name
@@ -66,17 +67,6 @@ def percent(part: float, whole: float, digits: int = 1) -> str:
     if not whole or not math.isfinite(part / whole):
         return NOT_AVAILABLE
     return f"{100 * part / whole:.{digits}f}\u00a0%"
-
-
-def plural(word: str) -> str:
-    """The plural of an English noun: patient, patients; study, studies; series, series."""
-    if not word or word.endswith("series"):
-        return word
-    if re.search(r"[^aeiou]y$", word):
-        return word[:-1] + "ies"
-    if word.endswith(("s", "x", "z", "ch", "sh")) and not word.endswith("epoch"):
-        return word + "es"
-    return word + "s"
 
 
 def count(n: float, word: str) -> str:

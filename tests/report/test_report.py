@@ -29,7 +29,6 @@ from graftwork.common.report.formatting import (
     duration,
     interval,
     number,
-    plural,
     rate,
     score,
     sentence,
@@ -37,6 +36,7 @@ from graftwork.common.report.formatting import (
 from graftwork.common.report.page import LIMIT, render
 from graftwork.common.report.run.run_facts import limits_of
 from graftwork.common.runs.run_folder import Run, open_run
+from graftwork.common.wording import plural
 
 
 @pytest.fixture(scope="module")

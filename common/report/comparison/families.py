@@ -16,13 +16,13 @@ from graftwork.common.report.formatting import (
     interval,
     metric_name,
     number,
-    plural,
     rate,
     score,
     shortened,
 )
 from graftwork.common.report.run.run_facts import Facts
 from graftwork.common.report.section import Column, Row, Table
+from graftwork.common.wording import plural
 
 
 @dataclass(frozen=True, eq=False)

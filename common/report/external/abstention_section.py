@@ -27,16 +27,9 @@ from graftwork.common.evaluation.metrics.registry import EXCLUSIVE
 from graftwork.common.report.external.predictions_page import CALIBRATED_ON, Predictions
 from graftwork.common.report.figures import decision_figures
 from graftwork.common.report.figures.decision_figures import Spread
-from graftwork.common.report.formatting import (
-    NOT_AVAILABLE,
-    count,
-    interval,
-    number,
-    plural,
-    score,
-    shortened,
-)
+from graftwork.common.report.formatting import NOT_AVAILABLE, count, interval, number, score, shortened
 from graftwork.common.report.section import Column, Figure, Row, Section, Table, section
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation import Cases, Evaluation

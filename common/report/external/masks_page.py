@@ -19,7 +19,6 @@ from graftwork.common.report.formatting import (
     interval,
     listing,
     number,
-    plural,
     score,
     sentence,
     shortened,
@@ -38,6 +37,7 @@ from graftwork.common.report.section import (
     section,
     sections_of,
 )
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,6 @@ from graftwork.common.report.formatting import (
     interval,
     metric_name,
     number,
-    plural,
     score,
     sentence,
     shortened,
@@ -37,6 +36,7 @@ from graftwork.common.report.section import (
     section,
     sections_of,
 )
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -28,11 +28,11 @@ from graftwork.common.report.formatting import (
     interval,
     listing,
     number,
-    plural,
     score,
     shortened,
 )
 from graftwork.common.report.section import Column, Figure, Row, Section, Table, section
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation import Cases, Evaluation, Threshold

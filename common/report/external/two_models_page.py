@@ -30,11 +30,11 @@ from graftwork.common.report.formatting import (
     interval,
     listing,
     metric_name,
-    plural,
     sentence,
     shortened,
 )
 from graftwork.common.report.section import Figure, Page, Section, Value, section, sections_of
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation import Protocol

@@ -15,13 +15,13 @@ from graftwork.common.report.formatting import (
     direction,
     interval,
     number,
-    plural,
     score,
     shortened,
     title_of,
 )
 from graftwork.common.report.run.metrics_section import positives_cell
 from graftwork.common.report.section import Column, Row, Table, properties
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation import Evaluation, Protocol, Threshold

@@ -18,9 +18,10 @@ from graftwork.common.evaluation import (
 from graftwork.common.evaluation.metrics.registry import SCORED
 from graftwork.common.report.figures import curve_figures as figures
 from graftwork.common.report.figures.curve_figures import Line
-from graftwork.common.report.formatting import count, interval, listing, plural, score
+from graftwork.common.report.formatting import count, interval, listing, score
 from graftwork.common.report.run.one_class import Evaluated, OneClass, classes_of
 from graftwork.common.report.section import Figure, Section, section
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation import Curve, Threshold

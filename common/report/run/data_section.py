@@ -7,16 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from graftwork.common.data.splits import SEEN
-from graftwork.common.report.formatting import (
-    NOT_AVAILABLE,
-    count,
-    number,
-    percent,
-    plural,
-    sentence,
-    shortened,
-)
+from graftwork.common.report.formatting import NOT_AVAILABLE, count, number, percent, sentence, shortened
 from graftwork.common.report.section import Column, Row, Section, Table, section
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graftwork.common.evaluation import confusion
-from graftwork.common.report.formatting import NOT_AVAILABLE, count, number, percent, plural, shortened
+from graftwork.common.report.formatting import NOT_AVAILABLE, count, number, percent, shortened
 from graftwork.common.report.run.data_section import frequent, left_out
 from graftwork.common.report.run.one_class import OneClass, classes_of
 from graftwork.common.report.section import Column, Row, Section, Table, section
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

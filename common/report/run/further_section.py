@@ -6,18 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from graftwork.common.data.splits import SEEN
-from graftwork.common.report.formatting import (
-    count,
-    metric_name,
-    number,
-    plural,
-    sentence,
-    shortened,
-    title_of,
-)
+from graftwork.common.report.formatting import count, metric_name, number, sentence, shortened, title_of
 from graftwork.common.report.run.data_section import frequent
 from graftwork.common.report.run.metrics_section import FEW, class_table, with_interval
 from graftwork.common.report.section import Column, Row, Section, Table, section
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     from graftwork.common.data.targets import Target

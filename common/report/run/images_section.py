@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from graftwork.common.errors import GraftworkError
 from graftwork.common.files import hash_of
-from graftwork.common.report.formatting import NOT_AVAILABLE, count, listing, number, plural, score, shortened
+from graftwork.common.report.formatting import NOT_AVAILABLE, count, listing, number, score, shortened
 from graftwork.common.report.run.data_section import frequent
 from graftwork.common.report.section import Image, Section, section
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     from graftwork.common.report.run.run_facts import Facts

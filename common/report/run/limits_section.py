@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graftwork.common.report.formatting import count, plural, sentence
+from graftwork.common.report.formatting import count, sentence
 from graftwork.common.report.run.data_section import leak_sentence, quarantined
 from graftwork.common.report.run.run_facts import limits_of
 from graftwork.common.report.section import Section, section
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     from graftwork.common.report.run.run_facts import Facts

@@ -11,13 +11,13 @@ from graftwork.common.report.formatting import (
     interval,
     metric_name,
     number,
-    plural,
     score,
     shortened,
     title_of,
 )
 from graftwork.common.report.run.data_section import frequent, left_out
 from graftwork.common.report.section import Column, Row, Section, Table, section
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     from graftwork.common.evaluation import Evaluation, Result

@@ -13,12 +13,12 @@ from graftwork.common.report.formatting import (
     duration,
     listing,
     number,
-    plural,
     rate,
     shortened,
 )
 from graftwork.common.report.run.run_facts import NORMS, Facts
 from graftwork.common.report.section import Section, Table, properties, section
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     from graftwork.common.data.targets import Target

@@ -10,7 +10,6 @@ from graftwork.common.report.formatting import (
     interval,
     metric_name,
     number,
-    plural,
     score,
     sentence,
     shortened,
@@ -20,6 +19,7 @@ from graftwork.common.report.run.images_section import class_examples
 from graftwork.common.report.run.limits_section import too_few
 from graftwork.common.report.run.run_facts import Facts
 from graftwork.common.report.section import Banner, Page, Value, sections_of
+from graftwork.common.wording import plural
 
 WEAK = "weak labels:"  # the start of a loader's note that belongs to the warnings
 TILES = 6

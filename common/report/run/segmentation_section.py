@@ -11,16 +11,9 @@ import numpy as np
 from graftwork.common.evaluation.metrics.mask_overlap import read_masks, unit_values
 from graftwork.common.report.figures import segmentation_figures as figures
 from graftwork.common.report.figures.segmentation_figures import Amounts, Strip
-from graftwork.common.report.formatting import (
-    count,
-    listing,
-    metric_name,
-    number,
-    plural,
-    sentence,
-    shortened,
-)
+from graftwork.common.report.formatting import count, listing, metric_name, number, sentence, shortened
 from graftwork.common.report.section import Figure, Section, section
+from graftwork.common.wording import plural
 
 if TYPE_CHECKING:
     import pandas as pd

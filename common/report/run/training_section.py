@@ -15,13 +15,13 @@ from graftwork.common.report.formatting import (
     metric_name,
     number,
     percent,
-    plural,
     rate,
     sentence,
     shortened,
 )
 from graftwork.common.report.run.run_facts import NORMS, Facts
 from graftwork.common.report.section import Column, Figure, Row, Section, Table, section
+from graftwork.common.wording import plural
 
 
 @section("run", 120)
