@@ -56,6 +56,8 @@ def clean_name(text: str) -> str:
     """
     if not text.isascii():
         text = unicodedata.normalize("NFC", text.translate(_INVISIBLE))
+    elif text.isalnum():  # nothing to fold, as in most cells of a table
+        return text
     return " ".join(text.split())
 
 

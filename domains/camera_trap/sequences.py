@@ -114,6 +114,7 @@ def sequences(moments: Sequence[Moment], gap: float = GAP) -> list[tuple[str, in
         for row in rows:
             events[row] = f"{event} in {moments[row].folder}" if torn else event
 
+    instants = [_instant(each) for each in moments]
     members: dict[str, list[int]] = defaultdict(list)
     for row, event in enumerate(events):
         members[event].append(row)
@@ -124,7 +125,7 @@ def sequences(moments: Sequence[Moment], gap: float = GAP) -> list[tuple[str, in
             for row in rows:
                 numbers[row] = moments[row].number or 0
             continue
-        ordered = sorted(rows, key=lambda row: (_instant(moments[row]), moments[row].name))
+        ordered = sorted(rows, key=lambda row: (instants[row], moments[row].name))
         for number, row in enumerate(ordered, start=1):
             numbers[row] = number
     return list(zip(events, numbers, strict=True))
@@ -147,8 +148,9 @@ def _runs(moments: Sequence[Moment], gap: float) -> Iterator[list[int]]:
             timed[each.location].append(row)
     for rows in timed.values():
         run: list[int] = []
-        for row in sorted(rows, key=lambda row: (_instant(moments[row]), moments[row].name)):
-            if run and (_instant(moments[row]) - _instant(moments[run[-1]])).total_seconds() > gap:
+        instants = {row: _instant(moments[row]) for row in rows}
+        for row in sorted(rows, key=lambda row: (instants[row], moments[row].name)):
+            if run and (instants[row] - instants[run[-1]]).total_seconds() > gap:
                 yield run
                 run = []
             run.append(row)

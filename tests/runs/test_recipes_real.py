@@ -28,7 +28,7 @@ def test_a_linear_probe_split_by_patient(seed: int, out: Path) -> None:
     assert auroc.n == 1171
     kept = open_run(done.folder)
     assert kept.split.leaks == 0
-    assert "Groups shared between parts: 0 of 3,118" in done.report.read_text("utf-8")
+    assert "Patients shared between parts: 0 of 3,118" in done.report.read_text("utf-8")
     assert len(kept.mistakes) == 12
 
 

@@ -99,7 +99,7 @@ def test_the_whole_of_ena24_is_read() -> None:
     manifest = coco.read(real("camera_trap/labels/ena24"))
     assert len(manifest) == 9676 and len(manifest.target.classes) == 21
     found = {each.what: each.examples for each in coco.findings(real("camera_trap/labels/ena24"))}
-    assert found["2 names that several categories bear"] == ("Squirrel (ids 1, 12)", "Fox (ids 11, 14)")
+    assert found["2 names shared by several categories"] == ("Squirrel (ids 1, 12)", "Fox (ids 11, 14)")
     assert "9676 images without a location" in found
 
 
