@@ -85,7 +85,7 @@ def write_figures() -> None:
         ("split-by-group", split_by_group, 2.3, 6.5),
         ("freezing-by-stage", freezing_by_stage, 2.6, 8.5),
     ):
-        head, end, rest = draw(paint, alt="", height=height, width=width).light.partition(">")
+        head, end, rest = draw(paint, alt="", height=height, width=width).svg.partition(">")
         text = f'{head}{end}<rect width="100%" height="100%" fill="#ffffff"/>{rest}'
         (IMAGES / f"{name}.svg").write_text(text, encoding="utf-8")
         sys.stdout.write(f"docs/images/{name}.svg\n")

@@ -236,8 +236,8 @@ def test_worst_cases_differ_in_shape_and_all_of_them_are_drawn() -> None:
     marked[:10] = True
     strip = CaseStrip("it", np.linspace(0, 1, 1000), 0.5, 0.48, 0.52, marked)
     drawing = case_strips([strip], x_label="Dice", unit="case", worst="10 worst cases", share=True)
-    drawn = Counter(re.findall(r'<use xlink:href="#(\w+)"', drawing.light))
-    shapes = dict(re.findall(r'<path id="(\w+)" d="(.*?)"', drawing.light, re.DOTALL))
+    drawn = Counter(re.findall(r'<use xlink:href="#(\w+)"', drawing.svg))
+    shapes = dict(re.findall(r'<path id="(\w+)" d="(.*?)"', drawing.svg, re.DOTALL))
     by = {n: shapes[name] for name, n in drawn.items()}
     assert "C" in by[300] and "C" not in by[10]  # circles are curved, triangles are not
 
@@ -248,7 +248,7 @@ def test_a_far_distance_does_not_hide_the_others() -> None:
 
     def said(values: np.ndarray, share: bool = False) -> str:
         strip = CaseStrip("it", values, math.nan, math.nan, math.nan, none[: len(values)])
-        return case_strips([strip], x_label="mm", unit="case", worst="", share=share).light
+        return case_strips([strip], x_label="mm", unit="case", worst="", share=share).svg
 
     assert "logarithmic above 1" in said(np.array([*near, 374.0])) and "logarithm" not in said(near)
     assert ">0.0<" in said(np.array([0.2, 0.95]), True) and ">0.0<" not in said(np.array([0.91, 0.95]), True)

@@ -262,7 +262,7 @@ def test_a_hundred_classes_with_odd_names_stay_readable(classed: Comparison, tmp
     page = written(found, RULES, tmp_path)
     assert not page.named("b")[1:] or "<b>基" not in page.html
     assert len(page.rows("AUROC of 130 classes")) == 131
-    assert len([attrs for attrs in page.named("img") if attrs["class"] == "by-day"]) == 3
+    assert len([attrs for attrs in page.named("img") if attrs["class"] == "chart"]) == 3
     assert "10 further classes: see the table." in page.text
     longest = max(len(row[0]) for row in page.rows("AUROC of 130 classes"))
     assert longest <= 60  # 40, of which the angles are escaped
@@ -300,7 +300,7 @@ def test_the_figure_marks_zero_and_fills_what_is_apart() -> None:
     drawing = differences(
         rows, x_label="A − B", limits=(-0.1, 0.4), title="", apart="p < 0.05", otherwise="not"
     )
-    faces = re.findall(r'<use [^>]*fill="(#\w{6})"[^>]*stroke="#0072b2"', drawing.light)
+    faces = re.findall(r'<use [^>]*fill="(#\w{6})"[^>]*stroke="#0072b2"', drawing.svg)
     # each circle once in the key and once in the plot, beside the ends of the lines
     assert faces.count("#ffffff") == 2 and faces.count("#0072b2") >= 2
     assert [signed(value) for value in (0.0321, -0.0104, 0.0, 0.0001)] == [

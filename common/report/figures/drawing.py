@@ -1,4 +1,4 @@
-"""A matplotlib figure as two small SVG texts, for light and dark mode; the same input gives the same bytes.
+"""A matplotlib figure as a small SVG text; the same input gives the same bytes.
 
 It uses Figure objects only: no pyplot, no global state. Text stays text, in the fonts of the browser.
 """
@@ -30,7 +30,7 @@ _FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a figure. `lines` are those of Okabe and Ito (2008), lighter in the dark theme."""
+    """Colours of a figure. `lines` are those of Okabe and Ito (2008), darker where white paper needs it."""
 
     name: str
     ink: str
@@ -53,54 +53,32 @@ LIGHT = Theme(
     "light", ink="#1b1f24", muted="#57606a", grid="#dfe3e8", fill="#eef1f4", paper="#ffffff",
     lines=("#0072b2", "#c04f00", "#007a5a", "#a8478a", "#8a6100", "#2a7fb8", "#1b1f24", "#6b4fa0"),
 )  # fmt: skip
-DARK = Theme(
-    "dark", ink="#e6e9ec", muted="#a3adb8", grid="#343b43", fill="#262c33", paper="#15191d",
-    lines=("#63b8f0", "#f59c52", "#3fcf9f", "#e69ac8", "#f0e442", "#9ad4f5", "#e6e9ec", "#b9a3e8"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure in both themes, with its description.
+    """A figure with its description. In dark mode the style sheet of a page inverts it.
 
     Attributes:
-        light, dark: SVG texts.
+        svg: its text.
         alt: the description, for readers who cannot see it.
         width, height: px.
     """
 
-    light: str
-    dark: str
+    svg: str
     alt: str
     width: int
     height: int
 
     @property
-    def light_uri(self) -> str:
-        """The light rendering as a `data:` address."""
-        return _as_uri(self.light)
-
-    @property
-    def dark_uri(self) -> str:
-        """The dark rendering as a `data:` address."""
-        return _as_uri(self.dark)
+    def uri(self) -> str:
+        """The figure as a `data:` address."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
 
 
 def draw(paint: Callable[[Figure, Theme], None], *, alt: str, height: float, width: float = WIDTH) -> Drawing:
-    """Call `paint` on an empty figure of `width` by `height` inches, in the light theme.
-
-    The dark rendering is the same drawing with the colours replaced.
-    """
-    light = _svg(paint, width, height)
-    return Drawing(light, darkened(light), alt, round(width * 96), round(height * 96))
-
-
-def darkened(svg: str) -> str:
-    """An SVG of the light theme in the colours of the dark theme."""
-    names = ("ink", "muted", "grid", "fill", "paper")
-    pairs = [(getattr(LIGHT, name), getattr(DARK, name)) for name in names]
-    exchange = dict([*pairs, *zip(LIGHT.lines, DARK.lines, strict=True)])
-    return re.sub(r"#[0-9a-f]{6}\b", lambda colour: exchange.get(colour[0], colour[0]), svg)
+    """Call `paint` on an empty figure of `width` by `height` inches."""
+    return Drawing(_svg(paint, width, height), alt, round(width * 96), round(height * 96))
 
 
 def _settings(theme: Theme) -> dict[str, Any]:
@@ -189,10 +167,6 @@ def _attributes(style: str) -> str:
         if re.search(r"\b(bold|700)\b", font):
             found["font-weight"] = "bold"
     return "".join(f' {name}="{value}"' for name, value in found.items())
-
-
-def _as_uri(svg: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def breadth(text: str) -> int:

@@ -64,5 +64,5 @@ def _figure(found: RateSearch) -> str:
 
     drawing = draw(paint, alt="", height=3.6, width=5.6)
     paper = '<rect width="100%" height="100%" fill="#ffffff"/>'
-    head, end, rest = drawing.light.partition(">")
+    head, end, rest = drawing.svg.partition(">")
     return f"{head}{end}{paper}{rest}"
