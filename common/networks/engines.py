@@ -11,10 +11,11 @@ import contextlib
 import importlib.metadata
 import io
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -261,9 +262,18 @@ def _torch_forward(network: nn.Module, device: torch.device, precision: str) -> 
     return forward
 
 
-def _openvino_forward(network: nn.Module, one: Tensor, precision: str) -> Forward:
+def _openvino() -> Any:
+    """OpenVINO without its telemetry, which reports each import and conversion over the internet."""
+    sys.modules.setdefault(
+        "openvino_telemetry", cast(Any, None)
+    )  # its import fails, and OpenVINO goes without
     import openvino
 
+    return openvino
+
+
+def _openvino_forward(network: nn.Module, one: Tensor, precision: str) -> Forward:
+    openvino = _openvino()
     with torch.no_grad():
         model = openvino.convert_model(network, example_input=one, input=list(one.shape))
     compiled = openvino.Core().compile_model(
@@ -291,6 +301,7 @@ def _openvino_forward(network: nn.Module, one: Tensor, precision: str) -> Forwar
 def _onnxruntime_forward(network: nn.Module, one: Tensor, precision: str) -> Forward:
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # of Windows builds
     with torch.no_grad():
         program = torch.onnx.export(network, (one,), dynamo=True, verbose=False)
     assert program is not None

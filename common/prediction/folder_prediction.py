@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("graftwork")
 
+FIRST_ESTIMATE, NEXT_ESTIMATE = 60.0, 600.0  # seconds until the log says how long it will take, and again
 PORTIONS = {"": 256, "pixels": 16, "ml": 1}  # files whose rows are kept together: what a kill costs at most
 
 
@@ -245,6 +247,8 @@ def _work(
     """
     session, number, count, waiting = len(place.parts()) + 1, 0, 0, []
     rows, used = _tables(job, left, schema, folder, workers, engine, images)
+    start = time.monotonic()
+    next_estimate = start + FIRST_ESTIMATE
     with closing(rows) as tables:
         for table in tables:
             waiting.append(table)
@@ -256,6 +260,11 @@ def _work(
                 waiting = []
             if progress is not None:
                 progress("predicting", count, len(left))
+            now = time.monotonic()
+            if now >= next_estimate and count < len(left):
+                minutes = (now - start) / count * (len(left) - count) / 60
+                log.info("%d of %d files predicted, about %.0f min left", count, len(left), max(1, minutes))
+                next_estimate = now + NEXT_ESTIMATE
             if stop and count < len(left):
                 _stop(signals, place)
     return used

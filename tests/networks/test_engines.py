@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -200,3 +203,32 @@ def test_a_cache_that_cannot_be_written_only_costs_the_measurement(
     slowed(monkeypatch, {"torch": 10.0, "onnxruntime": 20.0, "openvino": 30.0})
     assert engine(Steady(), IMAGES, **MANY).name == "openvino"
     assert not choices()
+
+
+NO_REPORTS = """
+import sys, threading
+import psutil, torch
+from graftwork.common.networks.engines import engine_for
+
+class Mean(torch.nn.Module):
+    def forward(self, images):
+        return images.mean(dim=(2, 3))
+
+images = torch.randn(2, 3, 8, 8)
+for name in ("onnxruntime", "openvino"):
+    engine_for(Mean(), lambda: images, name="mean", size=8, device=torch.device("cpu"), asked=name)(images)
+assert sys.modules["openvino_telemetry"] is None
+assert not psutil.Process().children(), "a process that reports to somebody"
+assert all(each is threading.main_thread() or each.daemon for each in threading.enumerate())
+"""
+
+
+def test_no_engine_reports_its_use_over_the_internet(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {**os.environ, "HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", NO_REPORTS], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(home.rglob("*openvino*"))

@@ -576,3 +576,21 @@ def test_many_images_are_computed_folded_and_a_share_of_them_too(
         json.loads((tmp_path / f"{name}.csv.about.json").read_text())["engine"] for name in ("few", "many")
     ]
     assert names == ["torch", "torch-folded"]
+
+
+def test_the_log_says_how_long_it_will_take(
+    done: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from graftwork.common.prediction import folder_prediction
+
+    monkeypatch.setattr(folder_prediction, "FIRST_ESTIMATE", 0.0)
+    with caplog.at_level("INFO", logger="graftwork"):
+        quick(done, folder, tmp_path / "out.csv")
+    estimates = [
+        each.message for each in caplog.records if "left" in each.message and "predicted" in each.message
+    ]
+    assert estimates == ["32 of 70 files predicted, about 1 min left"]

@@ -11,7 +11,6 @@ from scipy.sparse import csr_array
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import (
-    Array,
     BoolArray,
     Estimator,
     FloatArray,
@@ -163,16 +162,19 @@ def hand_till(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[float, int, int]:
     `roc_auc_score(multi_class="ovo", average="macro")`.
     """
     truth, scores = _table(y, p)
-    pairs = list(combinations(range(scores.shape[1]), 2))
-    found = []
-    for i, j in pairs:
-        of_i, of_j = truth == i, truth == j
-        if of_i.any() and of_j.any():
-            either: Array = of_i | of_j
-            found.append(
-                (auroc(of_i[either], scores[either, i]) + auroc(of_j[either], scores[either, j])) / 2.0
-            )
-    return (float(np.mean(found)) if found else float("nan")), len(found), len(pairs)
+    count = scores.shape[1]
+    cases = np.bincount(truth, minlength=count)
+    ordered = np.full((count, count), np.nan)  # [i, j]: how well the scores of i separate i from j
+    for i in np.flatnonzero(cases):
+        own = np.sort(scores[truth == i, i])
+        below, up_to = (np.searchsorted(own, scores[:, i], side=side) for side in ("left", "right"))
+        twice = 2 * (len(own) - up_to) + (up_to - below)  # cases of i with a higher score, ties half
+        with np.errstate(invalid="ignore"):
+            ordered[i] = np.bincount(truth, twice, minlength=count) / (2.0 * len(own) * cases)
+    pairs = np.triu_indices(count, 1)
+    found = ((ordered + ordered.T) / 2.0)[pairs]
+    defined = found[~np.isnan(found)]
+    return (float(np.mean(defined)) if len(defined) else float("nan")), len(defined), len(found)
 
 
 def top_k_accuracy(y: npt.ArrayLike, p: npt.ArrayLike, k: int) -> float:
