@@ -9,7 +9,7 @@ An exponent of 1 is linear. Each measurement is a process of its own, less the s
 - multi-class: the same with ten classes, and its report.
 - subgroups: the binary table by sex and site, with its report.
 - compare: two tables of the same cases.
-- own-table: `camera_trap/own` reads a table of frames (empty files stand for the images).
+- own-table: `camera_trap/own` reads a table of frames (its images are empty files).
 - coco: `camera_trap/coco_camera_traps` reads its JSON.
 - split: a grouped split of a manifest with two levels of strata.
 - list: `graftwork predict` lists a folder tree (without a network).
