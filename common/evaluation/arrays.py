@@ -7,13 +7,14 @@ where it is undefined. It sorts and counts by group once, so a replicate is chea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from graftwork.common.errors import TableError
+from graftwork.common.errors import TableError, UsageError
 
 Array: TypeAlias = npt.NDArray[Any]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
@@ -22,19 +23,51 @@ IntArray: TypeAlias = npt.NDArray[np.intp]
 Estimator: TypeAlias = Callable[[FloatArray], FloatArray]
 
 
+def require_vector(values: npt.ArrayLike, name: str) -> Array:
+    """`values` as an array of one dimension.
+
+    Raises:
+        TableError: another number of dimensions.
+    """
+    found = np.asarray(values)
+    if found.ndim != 1:
+        raise TableError(
+            f"{name} must have one dimension, its shape is {found.shape}",
+            where=name,
+            remedy="give one value for each case",
+        )
+    return found
+
+
+def require_length(found: int, n: int, name: str) -> None:
+    """Raise a TableError where the number of values differs from the number of cases."""
+    if found != n:
+        raise TableError(
+            f"{name} has {found} values for {n} cases", where=name, remedy="give one value for each case"
+        )
+
+
+def require_choice(value: object, known: Iterable[str], where: str) -> None:
+    """Raise a UsageError where an argument is none of the known values."""
+    names = tuple(known)
+    if value not in names:
+        raise UsageError(f"one of {', '.join(names)}, not {value!r}", where=where, remedy="name one of these")
+
+
+def one_nan(record: object, *names: str) -> None:
+    """Make NaN in these fields of a frozen record the same object, so that equal records compare equal."""
+    for name in names:
+        if math.isnan(getattr(record, name)):
+            object.__setattr__(record, name, math.nan)
+
+
 def as_truth(y: npt.ArrayLike, name: str = "y") -> BoolArray:
     """`y`, [n] of 0 and 1 (or False and True), as bool.
 
     Raises:
         TableError: not one-dimensional, or another value than 0 and 1 (unknown labels are masked beforehand).
     """
-    found = np.asarray(y)
-    if found.ndim != 1:
-        raise TableError(
-            f"{name} must have one dimension, it has {found.ndim}",
-            where=name,
-            remedy="give one value for each case",
-        )
+    found = require_vector(y, name)
     if found.dtype == np.bool_:
         return found
     if found.size == 0:
@@ -88,6 +121,20 @@ def as_scores(s: npt.ArrayLike, n: int, name: str = "s", *, probability: bool = 
             remedy="give probabilities (AUROC accepts any scores)",
         )
     return values
+
+
+def as_binary(
+    y: npt.ArrayLike, s: npt.ArrayLike, name: str = "s", *, probability: bool = False
+) -> tuple[BoolArray, FloatArray]:
+    """Truth and scores of two classes, [n] each; scores may be one column, [n, 1].
+
+    Raises:
+        TableError: as `as_truth` and `as_scores`; several scores for each case.
+    """
+    truth = as_truth(y)
+    scores = as_scores(s, len(truth), name, probability=probability)
+    column = scores.ndim == 2 and scores.shape[1] == 1
+    return truth, require_vector(scores[:, 0] if column else scores, name)
 
 
 def divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

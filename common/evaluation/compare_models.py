@@ -20,7 +20,7 @@ from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, METRICS
 from graftwork.common.evaluation.results import Cell
 from graftwork.common.evaluation.tables.prediction_arrays import has_groups, numbers, text_of
 from graftwork.common.evaluation.tables.predictions import Cases, Question, TargetLike, read_cases
-from graftwork.common.wording import short_list
+from graftwork.common.wording import fault_lines, short_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,8 +60,7 @@ class Comparison:
         only_first, only_second, mcnemar_p: cases that only one decided rightly, and McNemar's exact p, which takes
             cases as independent; of labels that do not exclude each other there is none (NaN).
         method: in words. command: that gives the same numbers. notes: what a reader must know of the pair, a sentence
-            each. findings: what somebody must
-            look at, of either table.
+            each. findings: what somebody must look at, of either table.
     """
 
     evaluations: tuple[Evaluation, Evaluation]
@@ -238,7 +237,7 @@ def _truths(cases: Cases) -> list[str]:
 
 def _refuse(faults: Sequence[str], where: str) -> None:
     if faults:
-        listing = "".join(f"\n  - {fault}" for fault in faults)
+        listing = fault_lines(faults, bullet="- ")
         raise TableError(
             f"it is not of the cases of the first table, so nothing is paired:{listing}",
             where=where,

@@ -19,7 +19,7 @@ from graftwork.common.evaluation.metrics.mask_overlap import Masks, read_masks, 
 from graftwork.common.evaluation.metrics.operating_points import Threshold, choose_threshold
 from graftwork.common.evaluation.metrics.registry import EXCLUSIVE, scored_metric, why_undefined
 from graftwork.common.evaluation.protocols import Protocol
-from graftwork.common.evaluation.results import Cell, Evaluation, Resampling, results_of
+from graftwork.common.evaluation.results import Cell, Evaluation, Resampling, evaluation_of, results_of
 from graftwork.common.evaluation.tables.prediction_arrays import has_groups
 from graftwork.common.evaluation.tables.predictions import Cases, Question, TargetLike, read_cases
 from graftwork.common.files import write_json
@@ -112,26 +112,17 @@ def evaluate(
         )
     how = Resampling(cases.units[1], name, grouped, len(cases), bootstrap, seed, confidence)
     results, remarks = results_of(found.table, how)
-    return Evaluation(
-        protocol=protocol.name,
-        version=protocol.version,
-        kind=target.kind,
+    return evaluation_of(
+        protocol,
+        how,
+        results,
         classes=tuple(target.classes),
         part=part,
         n=len(cases),
-        groups=how.groups,
         excluded=cases.excluded,
         thresholds=found.thresholds,
-        results=results,
-        bootstrap=bootstrap,
-        seed=seed,
-        confidence=confidence,
-        numpy=np.__version__,
-        unit=protocol.unit,
-        group=name,
         group_column=group if grouped else "",
         notes=(*how.notes(), *found.notes, *remarks),
-        target=protocol.target,
     )
 
 
@@ -168,8 +159,7 @@ def _of_scores(
         shared = len(set(others.groups.tolist()) & set(cases.groups.tolist()))
         if shared and any(each.chosen_on for each in thresholds):
             said.append(
-                f"{quantity(shared, name)} of part {part} are also in part {other}, on which the threshold was "
-                "chosen."
+                f"{quantity(shared, name)} of part {part} are also in part {other}, on which the threshold was chosen."
             )
     if cases.excluded:
         noun = protocol.unit if protocol.by else "case"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from graftwork.common.errors import TableError
+from graftwork.common.errors import TableError, UsageError
 from graftwork.common.evaluation.arrays import BoolArray
-from graftwork.common.wording import short_list
+from graftwork.common.wording import and_list, short_list
 
 # The foreground of a mask of two values, as programs write it: a number, 8 bits full, 16 bits full.
 SCALES = (1, 255, 65535)
@@ -88,29 +88,35 @@ def binary_mask(mask: npt.ArrayLike, name: str) -> BoolArray:
     return np.asarray(found != 0)
 
 
+def mask_pair(truth: npt.ArrayLike, predicted: npt.ArrayLike, where: str) -> tuple[BoolArray, BoolArray]:
+    """Two masks of one shape as booleans.
+
+    Raises:
+        UsageError: the shapes differ. TableError: a mask holds other values than 0 and 1.
+    """
+    one, other = binary_mask(truth, "truth"), binary_mask(predicted, "predicted")
+    if one.shape != other.shape:
+        raise UsageError(
+            f"masks of {one.shape} and {other.shape} are not compared",
+            where=where,
+            remedy="give two of one shape",
+        )
+    return one, other
+
+
 def require_values(
     mask: npt.ArrayLike, known: Iterable[int], name: str, remedy: str = "correct the mask, or name its labels"
 ) -> None:
     """Raise a TableError where a mask holds a value that is not one of those known."""
     allowed = set(known)
     found = np.asarray(mask)
-    if (
-        found.dtype.kind in "iu"
-    ):  # of a large volume a search for what is known is far quicker than a sort of all
+    if found.dtype.kind in "iu":  # for a large volume, this search is far quicker than sorting all values
         found = found[~np.isin(found, sorted(allowed))]
     odd = [value for value in _values(found, name) if value not in allowed]
     if odd:
         listed = list(map(str, sorted(allowed)))
-        expected = (
-            f"{listed[0]} to {listed[-1]}"
-            if len(listed) > 8
-            else ", ".join(listed[:-1]) + " and " + listed[-1]
-        )
-        raise TableError(
-            f"it must hold {expected}, it holds {short_list(odd)}",
-            where=name,
-            remedy=remedy,
-        )
+        expected = f"{listed[0]} to {listed[-1]}" if len(listed) > 8 else and_list(listed)
+        raise TableError(f"it must hold {expected}, it holds {short_list(odd)}", where=name, remedy=remedy)
 
 
 def _values(found: npt.NDArray[np.generic], name: str) -> list[int]:

@@ -325,9 +325,8 @@ class Protocol:
             return f"The threshold{each} was fixed in advance; scores at or above it are positive."
         aim = "" if rule == "youden" else f", {target:g}"
         return (
-            f"The threshold{each} was chosen on the {chosen_on} part, {_RULES[rule]}{aim}, and was "
-            "fixed for the test part; scores at or above it are positive. The test part was not used to "
-            "choose thresholds or epochs."
+            f"The threshold{each} was chosen on the {chosen_on} part, {_RULES[rule]}{aim}, and was fixed for the test "
+            "part; scores at or above it are positive. The test part was not used to choose thresholds or epochs."
         )
 
     def _intervals(self, replicates: int, confidence: float, group: str) -> str:

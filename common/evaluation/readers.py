@@ -11,8 +11,18 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.arrays import BoolArray, Estimator, FloatArray, IntArray, as_truth, divide
+from graftwork.common.errors import TableError
+from graftwork.common.evaluation.arrays import (
+    BoolArray,
+    Estimator,
+    FloatArray,
+    IntArray,
+    as_truth,
+    divide,
+    one_nan,
+    require_choice,
+    require_length,
+)
 from graftwork.common.evaluation.intervals.bootstrap import (
     describe,
     expanded_interval,
@@ -65,9 +75,7 @@ class ReaderValue:
     positives: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
-        for name in ("value", "low", "high"):
-            if math.isnan(getattr(self, name)):
-                object.__setattr__(self, name, math.nan)  # one NaN, so that equal records compare equal
+        one_nan(self, "value", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -134,17 +142,13 @@ def _readings(readings: npt.ArrayLike) -> FloatArray:
         )
     try:
         values = found.astype(np.float64)
-    except (TypeError, ValueError) as error:
+        odd = np.unique(values[~np.isnan(values) & (values != 0.0) & (values != 1.0)])
+        held = ", ".join(f"{value:g}" for value in odd[:5])
+    except (TypeError, ValueError):
+        held = str(found.dtype)
+    if held:
         raise TableError(
-            f"readings must hold 0, 1 and NaN, they hold {found.dtype}",
-            where="readings",
-            remedy="recode them; NaN is a case that a reader did not read",
-        ) from error
-    odd = np.unique(values[~np.isnan(values) & (values != 0.0) & (values != 1.0)])
-    if odd.size:
-        listed = ", ".join(f"{value:g}" for value in odd[:5])
-        raise TableError(
-            f"readings must hold 0, 1 and NaN, they hold {listed}",
+            f"readings must hold 0, 1 and NaN, they hold {held}",
             where="readings",
             remedy="recode them; NaN is a case that a reader did not read",
         )
@@ -189,16 +193,8 @@ def against_readers(
     Source: Rajpurkar et al., arXiv 1711.05225 (2017): F1 of four readers and a model, each by the majority of three
     readers.
     """
-    if metric not in _METRICS:
-        raise UsageError(
-            f"one of {', '.join(_METRICS)}, not {metric!r}", where="metric", remedy="name one of these"
-        )
-    if reference not in ("majority-of-others", "each"):
-        raise UsageError(
-            f"one of majority-of-others, each, not {reference!r}",
-            where="reference",
-            remedy="name one of these",
-        )
+    require_choice(metric, _METRICS, "metric")
+    require_choice(reference, ("majority-of-others", "each"), "reference")
     read = _readings(readings)
     n, many = read.shape
     if many < (2 if truth is None else 1):
@@ -208,26 +204,11 @@ def against_readers(
             remedy="name further readers, or give a truth of its own",
         )
     known = None if truth is None else _readings(np.asarray(truth)[:, None])[:, 0]
-    if known is not None and len(known) != n:
-        raise TableError(
-            f"{len(known)} values of the truth for {n} cases",
-            where="truth",
-            remedy="give one for each row of the readings",
-        )
+    if known is not None:
+        require_length(len(known), n, "truth")
     own = as_truth(model, "model").astype(np.float64)
-    if len(own) != n:
-        raise TableError(
-            f"{len(own)} decisions of the model for {n} cases",
-            where="model",
-            remedy="give one for each row of the readings",
-        )
-    codes, count = group_codes(np.arange(n) if groups is None else groups)
-    if len(codes) != n:
-        raise TableError(
-            f"{len(codes)} groups for {n} cases",
-            where="groups",
-            remedy="give one for each row of the readings",
-        )
+    require_length(len(own), n, "model")
+    codes, count = group_codes(np.arange(n) if groups is None else groups, n)
     evaluated = _comparisons(read, own, reference, known)
     sizes = [[int(there.sum()) for _, _, there in each] for each in evaluated]
     positive = [[int(y[there].sum()) for _, y, there in each] for each in evaluated]

@@ -140,8 +140,7 @@ class Recalibration:
             groups = np.unique(np.array(theirs)[shared.groups])
             faults.append(
                 f"{int(shared.groups.sum()):,} of {len(cases):,} cases are of {quantity(len(groups), 'group')} that "
-                f"the "
-                f"calibration was fitted on: {short_list(groups)}"
+                f"the calibration was fitted on: {short_list(groups)}"
             )
         if faults:
             raise TableError(
@@ -162,18 +161,15 @@ class Recalibration:
             )
         if shared.alike.any():
             notes.append(
-                f"{int(shared.alike.sum()):,} of {len(cases):,} cases have a name or a group that only looks like "
-                f"one the "
-                f"calibration was fitted on (case, zeros, punctuation or folder differ): "
+                f"{int(shared.alike.sum()):,} of {len(cases):,} cases have a name or a group that only looks like one "
+                "the calibration was fitted on (case, zeros, punctuation or folder differ): "
                 f"{short_list(cases.case[shared.alike])}. Check that they are other cases."
             )
         if int(shared.rows.sum()) >= _MANY:
             notes.append(
                 f"{int(shared.rows.sum()):,} of {len(cases):,} cases have exactly the scores and the truth of a case "
-                f"that "
-                f"the calibration was fitted on, under another name: {short_list(cases.case[shared.rows])}. "
-                "Check that no case "
-                "was renamed."
+                f"that the calibration was fitted on, under another name: {short_list(cases.case[shared.rows])}. Check "
+                "that no case was renamed."
             )
         return notes
 

@@ -17,28 +17,19 @@ from scipy.optimize import brentq, isotonic_regression, minimize_scalar
 from scipy.special import expit, log_softmax, logit, softmax
 
 from graftwork.common.errors import TableError
-from graftwork.common.evaluation.arrays import Array, BoolArray, FloatArray, as_scores, as_truth
+from graftwork.common.evaluation.arrays import (
+    Array,
+    FloatArray,
+    as_binary,
+    as_scores,
+    as_truth,
+    require_vector,
+)
+from graftwork.common.evaluation.metrics.calibration import CLIP, log_odds
 from graftwork.common.evaluation.metrics.operating_points import class_indices
 
-_CLIP = 1e-12  # probabilities of 0 and 1 have no finite logit
 _LOG_T = math.log(100.0)  # temperatures are looked for in 1/100..100
 _ROUNDS = 100  # Newton steps; a fit that exists is found in a few
-
-
-def _binary(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[BoolArray, FloatArray]:
-    truth = as_truth(y)
-    scores = as_scores(p, len(truth), "p", probability=True)
-    if scores.ndim != 1:
-        raise TableError(
-            f"p must have one dimension, its shape is {scores.shape}",
-            where="p",
-            remedy="give one probability a case",
-        )
-    return truth, scores
-
-
-def _logits(p: FloatArray) -> FloatArray:
-    return np.asarray(logit(np.clip(p, _CLIP, 1.0 - _CLIP)))
 
 
 def calibration_slope(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[float, float]:
@@ -60,8 +51,8 @@ def calibration_slope(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[float, float]
     Source: Cox, Biometrika 45:562 (1958); equal to statsmodels' `GLM(family=Binomial())`. scikit-learn's
     `LogisticRegression()` penalises by default, and gives another slope.
     """
-    truth, scores = _binary(y, p)
-    x = _logits(scores)
+    truth, scores = as_binary(y, p, "p", probability=True)
+    x = log_odds(scores)
     above, below = x[truth], x[~truth]
     # a finite fit of one variable exists just where the two classes overlap (Albert and Anderson 1984)
     if not len(above) or not len(below) or above.min() >= below.max() or above.max() <= below.min():
@@ -103,10 +94,10 @@ def calibration_in_the_large(y: npt.ArrayLike, p: npt.ArrayLike) -> float:
 
     Source: Cox 1958; statsmodels' `GLM(family=Binomial(), offset=logit(p))`.
     """
-    truth, scores = _binary(y, p)
+    truth, scores = as_binary(y, p, "p", probability=True)
     if truth.all() or not truth.any():
         return math.nan
-    x = _logits(scores)
+    x = log_odds(scores)
     share = float(truth.mean())
     low, high = float(logit(share)) - float(x.max()), float(logit(share)) - float(x.min())
     if high - low < 1e-12:  # one value of p
@@ -147,8 +138,8 @@ class Temperature:
         """
         scores = as_scores(p, len(np.asarray(p)), "p", probability=True)
         if scores.ndim == 1:
-            return np.asarray(expit(_logits(scores) / self.value))
-        return np.asarray(softmax(np.log(np.clip(scores, _CLIP, 1.0)) / self.value, axis=1))
+            return np.asarray(expit(log_odds(scores) / self.value))
+        return np.asarray(softmax(np.log(np.clip(scores, CLIP, 1.0)) / self.value, axis=1))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; `from_json` gives it back exactly."""
@@ -163,14 +154,9 @@ class Temperature:
         """
         found = _fields(content, "temperature", ("value", "chosen_on", "n", "loss_before", "loss_after"))
         try:
-            made = cls(
-                float(found["value"]),
-                str(found["chosen_on"]),
-                int(found["n"]),
-                float(found["loss_before"]),
-                float(found["loss_after"]),
-                str(found.get("reason", "")),
-            )
+            value, before, after = (float(found[name]) for name in ("value", "loss_before", "loss_after"))
+            n, reason = int(found["n"]), str(found.get("reason", ""))
+            made = cls(value, str(found["chosen_on"]), n, before, after, reason)
         except (TypeError, ValueError) as error:
             raise TableError(
                 f"the temperature is damaged: {error}", where="temperature", remedy="fit the scaling again"
@@ -202,11 +188,11 @@ def fit_temperature(y: npt.ArrayLike, p: npt.ArrayLike, part: str = "validation"
     index: Array
     if scores.ndim == 1:
         index = as_truth(truth).astype(np.intp)
-        half = _logits(scores) / 2.0
+        half = log_odds(scores) / 2.0
         logits = np.column_stack([-half, half])
     else:
         index = class_indices(truth, [str(k) for k in range(scores.shape[1])], "y")
-        logits = np.log(np.clip(scores, _CLIP, 1.0))
+        logits = np.log(np.clip(scores, CLIP, 1.0))
     _two_classes(index, part)
     rows = np.arange(len(index))
     right = logits[rows, index]
@@ -253,23 +239,11 @@ class Isotonic:
             TableError: NaN, probabilities outside 0..1, or more than one a case.
         """
         scores = as_scores(p, len(np.asarray(p)), "p", probability=True)
-        if scores.ndim != 1:
-            raise TableError(
-                f"p must have one dimension, its shape is {scores.shape}",
-                where="p",
-                remedy="give one probability a case",
-            )
-        return np.interp(scores, self.x, self.y)
+        return np.interp(require_vector(scores, "p"), self.x, self.y)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; `from_json` gives it back exactly."""
-        return {
-            "kind": "isotonic",
-            "x": list(self.x),
-            "y": list(self.y),
-            "chosen_on": self.chosen_on,
-            "n": self.n,
-        }
+        return {"kind": "isotonic", **asdict(self), "x": list(self.x), "y": list(self.y)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Isotonic:
@@ -307,7 +281,7 @@ def fit_isotonic(y: npt.ArrayLike, p: npt.ArrayLike, part: str = "validation") -
 
     Source: Zadrozny and Elkan, KDD 2002; equal to scikit-learn's `IsotonicRegression(out_of_bounds="clip")`.
     """
-    truth, scores = _binary(y, p)
+    truth, scores = as_binary(y, p, "p", probability=True)
     _two_classes(truth, part)
     levels, place, cases = np.unique(scores, return_inverse=True, return_counts=True)
     share = np.bincount(place, truth) / cases

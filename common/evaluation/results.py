@@ -6,12 +6,12 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.arrays import Estimator, FloatArray
+from graftwork.common.evaluation.arrays import Estimator, FloatArray, one_nan
 from graftwork.common.evaluation.intervals.bootstrap import (
     constant,
     describe,
@@ -24,6 +24,9 @@ from graftwork.common.evaluation.metrics.operating_points import Threshold, mean
 from graftwork.common.evaluation.metrics.registry import METRICS
 from graftwork.common.wording import plural, quantity
 
+if TYPE_CHECKING:
+    from graftwork.common.evaluation.protocols import Protocol
+
 FORMAT = 1  # increases when an older version could misread the file
 
 
@@ -35,9 +38,8 @@ class Result:
         metric: its name. label: the class; empty for the whole (a binary target, or all classes).
         value, low, high: NaN where undefined; then `reason` is not empty.
         n, groups: cases and groups in the denominator: for a sensitivity the positive cases, for a specificity the
-        negative
-            ones, for masks the units for which it is defined. positives: positive cases (of masks, units whose truth
-            holds the class; of boxes, images with a true box of it), None where there is no such class.
+            negative ones, for masks the units for which it is defined. positives: positive cases (of masks, units
+            whose truth holds the class; of boxes, images with a true box of it), None where there is no such class.
         method: of the interval, in words. undefined: replicates in which it was undefined, dropped.
         classes: for a mean over classes, the number of defined classes and of all classes.
         case_low, case_high, case_method: the interval for independent cases ("DeLong", "Wilson"), if there is
@@ -64,13 +66,10 @@ class Result:
     case_method: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("value", "low", "high", "case_low", "case_high"):
-            if math.isnan(getattr(self, name)):
-                object.__setattr__(
-                    self, name, math.nan
-                )  # the same NaN object, so that equal results compare equal
-                if not self.reason and not name.startswith("case_"):
-                    raise ValueError(f"{self.metric} {self.label}: {name} is NaN without a reason")
+        one_nan(self, "value", "low", "high", "case_low", "case_high")
+        odd = [name for name in ("value", "low", "high") if math.isnan(getattr(self, name))]
+        if odd and not self.reason:
+            raise ValueError(f"{self.metric} {self.label}: {odd[0]} is NaN without a reason")
 
 
 @dataclass(frozen=True)
@@ -140,14 +139,11 @@ class Evaluation:
 
         None where there is no positive class, as for accuracy over exclusive classes.
         """
-        own = [result.positives] if result.positives is not None else []
-        if not result.label and not own:
-            own = [
-                each.positives
-                for each in self.results
-                if each.metric == result.metric and each.label and each.positives is not None
-            ]
-        return (min(own), max(own)) if own else None
+        own = [result]
+        if not result.label and result.positives is None:
+            own = [each for each in self.results if each.metric == result.metric and each.label]
+        counts = [each.positives for each in own if each.positives is not None]
+        return (min(counts), max(counts)) if counts else None
 
     def _repr_html_(self) -> str:
         from graftwork.common.evaluation.text_tables import evaluation_rows, html_of
@@ -196,14 +192,8 @@ def plain(value: Any) -> Any:
 
 
 _T = TypeVar("_T")
-_LATER = (
-    "synthetic",
-    "target",
-    "command",
-    "case_low",
-    "case_high",
-    "case_method",
-)  # not there in the first files of this format
+# fields that the first files of this format lack
+_LATER = ("synthetic", "target", "command", "case_low", "case_high", "case_method")
 
 
 def made(cls: type[_T], content: Mapping[str, Any], **nested: type[Any]) -> _T:
@@ -272,6 +262,27 @@ class Resampling:
         if 2 <= self.groups < FEW:
             found.append(f"Only {quantity(self.groups, self.name)}: intervals from so few may be too narrow.")
         return found
+
+
+def evaluation_of(
+    protocol: Protocol, how: Resampling, results: tuple[Result, ...], **found: Any
+) -> Evaluation:
+    """An evaluation by a protocol. `found`: the fields that are neither of the protocol nor of the resampling."""
+    return Evaluation(
+        protocol=protocol.name,
+        version=protocol.version,
+        kind=protocol.kind,
+        target=protocol.target,
+        unit=protocol.unit,
+        results=results,
+        group=how.name,
+        groups=how.groups,
+        bootstrap=how.replicates,
+        seed=how.seed,
+        confidence=how.confidence,
+        numpy=np.__version__,
+        **found,
+    )
 
 
 def results_of(

@@ -69,10 +69,8 @@ def warnings_of(probed: Sequence[Shortcut]) -> list[str]:
             by_value.setdefault((each.covariate, each.value), []).append(each)
     return [
         f"A shortcut is possible: among cases without the class, scores distinguish {covariate} {value} from other "
-        f"values, and "
-        f"the class correlates with it ({'; '.join(each.describe() for each in found)}). Part of the performance may "
-        f"come "
-        "from the source."
+        f"values, and the class correlates with it ({'; '.join(each.describe() for each in found)}). Part of the "
+        "performance may come from the source."
         for (covariate, value), found in by_value.items()
     ]
 

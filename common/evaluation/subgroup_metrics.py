@@ -99,9 +99,7 @@ def subgroups(
     """
     if target.kind not in SCORED:
         raise UsageError(
-            "subgroups need targets with scores, not masks or counts",
-            where="by",
-            remedy="leave --by out",
+            "subgroups need targets with scores, not masks or counts", where="by", remedy="leave --by out"
         )
     missing = [name for name in covariates if name not in predictions.columns]
     if missing:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from graftwork.common.errors import GraftworkError, TableError, UsageError
 from graftwork.common.evaluation.arrays import BoolArray, FloatArray
 from graftwork.common.evaluation.intervals.bootstrap import group_codes
 from graftwork.common.evaluation.metrics.detection import MOST, detection_table, matcher
-from graftwork.common.evaluation.results import Evaluation, Resampling, results_of
+from graftwork.common.evaluation.results import Evaluation, Resampling, evaluation_of, results_of
 from graftwork.common.evaluation.tables.coco_boxes import (
     Detections,
     Truth,
@@ -116,56 +116,43 @@ def evaluate_boxes(
     named = "case" if grouping is None else protocol.group
     how = Resampling(count, named, grouping is not None, items, bootstrap, seed, 0.95)
     results, remarks = results_of(table, how)
-    return Evaluation(
-        protocol=protocol.name,
-        version=protocol.version,
-        kind=protocol.kind,
+    return evaluation_of(
+        protocol,
+        how,
+        results,
         classes=true.classes,
         part="test",
         n=len(true),
-        groups=count,
         excluded=int((~judged).sum()),
         thresholds=(),
-        results=results,
-        bootstrap=bootstrap,
-        seed=seed,
-        confidence=0.95,
-        numpy=np.__version__,
-        unit=protocol.unit,
-        group=named,
         group_column=column,
         notes=(*how.notes(), *notes, *remarks),
-        target=protocol.target,
     )
 
 
-def _opened(file: Path, how: Callable[[Path], Any]) -> Any:
+def _is_list(file: Path) -> bool:
+    """Whether the JSON of a file is a list; decided by its first character.
+
+    Raises:
+        TableError: it cannot be read, or is no text.
+    """
     check_file(file, TableError)
     try:
-        return how(file)
+        with file.open(encoding="utf-8-sig") as opened:
+            while (sign := opened.read(1)).isspace():
+                pass
     except OSError as error:
         raise TableError(f"cannot be read ({error.strerror})", where=file, remedy="check the path") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise TableError(
             f"not readable as JSON: {error}", where=file, remedy="write the file again"
         ) from error
-
-
-def _content(file: Path) -> Any:
-    return read_json(file, TableError)
-
-
-def _is_list(file: Path) -> bool:
-    """Whether the JSON of a file is a list; decided by its first character."""
-    with file.open(encoding="utf-8-sig") as opened:
-        while (sign := opened.read(1)).isspace():
-            pass
     return sign == "["
 
 
 def _truth(file: Path, faults: list[str]) -> Truth | None:
     try:
-        found, wrong = read_truth(_opened(file, _content))
+        found, wrong = read_truth(read_json(file, TableError))
     except TableError as error:
         faults.append(str(error))
         return None
@@ -179,8 +166,8 @@ def _predictions(
     """The detections, and which images of the truth were not processed."""
     failed = np.zeros(0 if truth is None else len(truth), dtype=np.bool_)
     try:
-        by_file = read is not None and not _opened(file, _is_list)
-        content = read(file) if by_file and read is not None else _opened(file, _content)
+        by_file = read is not None and not _is_list(file)
+        content = read(file) if by_file and read is not None else read_json(file, TableError)
     except GraftworkError as error:
         faults.append(str(error))
         return None, failed
@@ -267,16 +254,12 @@ def _kept(truth: Truth, found: Detections, judged: BoolArray) -> tuple[Truth, De
     return (
         replace(
             truth,
-            ids=truth.ids[judged],
-            files=truth.files[judged],
-            sizes=truth.sizes[judged],
-            locations=truth.locations[judged],
             image=place[truth.image[true]],
-            label=truth.label[true],
-            box=truth.box[true],
-            area=truth.area[true],
-            crowd=truth.crowd[true],
-            unboxed=truth.unboxed[judged],
+            **{
+                name: getattr(truth, name)[judged]
+                for name in ("ids", "files", "sizes", "locations", "unboxed")
+            },
+            **{name: getattr(truth, name)[true] for name in ("label", "box", "area", "crowd")},
         ),
         Detections(place[found.image[called]], found.label[called], found.box[called], found.score[called]),
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from graftwork.common.data.synthetic import SAID, rests_on_synthetic
 from graftwork.common.errors import UsageError
+from graftwork.common.evaluation.tables.reading_options import ReadingOptions
 from graftwork.common.external.evaluate_regions import evaluate_boxes, evaluate_masks
 from graftwork.common.external.evaluate_tables import evaluate_file
 from graftwork.common.report.commands import command_of, listed, option_of
@@ -17,30 +19,10 @@ from graftwork.common.report.commands import command_of, listed, option_of
 if TYPE_CHECKING:
     from graftwork.common.evaluation.readers import AgainstReaders
     from graftwork.common.evaluation.results import Evaluation
-    from graftwork.common.evaluation.tables.reading_options import ReadingOptions
 
 
 StrPath = str | os.PathLike[str]
 
-_READING = ("case", "score", "truth_column", "part_column", "model", "model_column", "positive", "ranks",
-            "ignore_labels", "nothing", "allow")  # fmt: skip
-# What `evaluate` takes beside what it evaluates, by what that is; anything else that is given is refused, as an option
-# that does nothing would be taken for one that did.
-TAKEN = {
-    "a run": frozenset[str](),
-    "a table": frozenset({
-        "protocol", "truth", "group", "by", "part", "threshold", "only_predicted", "bootstrap", "seed", "uncertain",
-        "blank", "also", "aim", "calibration", "features", "report", *_READING,
-    }),
-    "seg": frozenset({
-        "protocol", "truth", "predicted", "groups", "out", "escape_formulas", "bootstrap", "seed", "report",
-    }),
-    "boxes": frozenset({"protocol", "truth", "predicted", "groups", "bootstrap", "seed"}),
-    "readers": frozenset({
-        "table", "model", "readers", "metric", "reference", "reference_readers", "truth", "truth_column", "positive",
-        "group", "part", "threshold", "only_predicted", "bootstrap", "seed",
-    }),
-}  # fmt: skip
 _NEEDED = {
     "readers": (("table", "model", "readers"), "a table, a model and readers are needed",
                 "`graftwork evaluate readers FILE --model COLUMN --readers A,B,C`"),
@@ -146,8 +128,6 @@ def what_is(what: object, protocol: str) -> str:
 
 def _refuse_idle(kind: str, options: dict[str, Any]) -> None:
     """Say which options were given that do nothing for what is evaluated."""
-    from inspect import signature
-
     defaults = {name: each.default for name, each in signature(evaluate).parameters.items()}
     idle = [
         name
@@ -233,3 +213,18 @@ def evaluate_readers(
     if rests_on_synthetic(readings, truth):
         found = replace(found, synthetic=True, notes=(SAID, *found.notes))
     return replace(found, command=command)
+
+
+def _parameters(function: Callable[..., Any], *others: str) -> frozenset[str]:
+    return frozenset(signature(function).parameters) - set(others)
+
+
+TAKEN = {
+    "a run": frozenset[str](),
+    "a table": _parameters(evaluate_file, "predictions", "reading")
+    | frozenset(ReadingOptions.__annotations__),
+    "seg": _parameters(evaluate_masks, "progress"),
+    "boxes": _parameters(evaluate_boxes),
+    "readers": _parameters(evaluate_readers, "readings") | {"table"},
+}
+"""The options of each kind of evaluation. Any other option is refused, as it would do nothing."""

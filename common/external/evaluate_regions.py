@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from graftwork.common.data.synthetic import marked
 from graftwork.common.errors import TableError, UsageError
+from graftwork.common.external.table_inputs import domain_reader
 from graftwork.common.files.formulas import escape_formula
 from graftwork.common.report.commands import command_of
 from graftwork.common.wording import fault_lines
@@ -63,18 +63,21 @@ def evaluate_masks(
     page = page_file(report)
     convention = domain.protocol(protocol)
     known = _groups_of(groups)
-    if known is not None and groups is not None:
-        known = _of_cases(known, list(pairs_of(Path(truth), Path(predicted)).files), groups)
+    if known.of is not None and groups is not None:
+        cases = list(pairs_of(Path(truth), Path(predicted)).files)
+        joined = _of_cases(known.of, cases, groups)
+        known = _Groups(joined.of, (*known.notes, *joined.notes))
     found, table = evaluate_folders(
         truth,
         predicted,
         convention,
-        groups=None if known is None else known.of,
+        groups=known.of,
         bootstrap=bootstrap,
         seed=seed,
         progress=progress,
     )
-    found = marked(replace(_with_notes(found, known), command=command), truth, predicted)
+    notes = (*found.notes, *known.notes)
+    found = marked(replace(found, notes=notes, command=command), truth, predicted)
     if out is not None:
         written = table.map(escape_formula) if escape_formulas else table
         write_text(Path(out), written.to_csv(index=False))
@@ -117,46 +120,31 @@ def evaluate_boxes(
         truth,
         predicted,
         domain.protocol(protocol),
-        groups=None if known is None else known.of,
+        groups=known.of,
         bootstrap=bootstrap,
         seed=seed,
-        read=_reader(os.fspath(predicted)),
+        read=domain_reader(predicted, "box_readers"),
     )
-    return marked(replace(_with_notes(found, known), command=command), truth, predicted)
-
-
-def _with_notes(found: Evaluation, groups: _Groups | None) -> Evaluation:
-    return found if groups is None else replace(found, notes=(*found.notes, *groups.notes))
-
-
-def _reader(file: str) -> Callable[[StrPath], Any] | None:
-    from graftwork.common.data import domain
-
-    for name in domain.domains():
-        for ending, path in domain.domain(name).box_readers.items():
-            if file.lower().endswith(ending):
-                module, _, function = path.partition(":")
-                found: Callable[[StrPath], Any] = getattr(import_module(module), function)
-                return found
-    return None
+    notes = (*found.notes, *known.notes)
+    return marked(replace(found, notes=notes, command=command), truth, predicted)
 
 
 @dataclass(frozen=True)
 class _Groups:
-    """The group of each case, as a table has it, and what was left out of it."""
+    """The group of each case, as a table has it (None without a table), and what was left out of it."""
 
-    of: dict[str, str]
+    of: dict[str, str] | None
     notes: tuple[str, ...] = ()
 
 
-def _groups_of(table: StrPath | None) -> _Groups | None:
+def _groups_of(table: StrPath | None) -> _Groups:
     """Case to group, of a table that says so.
 
     Raises:
         UsageError: it has no such columns. TableError: a row without a case or group, or a case in two groups.
     """
     if table is None:
-        return None
+        return _Groups(None)
     from graftwork.common.files.table_files import read_table
     from graftwork.common.names import clean_names, look_alikes
 
@@ -199,25 +187,23 @@ def _groups_of(table: StrPath | None) -> _Groups | None:
     return _Groups(of, tuple(notes))
 
 
-def _of_cases(groups: _Groups, cases: list[str], table: StrPath) -> _Groups:
+def _of_cases(groups: Mapping[str, str], cases: list[str], table: StrPath) -> _Groups:
     """The groups by the cases of folders of masks, which the table may name by their files."""
     from graftwork.common.external.mask_pairs import case_of
 
-    of, notes, used = dict(groups.of), list(groups.notes), set(cases) & set(groups.of)
+    of, notes, used = dict(groups), [], set(cases) & set(groups)
     known: dict[str, list[str]] = {}
-    for name in groups.of:
+    for name in groups:
         known.setdefault(case_of(name) or name, []).append(name)
     joined = 0
     for case in cases:
         if case not in of and len(known.get(case, [])) == 1:
-            of[case] = groups.of[known[case][0]]
+            of[case] = groups[known[case][0]]
             used.add(known[case][0])
             joined += 1
     if joined:
         notes.append(f"{table}: {joined:,} cases are named there by the file of their mask.")
-    spare = len(groups.of) - len(used)
+    spare = len(groups) - len(used)
     if spare:
-        notes.append(
-            f"{table}: {spare:,} of its {len(groups.of):,} cases have no mask here and were not used."
-        )
+        notes.append(f"{table}: {spare:,} of its {len(groups):,} cases have no mask here and were not used.")
     return _Groups(of, tuple(notes))

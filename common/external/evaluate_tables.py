@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,12 +179,12 @@ def page_file(report: StrPath | None) -> Path | None:
     Raises:
         UsageError: it is no .html file. RunError: a folder, pipe, socket or device is there.
     """
-    if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
+    if report is None:
+        return None
+    if Path(report).suffix.lower() not in (".html", ".htm"):
         raise UsageError(
             "the report is a page, an .html file", where=str(report), remedy="end its name in .html"
         )
-    if report is None:
-        return None
     check_target(Path(report))
     return Path(report)
 
@@ -270,9 +271,7 @@ def _part_to_fit(found: Submission, part: str) -> str | None:
                 remedy="leave --part out: every case is used",
             )
         return None
-    there: dict[str, int] = {}
-    for name in text_of(found.table["part"]):
-        there[str(name)] = there.get(str(name), 0) + 1
+    there = Counter(map(str, text_of(found.table["part"])))
     wanted = part or ("test" if found.table.attrs.get("parts_by_run") else "validation")
     if wanted not in there:
         listed = ", ".join(f"{name} ({n:,})" for name, n in there.items())
@@ -332,20 +331,10 @@ def compare(
         convention = only_order(convention)
     models = str(reading.get("model", "")).partition(",")
     one, other = (
-        read_tables(
-            each,
-            convention,
-            truth,
-            group,
-            only_predicted,
-            uncertain,
-            blank,
-            part,
-            (),
-            {**reading, "model": model.strip()},
-        )
+        read_tables(each, convention, truth, group, only_predicted, uncertain, blank, part, (),
+                    {**reading, "model": model.strip()})
         for each, model in ((first, models[0]), (second, models[2] or models[0]))
-    )
+    )  # fmt: skip
     if one.target.classes != other.target.classes:
         both = (", ".join(each.target.classes) for each in (one, other))
         raise TableError(

@@ -65,9 +65,8 @@ class FeatureProbe:
             return f"Whether features identify {self.covariate} was not tested: {self.reason}."
         said = (
             f"Features identify {self.covariate} ({', '.join(self.values)}) by a linear probe, {self.probe.folds} "
-            f"folds by "
-            f"group, with an AUROC of {self.probe.auroc:.3f} ({self.probe.low:.3f} to {self.probe.high:.3f}) among "
-            f"{self.n:,} {self.among}."
+            f"folds by group, with an AUROC of {self.probe.auroc:.3f} ({self.probe.low:.3f} to {self.probe.high:.3f}) "
+            f"among {self.n:,} {self.among}."
         )
         if not self.suspected:
             return said

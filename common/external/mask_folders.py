@@ -17,7 +17,7 @@ from graftwork.common.evaluation.intervals.bootstrap import group_codes
 from graftwork.common.evaluation.mask_rules import MaskRules
 from graftwork.common.evaluation.mask_values import foreground, require_values
 from graftwork.common.evaluation.metrics.mask_overlap import RegionMasks, region_value
-from graftwork.common.evaluation.results import Cell, Evaluation, Resampling, results_of
+from graftwork.common.evaluation.results import Cell, Evaluation, Resampling, evaluation_of, results_of
 from graftwork.common.external.mask_pairs import pairs_of, refuse_faults
 from graftwork.common.wording import short_list
 
@@ -83,10 +83,8 @@ def evaluate_folders(
                 faults.append(str(error))
         if not faults:
             found = judge_masks(arrays[0], arrays[1], spacing, rules, protocol.metrics)
-            for region, inside in _inside(arrays[0], arrays[1], rules).items():
-                voxels = dict(
-                    zip(("truth_voxels", "predicted_voxels"), map(int, map(np.sum, inside)), strict=True)
-                )
+            for region, (true, called) in _inside(arrays[0], arrays[1], rules).items():
+                voxels = {"truth_voxels": int(true.sum()), "predicted_voxels": int(called.sum())}
                 rows.append({"case": case, "region": region, **found[region], **voxels})
     if progress is not None:
         progress("evaluating masks", len(pairs), len(pairs))
@@ -157,13 +155,11 @@ class _Side:
             yield (
                 f"{self.place}: {len(ones)} masks hold 0 and 1 ({short_list(ones)}) beside {len(grey) + len(faint)} of "
                 f"grey levels ({short_list([*grey, *faint])}): 1 is the foreground, or nearly black. "
-                "Fix: save all masks "
-                "as 0 and 255"
+                "Fix: save all masks as 0 and 255"
             )
         elif faint and not grey:
             yield (
-                f"{self.place}: {len(faint)} masks hold values between 0 and the threshold alone "
-                f"({short_list(faint)}), "
+                f"{self.place}: {len(faint)} masks hold values between 0 and the threshold alone ({short_list(faint)}) "
                 "and no mask has grey levels above it: what they mean is not known. Fix: save them as 0 and 255"
             )
 
@@ -227,14 +223,11 @@ def judge_masks(
 
 def _inside(truth: Any, predicted: Any, rules: MaskRules) -> dict[str, tuple[BoolArray, BoolArray]]:
     """Which voxels of truth and of prediction are of each region."""
-
+    both = (("truth", truth), ("predicted", predicted))
     if not rules.labels:
-        one, other = (
-            foreground(values, rules.above, name=name).mask
-            for name, values in (("truth", truth), ("predicted", predicted))
-        )
+        one, other = (foreground(values, rules.above, name=name).mask for name, values in both)
         return {region.name: (one, other) for region in rules.regions}
-    for name, values in (("truth", truth), ("predicted", predicted)):
+    for name, values in both:
         require_values(values, (0, *rules.labels), name)
     return {
         region.name: (np.isin(truth, region.labels), np.isin(predicted, region.labels))
@@ -260,10 +253,8 @@ def _evaluation(
             where="groups",
             remedy="give each case a group, or leave `groups` out",
         )
-    codes, count = group_codes(
-        np.array([case if groups is None else groups[case] for case in cases], dtype=object)
-    )
     grouped = groups is not None
+    codes, count = group_codes(np.array([groups[case] if groups else case for case in cases], dtype=object))
     how = Resampling(count, protocol.group if grouped else "case", grouped, len(cases), bootstrap, seed, 0.95)
     cells: dict[str, tuple[int, list[Cell]]] = {}
     for metric in protocol.metrics:
@@ -272,35 +263,23 @@ def _evaluation(
             values: FloatArray = table.loc[table["region"] == name, metric].to_numpy(np.float64)
             known = ~np.isnan(values)
             reason = "" if known.any() else f"undefined in each of {len(cases)} cases"
-            estimator = (
-                ratio(np.where(known, values, 0.0), known.astype(float), codes, count)
-                if known.any()
-                else None
-            )
+            mean = ratio(np.where(known, values, 0.0), known.astype(float), codes, count)
+            estimator = mean if known.any() else None
             label = name if len(names) > 1 else ""
             found.append(
                 Cell(metric, label, int(known.sum()), None, len(np.unique(codes[known])), estimator, reason)
             )
         cells[metric] = (len(cases), found)
     results, remarks = results_of(cells, how)
-    return Evaluation(
-        protocol=protocol.name,
-        version=protocol.version,
-        kind=protocol.kind,
+    return evaluation_of(
+        protocol,
+        how,
+        results,
         classes=("background", *names),
         part="test",
         n=len(cases),
-        groups=count,
         excluded=0,
         thresholds=(),
-        results=results,
-        bootstrap=bootstrap,
-        seed=seed,
-        confidence=0.95,
-        numpy=np.__version__,
-        unit=protocol.unit,
-        group=how.name,
         group_column="groups" if grouped else "",
         notes=(*how.notes(), *remarks, *notes),
-        target=protocol.target,
     )

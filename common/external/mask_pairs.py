@@ -88,9 +88,8 @@ def pairs_of(truth: Path, predicted: Path) -> Pairs:
                 f"{len(lost)} cases of {one.place} have" if len(lost) > 1 else f"1 case of {one.place} has"
             )
             faults.append(
-                f"{count} no {other.what} in {other.place}: {short_list(lost)}. Fix: add the masks, or "
-                "remove these cases "
-                "from both folders"
+                f"{count} no {other.what} in {other.place}: {short_list(lost)}. Fix: add the masks, or remove these "
+                "cases from both folders"
             )
     faults += _hints(found)
     refuse_faults(faults, predicted)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from graftwork.common.errors import TableError, UsageError
 from graftwork.common.files.checksums import file_sha256
@@ -52,8 +52,9 @@ def read_tables(
     from graftwork.common.evaluation.tables.reading_options import Reading
 
     convention.refuse_shapes()
+    read = domain_reader(predictions, "readers")
     found = read_submission(
-        _scores(predictions),
+        predictions if read is None else read(os.fspath(predictions)),
         convention,
         truth=_truth_of(truth, convention) if truth is not None and Path(truth).is_dir() else truth,
         group=group,
@@ -92,17 +93,17 @@ def _changed_since(predictions: StrPath) -> tuple[str, ...]:
     )
 
 
-def _scores(predictions: StrPath) -> Any:
-    """The table that a domain's reader makes of a file of its people; a path of any other file as it is."""
+def domain_reader(file: StrPath, kind: Literal["readers", "box_readers"]) -> Callable[[StrPath], Any] | None:
+    """The function with which a domain reads a file of this ending; None where no domain does."""
     from graftwork.common.data import domain
 
-    file = os.fspath(predictions)
     for name in domain.domains():
-        for ending, path in domain.domain(name).readers.items():
-            if file.lower().endswith(ending):
+        for ending, path in getattr(domain.domain(name), kind).items():
+            if os.fspath(file).lower().endswith(ending):
                 module, _, function = path.partition(":")
-                return getattr(import_module(module), function)(file)
-    return predictions
+                found: Callable[[StrPath], Any] = getattr(import_module(module), function)
+                return found
+    return None
 
 
 def _truth_of(folder: StrPath, convention: Protocol) -> pd.DataFrame:
@@ -124,24 +125,17 @@ def _truth_of(folder: StrPath, convention: Protocol) -> pd.DataFrame:
         except GraftworkError as error:
             why.append(f"{name}: {error.what}")
             continue
-        target = next(
-            (each for each in manifest.targets if not convention.target or each.name == convention.target),
-            None,
-        )
+        named = [each for each in manifest.targets if convention.target in ("", each.name)]
+        target = named[0] if named else None
         if target is None or target.kind != convention.kind:
             why.append(f"{name}: it has no target {convention.target or convention.kind}")
             continue
         columns = {each: each.removeprefix(target.prefix) for each in target.columns}
-        kept = [
-            each
-            for each in ("path", "group", "part", "event", *manifest.covariates)
-            if each in manifest.frame
-        ]
-        frame = manifest.frame[[*dict.fromkeys(kept), *columns]].rename(columns=columns)
-        frame.attrs = {
-            "source": os.fspath(folder),
-            "notes": (f"The truth is the dataset {name} in {folder}.",),
-        }
+        kept = dict.fromkeys(("path", "group", "part", "event", *manifest.covariates))
+        kept_columns = [each for each in kept if each in manifest.frame]
+        frame = manifest.frame[[*kept_columns, *columns]].rename(columns=columns)
+        notes = (f"The truth is the dataset {name} in {folder}.",)
+        frame.attrs = {"source": os.fspath(folder), "notes": notes}
         return frame
     raise UsageError(
         "is a folder, expected a table, or the folder of a dataset with this protocol"

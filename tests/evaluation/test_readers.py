@@ -171,7 +171,7 @@ def test_what_are_no_readings_is_refused() -> None:
         ((READINGS[:, 0], MODEL), "shape"),
         ((READINGS * 2, MODEL), "hold 2"),
         ((np.array([["yes", "no"]]), [1]), "0, 1 and NaN"),
-        ((READINGS, MODEL[:4]), "4 decisions"),
+        ((READINGS, MODEL[:4]), "model has 4 values for 6 cases"),
         ((READINGS, MODEL * 0.7), "model"),
     ):
         with pytest.raises(TableError, match=match):

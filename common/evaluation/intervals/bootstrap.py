@@ -11,7 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.arrays import Array, Estimator, FloatArray, IntArray
+from graftwork.common.evaluation.arrays import (
+    Array,
+    Estimator,
+    FloatArray,
+    IntArray,
+    require_choice,
+    require_length,
+    require_vector,
+)
 from graftwork.common.wording import quantity
 
 # Above this share of undefined replicates the rest no longer represents the whole, and the interval is NaN.
@@ -34,25 +42,19 @@ class Interval:
     reason: str = ""
 
 
-def group_codes(groups: npt.ArrayLike) -> tuple[IntArray, int]:
+def group_codes(groups: npt.ArrayLike, n: int | None = None) -> tuple[IntArray, int]:
     """Number the groups 0..G-1 in the order of their names, so that the order of rows means nothing.
 
     Raises:
-        TableError: a group is missing (None or NaN), or not one-dimensional.
+        TableError: a group is missing (None or NaN), or not one-dimensional; the number of groups is not `n`.
     """
-    found = np.asarray(groups)
-    if found.ndim != 1:
-        raise TableError(
-            f"groups must have one dimension, they have {found.ndim}",
-            where="groups",
-            remedy="give one value for each case",
-        )
-    if found.dtype == object:
-        if any(value is None or value != value for value in found):
-            raise TableError("a case has no group", where="groups", remedy="give each case its group")
-        found = found.astype(str)
-    elif np.issubdtype(found.dtype, np.floating) and np.isnan(found).any():
+    found = require_vector(groups, "groups")
+    if n is not None:
+        require_length(len(found), n, "groups")
+    if found.dtype.kind in "Of" and any(value is None or value != value for value in found):
         raise TableError("a case has no group", where="groups", remedy="give each case its group")
+    if found.dtype == object:
+        found = found.astype(str)
     names, codes = np.unique(found, return_inverse=True)
     return codes.astype(np.intp), len(names)
 
@@ -200,6 +202,7 @@ def group_bootstrap(
     Returns:
         An `Interval`; NaN with a reason for fewer than two groups or more than 5 % undefined replicates.
     """
+    require_choice(method, ("expanded", "percentile", "bca"), "method")
     codes, count = group_codes(groups)
     if count < 2:
         return Interval(math.nan, math.nan, 0, 0, too_few(count))
@@ -212,8 +215,6 @@ def group_bootstrap(
         return expanded_interval(values, count, confidence)
     if method == "percentile":
         return percentile_interval(values, confidence)
-    if method != "bca":
-        raise UsageError(f"one of expanded, percentile, bca, not {method!r}", where="method")
     whole = float(estimator(np.ones((1, count)))[0])
     return bca_interval(values, whole, leave_one_out(estimator, count), confidence)
 

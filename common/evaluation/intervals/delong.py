@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
-from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.arrays import FloatArray, as_scores, as_truth
+from graftwork.common.errors import UsageError
+from graftwork.common.evaluation.arrays import FloatArray, as_binary
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ def delong(y: npt.ArrayLike, s: npt.ArrayLike, confidence: float = 0.95) -> DeLo
     Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44:837 (1988), by midranks as Sun and Xu, IEEE Signal
     Processing Letters 21:1389 (2014).
     """
-    truth = as_truth(y)
-    scores = _scores(s, len(truth), "s")
+    truth, scores = as_binary(y, s)
     of_positives, of_negatives = _placements(scores[truth], scores[~truth], in_order=False)
     return _single(of_positives, of_negatives, _z(confidence))
 
@@ -92,26 +92,15 @@ def paired_delong(
         TableError: as `auroc`. UsageError: confidence.
     """
     z = _z(confidence)
-    truth = as_truth(y)
     parts = [
         _placements(scores[truth], scores[~truth], in_order=True)
-        for scores in (_scores(a, len(truth), "a"), _scores(b, len(truth), "b"))
+        for truth, scores in (as_binary(y, a, "a"), as_binary(y, b, "b"))
     ]
     first, second = (_single(*each, z) for each in parts)
     difference = first.value - second.value
-    nothing = PairedDeLong(
-        first,
-        second,
-        difference,
-        math.nan,
-        math.nan,
-        math.nan,
-        math.nan,
-        math.nan,
-        first.reason or second.reason,
-    )
-    if math.isnan(first.standard_error) or math.isnan(second.standard_error):
-        return nothing
+    if math.isnan(first.standard_error + second.standard_error):
+        reason = first.reason or second.reason
+        return PairedDeLong(first, second, difference, nan, nan, nan, nan, nan, reason)
     (pa, na), (pb, nb) = parts
     shared = _covariance(pa, pb) / len(pa) + _covariance(na, nb) / len(na)
     # the variance from the differences themselves: that of two equal scores is then 0, not nearly so
@@ -121,7 +110,7 @@ def paired_delong(
         if difference == 0.0:
             return PairedDeLong(first, second, 0.0, 0.0, 0.0, shared, 0.0, 1.0)
         reason = "the difference has no variance: no test"
-        return PairedDeLong(first, second, difference, math.nan, math.nan, shared, math.nan, math.nan, reason)
+        return PairedDeLong(first, second, difference, nan, nan, shared, nan, nan, reason)
     ratio = difference / error
     low, high = difference - z * error, difference + z * error
     return PairedDeLong(first, second, difference, low, high, shared, ratio, 2.0 * float(ndtr(-abs(ratio))))
@@ -131,17 +120,6 @@ def _z(confidence: float) -> float:
     if not 0.0 < confidence < 1.0:
         raise UsageError(f"must lie between 0 and 1, it is {confidence}", where="confidence")
     return float(ndtri(0.5 + confidence / 2.0))
-
-
-def _scores(s: npt.ArrayLike, n: int, name: str) -> FloatArray:
-    scores = as_scores(s, n, name)
-    if scores.ndim != 1:
-        raise TableError(
-            f"{name} must have one dimension, its shape is {scores.shape}",
-            where=name,
-            remedy="give one value for each case",
-        )
-    return scores
 
 
 def _placements(
@@ -155,10 +133,8 @@ def _placements(
 
     def share(values: FloatArray, ordered: FloatArray) -> FloatArray:
         """Twice the number of `ordered` below each of `values`, ties once."""
-        counts: FloatArray = (
-            np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
-        ).astype(np.float64)
-        return counts
+        lower, same = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+        return (lower + same).astype(np.float64)
 
     asked = (positive, negative) if in_order else (above, below)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -170,20 +146,13 @@ def _single(of_positives: FloatArray, of_negatives: FloatArray, z: float) -> DeL
     n = positives + negatives
     if not positives or not negatives:
         lack = "no case" if not n else "no positive case" if not positives else "no negative case"
-        return DeLong(
-            math.nan, math.nan, math.nan, math.nan, n, positives, f"{lack} among {n:,}" if n else lack
-        )
+        return DeLong(nan, nan, nan, nan, n, positives, f"{lack} among {n:,}" if n else lack)
     value = float(of_positives.mean())
     if min(positives, negatives) < 2:
         which = "positive" if positives < 2 else "negative"
-        return DeLong(
-            value, math.nan, math.nan, math.nan, n, positives, f"one {which} case only: no variance"
-        )
-    variance = (
-        _covariance(of_positives, of_positives) / positives
-        + _covariance(of_negatives, of_negatives) / negatives
-    )
-    error = math.sqrt(variance)
+        return DeLong(value, nan, nan, nan, n, positives, f"one {which} case only: no variance")
+    variance = _covariance(of_positives, of_positives) / positives
+    error = math.sqrt(variance + _covariance(of_negatives, of_negatives) / negatives)
     reason = "" if error else "every placement is the same: the interval has no width, which is no certainty"
     return DeLong(
         value, error, max(0.0, value - z * error), min(1.0, value + z * error), n, positives, reason

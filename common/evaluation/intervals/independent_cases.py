@@ -52,8 +52,7 @@ def clopper_pearson(
 ) -> tuple[FloatArray, FloatArray]:
     """The exact interval of a share, which holds the truth at least as often as it says. As `wilson`.
 
-    Source: Clopper and Pearson, Biometrika 26:404 (1934); equal to statsmodels'
-    `proportion_confint(method="beta")`.
+    Source: Clopper and Pearson, Biometrika 26:404 (1934); equal to statsmodels' `proportion_confint(method="beta")`.
     """
     from scipy.stats import beta  # most of a second, which prediction does not need
 

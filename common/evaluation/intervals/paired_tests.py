@@ -125,11 +125,7 @@ def permutation_test(
             where="b",
             remedy="give both for the same cases",
         )
-    codes, count = group_codes(np.arange(len(one)) if groups is None else groups)
-    if len(codes) != len(one):
-        raise TableError(
-            f"{len(codes)} groups for {len(one)} cases", where="groups", remedy="give one a case"
-        )
+    codes, count = group_codes(np.arange(len(one)) if groups is None else groups, len(one))
     observed = abs(statistic(one, other))
     if math.isnan(observed):
         return math.nan, False

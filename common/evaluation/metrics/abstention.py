@@ -10,7 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.arrays import BoolArray, Estimator, FloatArray, IntArray, as_scores
+from graftwork.common.evaluation.arrays import (
+    BoolArray,
+    Estimator,
+    FloatArray,
+    IntArray,
+    as_scores,
+    require_choice,
+    require_length,
+    require_vector,
+)
 from graftwork.common.evaluation.intervals.bootstrap import (
     describe,
     expanded_band,
@@ -48,23 +57,12 @@ def conformal_quantile(scores: npt.ArrayLike, alpha: float) -> float:
     """
     if not 0.0 < alpha < 1.0:
         raise UsageError(f"must lie between 0 and 1, it is {alpha}", where="alpha")
-    values = _one_dimension(scores, "scores")
+    values = as_scores(require_vector(scores, "scores"), np.size(scores), "scores")
     n = len(values)
     k = math.ceil(round((n + 1) * (1.0 - alpha), 9))
     if k > n:
         return math.inf
     return float(np.sort(values)[max(k, 1) - 1])
-
-
-def _one_dimension(values: npt.ArrayLike, name: str, n: int | None = None) -> FloatArray:
-    found = np.asarray(values)
-    if found.ndim != 1:
-        raise TableError(
-            f"{name} must have one dimension, it has {found.ndim}",
-            where=name,
-            remedy="give one value for each case",
-        )
-    return as_scores(found, len(found) if n is None else n, name)
 
 
 def conformal_sets(
@@ -100,8 +98,7 @@ def conformal_sets(
 
     Source: LAC: Sadinle, Lei and Wasserman, JASA 114:223 (2019). APS: Romano, Sesia and Candes, NeurIPS 2020.
     """
-    if score not in ("lac", "aps"):
-        raise UsageError(f"one of lac, aps, not {score!r}", where="score")
+    require_choice(score, ("lac", "aps"), "score")
     if score == "lac" and seed is not None:
         raise UsageError("nothing is drawn for lac, so it takes no seed", where="seed")
     known = _rows(calibration_p, "calibration_p")
@@ -114,12 +111,7 @@ def conformal_sets(
             remedy="give p the classes of the calibration, in the same order",
         )
     truth = class_indices(calibration_y, [str(k) for k in range(classes)], "calibration_y")
-    if len(truth) != len(known):
-        raise TableError(
-            f"{len(truth)} classes for {len(known)} cases",
-            where="calibration_y",
-            remedy="give one class for each case of the calibration",
-        )
+    require_length(len(truth), len(known), "calibration_y")
     rows = np.arange(len(truth))
     if score == "lac":
         limit = conformal_quantile(1.0 - known[rows, truth], alpha)
@@ -211,10 +203,7 @@ def coverage(sets: npt.ArrayLike, y: npt.ArrayLike) -> Coverage:
         )
     n, classes = held.shape
     truth = class_indices(y, [str(k) for k in range(classes)], "y")
-    if len(truth) != n:
-        raise TableError(
-            f"{len(truth)} classes for {n} sets", where="y", remedy="give one class for each set"
-        )
+    require_length(len(truth), n, "y")
     hit = held[np.arange(n), truth]
     cases, hits = np.bincount(truth, minlength=classes), np.bincount(truth[hit], minlength=classes)
     return Coverage(
@@ -256,8 +245,8 @@ def risk_coverage(error: npt.ArrayLike, confidence: npt.ArrayLike) -> RiskCovera
 
 
 def _errors(error: npt.ArrayLike, confidence: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    wrong = _one_dimension(error, "error")
-    sure = _one_dimension(confidence, "confidence", len(wrong))
+    wrong = as_scores(require_vector(error, "error"), np.size(error), "error")
+    sure = as_scores(require_vector(confidence, "confidence"), len(wrong), "confidence")
     if wrong.size and not (wrong.min() >= 0.0 and np.isfinite(wrong).all()):
         raise TableError(
             "an error must be finite and not negative",
@@ -332,13 +321,7 @@ def risk_coverage_band(
         TableError: as `risk_coverage`; groups of another number than cases.
     """
     wrong, sure = _errors(error, confidence)
-    codes, count = group_codes(groups)
-    if len(codes) != len(wrong):
-        raise TableError(
-            f"{len(codes)} groups for {len(wrong)} cases",
-            where="groups",
-            remedy="give one group for each case",
-        )
+    codes, count = group_codes(groups, len(wrong))
     grid = np.arange(1, points + 1) / points
     method = describe(count, replicates, group)
     nothing = np.full(points, np.nan)

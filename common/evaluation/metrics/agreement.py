@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.arrays import (
     BoolArray,
     Estimator,
@@ -17,6 +16,7 @@ from graftwork.common.evaluation.arrays import (
     by_unit,
     divide,
     ratio,
+    require_choice,
 )
 from graftwork.common.evaluation.metrics.operating_points import confusion
 
@@ -57,8 +57,7 @@ def _kappa(counts: FloatArray, weights: str) -> FloatArray:
     classes = counts.shape[1]
     apart = np.abs(np.subtract.outer(np.arange(classes), np.arange(classes))).astype(np.float64)
     costs = {"none": (apart > 0).astype(np.float64), "linear": apart, "quadratic": apart**2}
-    if weights not in costs:
-        raise UsageError(f"one of {', '.join(costs)}, not {weights!r}", where="weights")
+    require_choice(weights, costs, "weights")
     chance = counts.sum(axis=2)[:, :, None] * counts.sum(axis=1)[:, None, :]
     expected = (costs[weights] * chance).sum(axis=(1, 2))
     observed = (costs[weights] * counts).sum(axis=(1, 2)) * counts.sum(axis=(1, 2))

@@ -19,11 +19,13 @@ from graftwork.common.evaluation.arrays import (
     FloatArray,
     IntArray,
     answer,
+    as_binary,
     as_scores,
     as_truth,
     by_unit,
     divide,
     ratio,
+    require_choice,
 )
 from graftwork.common.evaluation.intervals.bootstrap import (
     describe,
@@ -99,10 +101,7 @@ def _gap(binned: FloatArray) -> Estimator:
 
 def _confidence(y: npt.ArrayLike, p: npt.ArrayLike, variant: str) -> tuple[FloatArray, FloatArray]:
     """Whether the statement was right, and with which confidence it was made."""
-    if variant not in ("class-1", "top-label"):
-        raise UsageError(
-            f"the variant {variant!r} is not known; there are class-1, top-label", where="variant"
-        )
+    require_choice(variant, ("class-1", "top-label"), "variant")
     truth = np.asarray(y)
     scores = as_scores(p, len(truth), "p", probability=True)
     if scores.ndim == 1:
@@ -214,9 +213,8 @@ def reliability(
     Raises:
         TableError: NaN, probabilities outside 0..1, labels other than 0 and 1, lengths that differ.
     """
-    truth = as_truth(y)
-    scores = as_scores(p, len(truth), "p", probability=True).reshape(len(truth))
-    codes, count = group_codes(groups)
+    truth, scores = as_binary(y, p, "p", probability=True)
+    codes, count = group_codes(groups, len(truth))
     binned = _binned(truth.astype(np.float64), scores, _checked(bins), codes, count)
     cases, predicted, right = binned.sum(axis=1)
     apart = _gap(binned)
@@ -255,7 +253,7 @@ def reliability(
 _ROUNDS = 50
 _CLOSE = 1e-10  # of the last step, in units of the fit
 _CELLS = 1_000_000  # replicates times cases fitted at once: 8 MB an array
-_CLIP = 1e-12  # a probability of 0 or 1 has no log odds
+CLIP = 1e-12  # a probability of 0 or 1 has no log odds
 
 
 def slope_of_logits(truth: BoolArray, scores: FloatArray, units: IntArray, count: int) -> Estimator:
@@ -266,14 +264,11 @@ def slope_of_logits(truth: BoolArray, scores: FloatArray, units: IntArray, count
     Args:
         truth, scores: [n], probabilities. units: [n], the group of each in 0..count-1.
     """
-    x = _logits(scores)
+    x = log_odds(scores)
     spread = float(x.std()) or 1.0
     middle = float(x.mean()) if len(x) else 0.0
     design = (x - middle) / spread
-    above, below = (
-        _Extremes(design[truth], units[truth], count),
-        _Extremes(design[~truth], units[~truth], count),
-    )
+    above, below = (_Extremes(design[kind], units[kind], count) for kind in (truth, ~truth))
 
     def estimator(drawn: FloatArray) -> FloatArray:
         (least, most), (lowest, highest) = above(drawn), below(drawn)
@@ -291,7 +286,7 @@ def intercept_at_slope_one(truth: BoolArray, scores: FloatArray, units: IntArray
 
     Args: as `slope_of_logits`.
     """
-    x = _logits(scores)
+    x = log_odds(scores)
     positives = np.bincount(units[truth], minlength=count).astype(np.float64)
     negatives = np.bincount(units[~truth], minlength=count).astype(np.float64)
 
@@ -305,8 +300,9 @@ def intercept_at_slope_one(truth: BoolArray, scores: FloatArray, units: IntArray
     return estimator
 
 
-def _logits(scores: FloatArray) -> FloatArray:
-    return np.asarray(logit(np.clip(scores, _CLIP, 1.0 - _CLIP)), dtype=np.float64)
+def log_odds(p: FloatArray) -> FloatArray:
+    """The logits of probabilities, clipped to 1e-12..1 - 1e-12."""
+    return np.asarray(logit(np.clip(p, CLIP, 1.0 - CLIP)), dtype=np.float64)
 
 
 class _Extremes:
@@ -358,9 +354,8 @@ def _newton(x: FloatArray, truth: BoolArray, weights: FloatArray, start: FloatAr
             )
         step = np.where(np.isfinite(step), step, np.sign(np.stack([slope, second], axis=1)))
         longest = np.abs(step).max(axis=1, keepdims=True)
-        found[open_rows] = at + step / np.maximum(
-            1.0, longest
-        )  # far from the fit a whole step can go too far
+        # far from the fit a whole step can go too far
+        found[open_rows] = at + step / np.maximum(1.0, longest)
         open_rows = open_rows[longest[:, 0] > _CLOSE * np.maximum(1.0, np.abs(found[open_rows]).max(axis=1))]
     found[open_rows] = np.nan
     return found

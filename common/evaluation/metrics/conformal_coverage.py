@@ -8,8 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.arrays import Array, Estimator, FloatArray, IntArray, by_unit, divide, ratio
+from graftwork.common.errors import UsageError
+from graftwork.common.evaluation.arrays import (
+    Array,
+    Estimator,
+    FloatArray,
+    IntArray,
+    by_unit,
+    divide,
+    one_nan,
+    ratio,
+)
 from graftwork.common.evaluation.intervals.bootstrap import (
     describe,
     expanded_interval,
@@ -30,9 +39,7 @@ class SetShare:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("value", "low", "high"):
-            if math.isnan(getattr(self, name)):
-                object.__setattr__(self, name, math.nan)  # one NaN, so that equal records compare equal
+        one_nan(self, "value", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -83,11 +90,7 @@ def coverage_intervals(
     """
     plain = coverage(sets, y)
     held, truth = np.asarray(sets), np.asarray(y, dtype=np.intp)
-    codes, count = group_codes(groups)
-    if len(codes) != plain.n:
-        raise TableError(
-            f"{len(codes)} groups for {plain.n} cases", where="groups", remedy="give one group for each case"
-        )
+    codes, count = group_codes(groups, plain.n)
     hit = held[np.arange(plain.n), truth]
     size = held.sum(axis=1)
     member = truth[:, None] == np.arange(held.shape[1])

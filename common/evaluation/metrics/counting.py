@@ -19,14 +19,14 @@ from graftwork.common.evaluation.arrays import (
     FloatArray,
     IntArray,
     answer,
-    as_scores,
+    as_binary,
     as_truth,
     divide,
     ratio,
 )
 from graftwork.common.evaluation.intervals.bootstrap import group_codes
 from graftwork.common.evaluation.metrics.operating_points import Threshold
-from graftwork.common.evaluation.metrics.registry import METRICS
+from graftwork.common.evaluation.metrics.registry import METRICS, function_of
 from graftwork.common.evaluation.results import Cell
 from graftwork.common.evaluation.tables.prediction_arrays import (
     absent,
@@ -259,7 +259,7 @@ def empty_filter_curve(animal: npt.ArrayLike, score: npt.ArrayLike) -> EmptyFilt
     Raises:
         TableError: NaN among the scores, other values than 0 and 1, lengths that differ.
     """
-    truth, scores = _frames(animal, score)
+    truth, scores = as_binary(animal, score, "score")
     levels = np.unique(scores[np.isfinite(scores) | (scores < 0)])
     thresholds = np.append(levels, np.inf)
     missed = np.searchsorted(np.sort(scores[truth]), thresholds, side="left").astype(np.float64)
@@ -292,7 +292,7 @@ def empty_threshold(
     """
     if not 0.0 <= target <= 1.0:
         raise UsageError(f"the target must be in 0..1, it is {target}", where="target")
-    truth, scores = _frames(animal, score)
+    truth, scores = as_binary(animal, score, "score")
     above, below = np.sort(scores[truth]), np.sort(scores[~truth])
     n, animals, empties = len(truth), len(above), len(below)
     aim = 1.0 - target
@@ -312,18 +312,6 @@ def empty_threshold(
         float((above >= value).mean()),
         float((below < value).mean()) if empties else math.nan,
     )
-
-
-def _frames(animal: npt.ArrayLike, score: npt.ArrayLike) -> tuple[BoolArray, FloatArray]:
-    truth = as_truth(animal, "animal")
-    scores = as_scores(score, len(truth), "score")
-    if scores.ndim != 1:
-        raise TableError(
-            f"score must have one dimension, its shape is {scores.shape}",
-            where="score",
-            remedy="give one value for each case",
-        )
-    return truth, scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -373,17 +361,9 @@ def read_counts(frame: pd.DataFrame, part: str, *, group: str = "group") -> Coun
 def counted_cells(metric: str, found: Counted) -> list[Cell]:
     """A metric of counts as a cell."""
     units, count = found.units
-    record = METRICS[metric]
-    if record.count is None:
-        raise UsageError(
-            f"{metric} is not a metric of counts", where="metric", remedy="name a metric of counts"
-        )
-    each = record.count(found.truth, found.predicted)
+    each = function_of(metric, "count", "counts")(found.truth, found.predicted)
     mean = ratio(each, np.ones(len(each)), units, count)
     if not len(found):
         return [Cell(metric, "", 0, None, count, None, "no case with a known number")]
-    return [Cell(metric, "", len(found), None, count, _root(mean) if record.root else mean)]
-
-
-def _root(mean: Estimator) -> Estimator:
-    return lambda drawn: np.sqrt(mean(drawn))
+    estimator: Estimator = (lambda drawn: np.sqrt(mean(drawn))) if METRICS[metric].root else mean
+    return [Cell(metric, "", len(found), None, count, estimator)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,9 @@ from graftwork.common.evaluation.arrays import (
     Estimator,
     FloatArray,
     IntArray,
-    as_scores,
-    as_truth,
+    as_binary,
     divide,
+    require_choice,
 )
 from graftwork.common.evaluation.intervals.bootstrap import (
     describe,
@@ -33,7 +33,6 @@ _ROUNDING = 1e-9  # counts are whole numbers; a share of them may be off by roun
 _ROUNDING_OF_SHARES = 1e-12  # a share that equals the wanted one but for rounding has reached it
 Kind: TypeAlias = Literal["above-sensitivity", "mcclish", "raw", "right-of-sensitivity"]
 Reading: TypeAlias = Literal["step", "interp"]
-_KINDS = ("above-sensitivity", "mcclish", "raw", "right-of-sensitivity")
 
 
 class Curve(NamedTuple):
@@ -97,8 +96,7 @@ def _at(sums: FloatArray, last: IntArray) -> FloatArray:
 
 
 def _steps(y: npt.ArrayLike, s: npt.ArrayLike) -> tuple[_Steps, FloatArray, FloatArray]:
-    truth = as_truth(y)
-    scores = as_scores(s, len(truth)).reshape(len(truth))
+    truth, scores = as_binary(y, s)
     steps = _Steps(truth, scores, np.arange(len(truth)))
     true, false = steps.counts(np.ones((1, len(truth))))
     return steps, true[0], false[0]
@@ -225,9 +223,8 @@ def _band(
     confidence: float,
     group: str,
 ) -> Band:
-    truth = as_truth(y)
-    scores = as_scores(s, len(truth)).reshape(len(truth))
-    codes, count = group_codes(groups)
+    truth, scores = as_binary(y, s)
+    codes, count = group_codes(groups, len(truth))
     steps = _Steps(truth, scores, codes)
     estimator = _sensitivity_at(grid, steps) if kind == "roc" else _precision_at(grid, steps)
     n, positives = len(truth), int(truth.sum())
@@ -271,8 +268,7 @@ def partial_auroc(y: npt.ArrayLike, s: npt.ArrayLike, limit: float, kind: Kind) 
     Raises:
         UsageError: a kind that is not known, or a limit outside (0, 1]. TableError: as `auroc`.
     """
-    if kind not in _KINDS:
-        raise UsageError(f"the kind {kind!r} is not one of {', '.join(_KINDS)}", where="partial_auroc")
+    require_choice(kind, get_args(Kind), "kind")
     _within(limit, "limit")
     if limit == 0.0:
         raise UsageError("the limit must lie above 0", where="limit")
@@ -337,7 +333,7 @@ def sensitivity_at_specificity(
         for `interp`). Both NaN where a class has no case. A threshold chosen on the evaluated cases is no
         threshold for them: choose it on others (`choose_threshold`).
     """
-    _reading(reading)
+    require_choice(reading, ("step", "interp"), "reading")
     _within(specificity, "specificity")
     false, true, thresholds = roc_curve(y, s)
     if np.isnan(false).any() or np.isnan(true).any():
@@ -355,7 +351,7 @@ def specificity_at_sensitivity(
     y: npt.ArrayLike, s: npt.ArrayLike, sensitivity: float, reading: Reading = "step"
 ) -> tuple[float, float]:
     """The largest specificity whose sensitivity reaches the wanted one. As `sensitivity_at_specificity`."""
-    _reading(reading)
+    require_choice(reading, ("step", "interp"), "reading")
     _within(sensitivity, "sensitivity")
     false, true, thresholds = roc_curve(y, s)
     if np.isnan(false).any() or np.isnan(true).any():
@@ -379,8 +375,3 @@ def _between(x: FloatArray, y: FloatArray, start: int, wanted: float) -> float:
 def _within(value: float, name: str) -> None:
     if not 0.0 <= value <= 1.0:
         raise UsageError(f"must be in 0..1, it is {value}", where=name)
-
-
-def _reading(reading: str) -> None:
-    if reading not in ("step", "interp"):
-        raise UsageError(f"one of step, interp, not {reading!r}", where="reading")

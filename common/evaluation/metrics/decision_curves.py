@@ -15,9 +15,10 @@ from graftwork.common.evaluation.arrays import (
     Estimator,
     FloatArray,
     IntArray,
-    as_scores,
+    as_binary,
     as_truth,
     divide,
+    one_nan,
     ratio,
 )
 from graftwork.common.evaluation.intervals.bootstrap import (
@@ -41,19 +42,6 @@ def _thresholds(thresholds: npt.ArrayLike) -> FloatArray:
             "thresholds of a net benefit are probabilities of at least 0 and below 1", where="thresholds"
         )
     return values
-
-
-def _binary(y: npt.ArrayLike, p: npt.ArrayLike, *, probability: bool) -> tuple[BoolArray, FloatArray]:
-    truth = as_truth(y)
-    name = "p" if probability else "s"
-    scores = as_scores(p, len(truth), name, probability=probability)
-    if scores.ndim != 1:
-        raise TableError(
-            f"{name} must have one dimension, its shape is {scores.shape}",
-            where=name,
-            remedy="give one value for each case",
-        )
-    return truth, scores
 
 
 def _benefit(
@@ -105,7 +93,7 @@ def net_benefit(y: npt.ArrayLike, p: npt.ArrayLike, thresholds: npt.ArrayLike) -
 
     Source: Vickers and Elkin, Medical Decision Making 26:565 (2006).
     """
-    truth, scores = _binary(y, p, probability=True)
+    truth, scores = as_binary(y, p, "p", probability=True)
     one_unit = np.zeros(len(truth), np.intp)
     whole = _benefit(truth, scores, _thresholds(thresholds), one_unit, 1)(np.ones((1, 1)))
     return np.asarray(whole[0])
@@ -166,9 +154,9 @@ def decision_curve(
     Raises:
         As `net_benefit`; TableError: groups of another number than cases.
     """
-    truth, scores = _binary(y, p, probability=True)
+    truth, scores = as_binary(y, p, "p", probability=True)
     at = _thresholds(np.arange(1, 100) / 100 if thresholds is None else thresholds)
-    codes, count = _groups(groups, len(truth))
+    codes, count = group_codes(groups, len(truth))
     model, every = _benefit(truth, scores, at, codes, count), _benefit_of_all(truth, at, codes, count)
     whole = np.ones((1, count))
     nothing = np.full(len(at), np.nan)
@@ -196,15 +184,6 @@ def decision_curve(
     )
 
 
-def _groups(groups: npt.ArrayLike, n: int) -> tuple[IntArray, int]:
-    codes, count = group_codes(groups)
-    if len(codes) != n:
-        raise TableError(
-            f"{len(codes)} groups for {n} cases", where="groups", remedy="give one group for each case"
-        )
-    return codes, count
-
-
 @dataclass(frozen=True)
 class Share:
     """A share of cases with its counts.
@@ -227,9 +206,7 @@ class Share:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("value", "low", "high", "group_low", "group_high"):
-            if math.isnan(getattr(self, name)):
-                object.__setattr__(self, name, math.nan)  # one NaN, so that equal shares compare equal
+        one_nan(self, "value", "low", "high", "group_low", "group_high")
 
 
 @dataclass(frozen=True)
@@ -281,12 +258,12 @@ def operating_point_table(
         UsageError: a threshold that was chosen on the part it is evaluated on. TableError: a threshold that is NaN;
             groups of another number than cases; or as `sensitivity`.
     """
-    truth, scores = _binary(y, s, probability=False)
+    truth, scores = as_binary(y, s)
     chosen = [each if isinstance(each, Threshold) else Threshold(float(each), "fixed", chosen_on="")
               for each in thresholds]  # fmt: skip
     codes, count, reason = np.zeros(len(truth), np.intp), 0, "no groups were given"
     if groups is not None:
-        codes, count = _groups(groups, len(truth))
+        codes, count = group_codes(groups, len(truth))
         reason = too_few(count) if count < 2 else ""
     question = Question("", np.arange(len(truth)), truth, scores, codes, count)
     return _points([question] * len(chosen), chosen, part, reason, replicates, seed, confidence)

@@ -16,8 +16,8 @@ from graftwork.common.evaluation.arrays import (
     FloatArray,
     IntArray,
     answer,
+    as_binary,
     as_scores,
-    as_truth,
     divide,
     ratio,
 )
@@ -82,10 +82,7 @@ def _counts(units: IntArray, starts: IntArray, count: int) -> csr_array[np.float
 
 
 def _ranking(y: npt.ArrayLike, s: npt.ArrayLike) -> Ranking:
-    truth = as_truth(y)
-    scores = as_scores(s, len(truth))
-    if scores.ndim != 1:
-        scores = scores.reshape(len(truth))
+    truth, scores = as_binary(y, s)
     return Ranking(truth, scores, np.arange(len(truth)), len(truth))
 
 

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from scipy.ndimage import find_objects, label
 
 from graftwork.common.errors import UsageError
-from graftwork.common.evaluation.arrays import BoolArray
-from graftwork.common.evaluation.mask_values import binary_mask
+from graftwork.common.evaluation.arrays import BoolArray, require_choice
+from graftwork.common.evaluation.mask_values import mask_pair
 from graftwork.common.evaluation.metrics.surface_distances import Surfaces
 
 RULES = ("2023", "2024")
@@ -296,13 +296,10 @@ def _as_masks(regions: Sequence[SubRegion]) -> list[tuple[BoolArray, BoolArray]]
     shape = np.shape(regions[0].truth)
     if len(shape) != 3:
         raise UsageError(f"masks must be [X, Y, Z], not of shape {shape}", where="lesions")
-    masks = []
-    for region in regions:
-        one, other = binary_mask(region.truth, "truth"), binary_mask(region.predicted, "predicted")
-        for mask in (one, other):
-            if mask.shape != shape:
-                raise UsageError(f"masks of {shape} and {mask.shape} are not compared", where="lesions")
-        masks.append((one, other))
+    masks = [mask_pair(region.truth, region.predicted, "lesions") for region in regions]
+    for one, _ in masks:
+        if one.shape != shape:
+            raise UsageError(f"masks of {shape} and {one.shape} are not compared", where="lesions")
     return masks
 
 
@@ -314,8 +311,7 @@ def _as_sides(spacing: Sequence[float]) -> tuple[float, ...]:
 
 
 def _check(regions: Sequence[SubRegion], penalty: float, rules: str, tolerances: tuple[float, ...]) -> None:
-    if rules not in RULES:
-        raise UsageError(f"one of {', '.join(RULES)}, not {rules}", where="rules")
+    require_choice(rules, RULES, "rules")
     if len(regions) > 1 and rules != "2024":
         raise UsageError("lesions are joined where sub-regions touch by the rules of 2024", where="touching")
     for region in regions:

@@ -11,11 +11,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graftwork.common.errors import TableError, UsageError
+from graftwork.common.errors import TableError
 from graftwork.common.evaluation.arrays import (
     Array,
     BoolArray,
@@ -27,9 +27,9 @@ from graftwork.common.evaluation.arrays import (
     ratio,
 )
 from graftwork.common.evaluation.intervals.bootstrap import group_codes
-from graftwork.common.evaluation.mask_values import binary_mask
+from graftwork.common.evaluation.mask_values import mask_pair
 from graftwork.common.evaluation.metrics.operating_points import mean_of_defined
-from graftwork.common.evaluation.metrics.registry import METRICS
+from graftwork.common.evaluation.metrics.registry import METRICS, function_of
 from graftwork.common.evaluation.results import Cell
 from graftwork.common.evaluation.tables.prediction_arrays import (
     absent,
@@ -44,7 +44,7 @@ from graftwork.common.wording import quantity
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from graftwork.common.evaluation.mask_rules import MaskRules, Region
     from graftwork.common.evaluation.metrics.lesions import LesionWise
@@ -107,14 +107,8 @@ def unit_values(metric: str, masks: Masks, empty: str = "one") -> FloatArray:
     Raises:
         UsageError: an unknown metric, or none of masks.
     """
-    record = METRICS.get(metric)
-    if record is None or record.unit_values is None:
-        known = ", ".join(name for name, each in METRICS.items() if each.unit_values)
-        raise UsageError(
-            f"{metric!r} is not a metric of masks", where="metric", remedy=f"name one of {known}"
-        )
-    found = record.unit_values(masks)
-    one = record.empty_one and empty == "one"
+    found = function_of(metric, "unit_values", "masks")(masks)
+    one = METRICS[metric].empty_one and empty == "one"
     return np.where((masks.truth + masks.predicted == 0) & one, 1.0, found)
 
 
@@ -149,17 +143,15 @@ def segmentation_score(metric: str, frame: pd.DataFrame, classes: Sequence[str],
         UsageError: an unknown metric. TableError: the columns are missing, or hold no counts.
     """
     foreground = tuple(classes)[1:]
-    faults = [
-        f"the column {column} is missing" for column in _columns(foreground) if column not in frame.columns
-    ]
-    refuse(frame, faults)
+    missing = [column for column in _columns(foreground) if column not in frame.columns]
+    refuse(frame, [f"the column {column} is missing" for column in missing])
     names = np.arange(len(frame)).astype(str).astype(object)
     refuse(frame, list(_count_faults(frame, foreground, names)))
     masks = _masks(frame, foreground, names, names)
     values = unit_values(metric, masks, empty)
     if METRICS[metric].median:
-        columns = [column[~np.isnan(column)] for column in values.T]
-        each = np.array([np.median(column) if len(column) else np.nan for column in columns])
+        defined = [column[~np.isnan(column)] for column in values.T]
+        each = np.array([np.median(column) if len(column) else np.nan for column in defined])
     else:
         each = mean_of_defined(values, axis=0)
     return float(mean_of_defined(each, axis=0))
@@ -240,13 +232,9 @@ def _masks(
         return np.stack(each, axis=1) if each else np.empty((len(frame), 0))
 
     truth, predicted, both, distance = (column(start) for start in (*_COUNTS, _DISTANCE))
-    spaced = (
-        ~absent(text_of(frame["spacing"]))
-        if "spacing" in frame.columns
-        else np.ones(len(frame), dtype=np.bool_)
-    )
-    known = ~np.isnan(truth).any(axis=1)
-    kept = known if known_only else np.ones(len(frame), dtype=np.bool_)
+    everything = np.ones(len(frame), dtype=np.bool_)
+    spaced = ~absent(text_of(frame["spacing"])) if "spacing" in frame.columns else everything
+    kept = ~np.isnan(truth).any(axis=1) if known_only else everything
     return Masks(
         classes,
         truth[kept],
@@ -363,10 +351,8 @@ def _median(values: FloatArray, units: IntArray, count: int) -> Estimator:
     def estimator(multiplicity: FloatArray) -> FloatArray:
         drawn: FloatArray = np.cumsum(np.take(multiplicity, owner, axis=1), axis=1)
         half = drawn[:, -1:] / 2.0
-        middle: Any = (
-            ordered[np.argmax(drawn >= half, axis=1)] + ordered[np.argmax(drawn > half, axis=1)]
-        ) / 2.0
-        return np.where(half[:, 0] > 0, middle, np.nan)
+        lower, upper = (ordered[np.argmax(reached, axis=1)] for reached in (drawn >= half, drawn > half))
+        return np.where(half[:, 0] > 0, (lower + upper) / 2.0, np.nan)
 
     return estimator
 
@@ -380,23 +366,16 @@ def dice(truth: ArrayLike, predicted: ArrayLike) -> float:
     Raises:
         UsageError: the shapes differ. TableError: a mask holds other values.
     """
-    one, other = _two_masks(truth, predicted)
+    one, other = mask_pair(truth, predicted, "overlap")
     total = int(one.sum()) + int(other.sum())
     return 2 * int((one & other).sum()) / total if total else float("nan")
 
 
 def jaccard(truth: ArrayLike, predicted: ArrayLike) -> float:
     """The volume in common over the volume of either; NaN where both are empty. Args and raises: as `dice`."""
-    one, other = _two_masks(truth, predicted)
+    one, other = mask_pair(truth, predicted, "overlap")
     total = int((one | other).sum())
     return int((one & other).sum()) / total if total else float("nan")
-
-
-def _two_masks(truth: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    one, other = binary_mask(truth, "truth"), binary_mask(predicted, "predicted")
-    if one.shape != other.shape:
-        raise UsageError(f"masks of {one.shape} and {other.shape} are not compared", where="overlap")
-    return one, other
 
 
 @dataclass(frozen=True, eq=False)
@@ -484,10 +463,4 @@ def region_value(metric: str, masks: RegionMasks) -> float:
     Raises:
         UsageError: it is not a metric of two masks.
     """
-    record = METRICS.get(metric)
-    if record is None or record.region is None:
-        known = ", ".join(name for name, each in METRICS.items() if each.region)
-        raise UsageError(
-            f"{metric!r} is not a metric of two masks", where="metric", remedy=f"name one of {known}"
-        )
-    return record.region(masks)
+    return float(function_of(metric, "region", "two masks")(masks))

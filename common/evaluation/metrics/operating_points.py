@@ -19,11 +19,14 @@ from graftwork.common.evaluation.arrays import (
     FloatArray,
     IntArray,
     answer,
+    as_binary,
     as_scores,
-    as_truth,
     by_unit,
     divide,
+    one_nan,
     ratio,
+    require_length,
+    require_vector,
 )
 
 if TYPE_CHECKING:
@@ -59,9 +62,7 @@ class Threshold:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("value", "target", "sensitivity", "specificity"):
-            if math.isnan(getattr(self, name)):
-                object.__setattr__(self, name, math.nan)  # one NaN, so that equal thresholds compare equal
+        one_nan(self, "value", "target", "sensitivity", "specificity")
 
     def describe(self) -> str:
         """In words: how it was chosen and on what."""
@@ -105,8 +106,7 @@ def choose_threshold(
         )
     if not 0.0 <= target <= 1.0:
         raise UsageError(f"the target must be in 0..1, it is {target}", where="threshold")
-    truth = as_truth(y)
-    scores = as_scores(s, len(truth)).reshape(len(truth))
+    truth, scores = as_binary(y, s)
     above, below = np.sort(scores[truth]), np.sort(scores[~truth])
     n, positives, negatives = len(truth), len(above), len(below)
     aim = math.nan if rule == "youden" else target
@@ -222,8 +222,7 @@ def mean_of_defined(values: FloatArray, axis: int) -> FloatArray:
 
 
 def _decisions(y: npt.ArrayLike, s: npt.ArrayLike, threshold: float) -> tuple[BoolArray, BoolArray, IntArray]:
-    truth = as_truth(y)
-    scores = as_scores(s, len(truth)).reshape(len(truth))
+    truth, scores = as_binary(y, s)
     if math.isnan(threshold):
         raise TableError("the threshold is NaN", where="threshold", remedy="choose one on validation")
     return scores >= threshold, truth, np.arange(len(truth))
@@ -249,11 +248,7 @@ def specificity(
 
 
 def accuracy(
-    y: npt.ArrayLike,
-    s: npt.ArrayLike,
-    threshold: float | None = None,
-    *,
-    weights: FloatArray | None = None,
+    y: npt.ArrayLike, s: npt.ArrayLike, threshold: float | None = None, *, weights: FloatArray | None = None
 ) -> Any:
     """Share of cases decided rightly; NaN without a case.
 
@@ -271,11 +266,7 @@ def accuracy(
 
 
 def balanced_accuracy(
-    y: npt.ArrayLike,
-    s: npt.ArrayLike,
-    threshold: float | None = None,
-    *,
-    weights: FloatArray | None = None,
+    y: npt.ArrayLike, s: npt.ArrayLike, threshold: float | None = None, *, weights: FloatArray | None = None
 ) -> Any:
     """Mean recall over the classes. Arguments as `accuracy`.
 
@@ -308,13 +299,7 @@ def class_indices(values: npt.ArrayLike, classes: Sequence[str], name: str) -> I
     Raises:
         TableError: a name or an index that is not among the classes.
     """
-    found = np.asarray(values)
-    if found.ndim != 1:
-        raise TableError(
-            f"{name} must have one dimension, it has {found.ndim}",
-            where=name,
-            remedy="give one value for each case",
-        )
+    found = require_vector(values, name)
     if found.size == 0:
         return np.zeros(0, dtype=np.intp)
     if np.issubdtype(found.dtype, np.number) or found.dtype == np.bool_:
@@ -344,11 +329,6 @@ def confusion(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, classes: Sequence[st
         TableError: an unknown class, or lengths that differ.
     """
     true, decided = class_indices(y_true, classes, "y_true"), class_indices(y_pred, classes, "y_pred")
-    if len(true) != len(decided):
-        raise TableError(
-            f"{len(true)} true classes but {len(decided)} decided ones",
-            where="y_pred",
-            remedy="give one decision for each true class",
-        )
+    require_length(len(decided), len(true), "y_pred")
     counts = np.bincount(true * len(classes) + decided, minlength=len(classes) ** 2)
     return counts.reshape(len(classes), len(classes)).astype(np.int64)

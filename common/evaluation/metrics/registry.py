@@ -35,8 +35,8 @@ class Metric:
     Attributes:
         title, definition: for reports and methods sections; `exclusive` is the definition for exclusive classes,
             and `short` the title in tables and figures, where they differ.
-        better: the direction. unit: range or unit; `exclusive_unit` for exclusive classes, where it differs.
-        kinds: the kinds of targets that it is defined for.
+        better: the direction. kinds: of targets. unit: range or unit; `exclusive_unit` for exclusive classes, where it
+            differs.
         one: makes the estimator for one class against the rest; None for metrics of exclusive classes only.
         whole: makes the estimator for exclusive classes together, where it is not the mean over classes;
             `over_present`: it is a mean over the classes that are present in the truth.
@@ -44,13 +44,12 @@ class Metric:
         needs: "positive", "negative": cases without which it is undefined; "decision": a threshold, or the class
             with the largest score.
         among: "positive" or "negative": the cases in the denominator, where these are not all.
-        interval: for independent cases, "delong" (of an AUROC) or "wilson" (of a share of correct decisions).
         order: it depends only on the order of the scores.
+        interval: for independent cases, "delong" (of an AUROC) or "wilson" (of a share of correct decisions).
         count: the value for each case from truth and prediction, averaged; `root`: the square root of that mean.
         unit_values: the value for each unit and class from counts of voxels; `empty_one`: 1 where neither mask holds
             the class, if the protocol says so; `undefined`: why a unit has no value; `median`: over units.
-        region: the value from two masks of one region.
-        boxes: makes the estimator for boxes.
+        region: the value from two masks of one region. boxes: makes the estimator for boxes.
     """
 
     title: str
@@ -88,6 +87,10 @@ def _ranking(q: Question) -> Any:
     return _load("discrimination").Ranking(q.truth, q.scores, q.units, q.count)
 
 
+def _chosen(c: Cases) -> tuple[Any, ...]:
+    return c.choice, c.truth, len(c.classes), *c.units
+
+
 _BOTH = ("positive", "negative")
 _NEITHER = "neither truth nor prediction holds it"
 _LESIONS = "the mean over true lesions and false positive lesions of"
@@ -108,8 +111,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         ),
         "average_precision": Metric(
             "average precision",
-            "the sum over distinct thresholds of the step in recall times the precision there, "
-            "without interpolation",
+            "the sum over distinct thresholds of the step in recall times the precision there, without interpolation",
             exclusive="one class against the rest: the sum over distinct thresholds of the step in recall "
             "times the precision there, without interpolation",
             one=lambda q: _ranking(q).average_precision,
@@ -149,9 +151,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             exclusive="the mean over the classes present in the truth of the share predicted as the correct class",
             one=lambda q: _load("operating_points").mean_rate(q.decision, q.truth, q.units, q.count),
             needs=("positive", "negative", "decision"),
-            whole=lambda c: _load("operating_points").mean_recall(
-                c.choice, c.truth, len(c.classes), *c.units
-            ),
+            whole=lambda c: _load("operating_points").mean_recall(*_chosen(c)),
             over_present=True,
         ),
         "brier": Metric(
@@ -208,7 +208,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "the mean over the classes present in the truth of 2 TP / (2 TP + FP + FN); a class that is only "
             "predicted is not averaged, but lowers the F1 of the true class",
             kinds=EXCLUSIVE,
-            whole=lambda c: _load("operating_points").mean_f1(c.choice, c.truth, len(c.classes), *c.units),
+            whole=lambda c: _load("operating_points").mean_f1(*_chosen(c)),
             over_present=True,
             needs=("decision",),
         ),
@@ -248,9 +248,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             kinds=("binary", "multi-class", "multi-label"),
             one=lambda q: _load("agreement").square("matthews", q.decision, q.truth, 2, q.units, q.count),
             needs=("positive", "negative", "decision"),
-            whole=lambda c: _load("agreement").square(
-                "matthews", c.choice, c.truth, len(c.classes), *c.units
-            ),
+            whole=lambda c: _load("agreement").square("matthews", *_chosen(c)),
         ),
         "kappa_quadratic": Metric(
             "quadratic kappa",
@@ -258,9 +256,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "their distance in the order of the classes",
             unit="-1 to 1",
             kinds=("ordinal",),
-            whole=lambda c: _load("agreement").square(
-                "quadratic", c.choice, c.truth, len(c.classes), *c.units
-            ),
+            whole=lambda c: _load("agreement").square("quadratic", *_chosen(c)),
             needs=("decision",),
         ),
         "within_one": Metric(
@@ -475,6 +471,19 @@ def scored_metric(name: str) -> Metric:
             where="metric",
             remedy="call segmentation_score" if masks else f"name one of {', '.join(scored)}",
         )
+    return found
+
+
+def function_of(name: str, field: str, kind: str) -> Callable[..., Any]:
+    """The function in a field of a metric's record, such as `region`. `kind`: what it evaluates, for the message.
+
+    Raises:
+        UsageError: the metric is unknown, or the field is empty.
+    """
+    found: Callable[..., Any] | None = getattr(METRICS.get(name), field, None)
+    if found is None:
+        known = ", ".join(each for each, metric in METRICS.items() if getattr(metric, field))
+        raise UsageError(f"{name!r} is not a metric of {kind}", where="metric", remedy=f"name one of {known}")
     return found
 
 

@@ -26,8 +26,8 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
 from graftwork.common.errors import UsageError
-from graftwork.common.evaluation.arrays import BoolArray, FloatArray, IntArray
-from graftwork.common.evaluation.mask_values import binary_mask
+from graftwork.common.evaluation.arrays import BoolArray, FloatArray, IntArray, require_choice
+from graftwork.common.evaluation.mask_values import mask_pair
 
 HAUSDORFFS_95 = ("max-of-directed", "pooled", "surfel-weighted")
 AVERAGE_DISTANCES = ("pooled", "mean-of-directed")
@@ -82,7 +82,7 @@ class Surfaces:
     """
 
     def __init__(self, truth: npt.ArrayLike, predicted: npt.ArrayLike, spacing: Sequence[float]) -> None:
-        masks = _as_masks(truth, predicted)
+        masks = mask_pair(truth, predicted, "surfaces")
         shape = masks[0].shape
         if len(shape) not in (2, 3):
             raise UsageError(f"masks must be [X, Y] or [X, Y, Z], not of shape {shape}", where="surfaces")
@@ -139,7 +139,7 @@ class Surfaces:
 
     def hausdorff_95(self, definition: str = "max-of-directed") -> float:
         """As the function `hausdorff_95`."""
-        _known(definition, HAUSDORFFS_95)
+        require_choice(definition, HAUSDORFFS_95, "definition")
         if any(self.empty):
             return math.nan
         if definition == "surfel-weighted":
@@ -150,7 +150,7 @@ class Surfaces:
 
     def average_distance(self, definition: str = "pooled") -> float:
         """As the function `average_surface_distance`."""
-        _known(definition, AVERAGE_DISTANCES)
+        require_choice(definition, AVERAGE_DISTANCES, "definition")
         if any(self.empty):
             return math.nan
         if definition == "pooled":
@@ -159,7 +159,7 @@ class Surfaces:
 
     def surface_dice(self, tolerance: float, definition: str = "surfel") -> float:
         """As the function `surface_dice`."""
-        _known(definition, SURFACE_DICES)
+        require_choice(definition, SURFACE_DICES, "definition")
         if not (math.isfinite(tolerance) and tolerance >= 0):
             raise UsageError(f"a tolerance in mm, 0 or more, not {tolerance}", where="tolerance")
         if any(self.empty):
@@ -252,22 +252,10 @@ def volume_difference(truth: npt.ArrayLike, predicted: npt.ArrayLike, *, signed:
     Raises:
         UsageError: shapes differ. TableError: a mask holds other values.
     """
-    one, other = (int(mask.sum()) for mask in _as_masks(truth, predicted))
+    one, other = (int(mask.sum()) for mask in mask_pair(truth, predicted, "surfaces"))
     if not one:
         return math.nan
     return (other - one) / one if signed else abs(other - one) / one
-
-
-def _as_masks(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[BoolArray, BoolArray]:
-    one, other = binary_mask(truth, "truth"), binary_mask(predicted, "predicted")
-    if one.shape != other.shape:
-        raise UsageError(f"masks of {one.shape} and {other.shape} are not compared", where="surfaces")
-    return one, other
-
-
-def _known(definition: str, known: tuple[str, ...]) -> None:
-    if definition not in known:
-        raise UsageError(f"one of {', '.join(known)}, not {definition}", where="definition")
 
 
 def _box(mask: BoolArray) -> tuple[slice, ...]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from graftwork.common.errors import TableError, UsageError
-from graftwork.common.evaluation.arrays import FloatArray, as_scores, as_truth
+from graftwork.common.errors import UsageError
+from graftwork.common.evaluation.arrays import FloatArray, as_binary
 from graftwork.common.evaluation.intervals.bootstrap import (
     describe,
     expanded_band,
@@ -69,16 +69,8 @@ def work_curve(
     Raises:
         UsageError: shares outside 0..1. TableError: as `sensitivity`; groups of another number than cases.
     """
-    truth = as_truth(y)
-    scores = as_scores(s, len(truth))
-    codes, count = group_codes(groups)
-    if scores.ndim != 1 or len(codes) != len(truth):
-        raise TableError(
-            f"one score and one group for each of {len(truth)} cases were expected, found the shape {scores.shape} and "
-            f"{len(codes)} groups",
-            where="groups",
-            remedy="give one score and one group for each case",
-        )
+    truth, scores = as_binary(y, s)
+    codes, count = group_codes(groups, len(truth))
     grid = np.atleast_1d(np.asarray(np.arange(101) / 100 if missed is None else missed, np.float64))
     if not ((grid >= 0.0) & (grid <= 1.0)).all():
         raise UsageError("the shares missed must be in 0..1", where="missed")

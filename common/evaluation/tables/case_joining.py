@@ -72,10 +72,9 @@ def join_cases(
         ]
         if several and not twice:
             faults.append(
-                f"cases of {where[0]} and {where[1]} match by {rule} alone, and {len(several):,} of them are "
-                "there several "
-                f"times ({short_list([f'{word} in {table}' for table, word in several])}); write the "
-                "same ids in both tables"
+                f"cases of {where[0]} and {where[1]} match by {rule} alone, and {len(several):,} of them are there "
+                f"several times ({short_list([f'{word} in {table}' for table, word in several])}); write the same ids "
+                "in both tables"
             )
             return Joined(None)
         return _joined(

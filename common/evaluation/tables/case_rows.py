@@ -48,9 +48,8 @@ def case_columns(
     for table, found in tables:
         if not found:
             faults.append(
-                f"{table.source}: no column says the case; it is one of {short_list(CASES, 20)}, or named with "
-                "--case; there "
-                f"are {table.there()}"
+                f"{table.source}: no column says the case; it is one of {short_list(CASES, 20)}, or named with --case; "
+                f"there are {table.there()}"
             )
         for other in table.called([found]) if found and found != asked else ():
             if (text_of(table.frame[other]) != text_of(table.frame[found])).any():
@@ -70,11 +69,8 @@ def without_failures(table: NamedColumns, case: str, notes: list[str]) -> tuple[
     if not failed.any():
         return table, table.frame[:0]
     kept = table.frame[~failed].reset_index(drop=True)
-    kept.attrs = dict(table.frame.attrs)
-    found = NamedColumns(kept, table.source)
-    found.used = table.used
     notes.append(f"{int(failed.sum()):,} cases were not processed (failure); they are left out.")
-    return found, table.frame[failed]
+    return table.with_frame(kept), table.frame[failed]
 
 
 def scored_failures(table: NamedColumns, gone: pd.DataFrame, case: str) -> list[str]:
@@ -87,13 +83,8 @@ def scored_failures(table: NamedColumns, gone: pd.DataFrame, case: str) -> list[
     for name, what in table.used.items():
         if what.startswith("score"):
             held |= ~absent(text_of(gone[name]))
-    return list(
-        faulty_cases(
-            "cases have a failure and a score, expected one of the two; correct them",
-            held,
-            text_of(gone[case]),
-        )
-    )
+    what = "cases have a failure and a score, expected one of the two; correct them"
+    return list(faulty_cases(what, held, text_of(gone[case])))
 
 
 def with_truth(
@@ -154,10 +145,7 @@ def with_truth(
             f"{found.left:,} cases of the table of truth have no prediction and were left out, as was asked."
         )
     kept = labels.frame.iloc[rows].reset_index(drop=True)
-    kept.attrs = dict(labels.frame.attrs)
-    joined = NamedColumns(kept, labels.source)
-    joined.used = labels.used
-    return joined, theirs[rows] if found.note and not unit else names
+    return labels.with_frame(kept), theirs[rows] if found.note and not unit else names
 
 
 def _unit_of_truth(scores: NamedColumns, labels: NamedColumns, case: str, place: str, by: str) -> str:

@@ -316,11 +316,7 @@ class _Reader:
             other = beside.read(self.faults)
             if other is not None:
                 self.faults += disagreement(
-                    truth,
-                    other,
-                    classes,
-                    names,
-                    "correct one of the tables, or leave it out there",
+                    truth, other, classes, names, "correct one of the tables, or leave it out there"
                 )
         return made
 
@@ -338,8 +334,7 @@ class _Reader:
                 else ", or a column a class (target_CLASS)"
             )
             self.faults.append(
-                f"no column has {what}: expected {called}{ways}; found {labels.there()}; name it "
-                "with --truth-column"
+                f"no column has {what}: expected {called}{ways}; found {labels.there()}; name it with --truth-column"
             )
             return {}
         if not several:
@@ -376,9 +371,8 @@ class _Reader:
                 found[what] = text_of(table.frame[column]) if odd.any() else values
             else:
                 self.faults.append(
-                    f"no column has the {what} number: expected {short_list(words, 20)}; found "
-                    f"{table.there()}; name it with "
-                    f"{option}"
+                    f"no column has the {what} number: expected {short_list(words, 20)}; found {table.there()}; name "
+                    f"it with {option}"
                 )
         return found
 

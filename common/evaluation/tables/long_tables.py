@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +13,6 @@ from graftwork.common.evaluation.tables.columns.score_columns import SCORE_WORDS
 from graftwork.common.evaluation.tables.prediction_arrays import absent, text_of
 from graftwork.common.names import match_names
 from graftwork.common.wording import short_list
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 _MODELS = ("model", "model name", "algorithm", "classifier", "network", "method", "wflow id", "learner")
 _CLASSES = (
@@ -78,14 +74,8 @@ def of_one_model(table: NamedColumns, case: str, model: str, column: str, notes:
     notes.append(
         f"{int(rows.sum()):,} of {len(rows):,} rows of {table.source} are of the model {wanted!r} ({name})."
     )
-    found = NamedColumns(_kept(table.frame, rows), table.source)
-    found.used = {**table.used, name: "model"}
-    return found
-
-
-def _kept(frame: pd.DataFrame, rows: Any) -> pd.DataFrame:
-    found: pd.DataFrame = frame[rows].reset_index(drop=True)
-    found.attrs = dict(frame.attrs)
+    found = table.with_frame(table.frame[rows].reset_index(drop=True))
+    found.used[name] = "model"
     return found
 
 
@@ -109,12 +99,8 @@ def one_row_a_case(
     for name in (each for each in table.called(_CLASSES) if each != case):
         held = text_of(table.frame[name])
         there = [str(each) for each in dict.fromkeys(held.tolist()) if each is not None]
-        known = {
-            written: each
-            for each, written in match_names(
-                [*classes, *(each for each in ignored if each not in classes)], there, "class"
-            ).items()
-        }
+        wanted = list(dict.fromkeys([*classes, *ignored]))
+        known = {written: each for each, written in match_names(wanted, there, "class").items()}
         values = [each for each in table.called((*_SCORES, *_TRUTHS)) if each not in (name, case)]
         if values and len(known) == len(there) and not absent(held).any() and len(there) > 1:
             break
@@ -133,7 +119,7 @@ def one_row_a_case(
     cases = list(dict.fromkeys(text.tolist()))
     place = {each: row for row, each in enumerate(cases)}
     rows = np.array([place[each] for each in text])
-    faults = []
+    faults: list[str] = []
     pairs = pd.MultiIndex.from_arrays([text, label])
     twice = pairs[pairs.duplicated()]
     if len(twice):
@@ -141,27 +127,18 @@ def one_row_a_case(
             f"{len(twice):,} rows repeat a case and class: {short_list([f'{a}, {b}' for a, b in twice])}"
         )
     every = list(dict.fromkeys(label.tolist()))
-    lacking = (
-        [f"{a}, {b}" for b in every for a in cases if a not in set(text[label == b])]
-        if not len(twice)
-        else []
-    )
-    if lacking:
+    held_by = {each: set(text[label == each]) for each in every}
+    lacking = [f"{a}, {b}" for b in every for a in cases if a not in held_by[b]]
+    if lacking and not len(twice):
         faults.append(f"{len(lacking):,} pairs of case and class have no row: {short_list(lacking)}")
     made: dict[str, Any] = {case: np.array(cases, dtype=object)}
     for column in (each for each in table.names if each not in (case, name)):
         cells = table.frame[column].to_numpy(dtype=object)
         several = pd.Series(text_of(table.frame[column])).groupby(rows).nunique(dropna=False) > 1
-        word = (
-            "score"
-            if column in table.called(_SCORES)
-            else "target"
-            if column in table.called(_TRUTHS)
-            else ""
-        )
-        if word == "score" or (
-            word and several.any()
-        ):  # a truth that is one in each case is that of the case
+        word = "score" if column in table.called(_SCORES) else ""
+        if column in table.called(_TRUTHS) and not word and several.any():
+            word = "target"  # a truth that is one in each case is that of the case
+        if word:
             if f"{word}_{every[0]}" in made:
                 faults.append(
                     f"{column} is a second column of what each class has as its {word}, expected one"
@@ -185,11 +162,7 @@ def one_row_a_case(
             where=table.where,
             remedy="give each case one row of each class, or one row a case with columns score_CLASS",
         )
-    frame = pd.DataFrame(made)
-    frame.attrs = dict(table.frame.attrs)
     notes.append(
         f"{len(table):,} rows of {table.source}, one for each case and class ({name}), are {len(cases):,} cases."
     )
-    once = NamedColumns(frame, table.source)
-    once.used = dict(table.used)
-    return once
+    return table.with_frame(pd.DataFrame(made))

@@ -115,6 +115,11 @@ def text_of(column: pd.Series[Any]) -> Array:
     return text
 
 
+def distinct(text: Array) -> list[str]:
+    """The different values of what `text_of` found, in the order in which they appear."""
+    return [value for value in dict.fromkeys(text) if value is not None]
+
+
 def absent(text: Array) -> BoolArray:
     """Where `text_of` found nothing."""
     return np.fromiter((value is None for value in text), dtype=np.bool_, count=len(text))
@@ -153,9 +158,7 @@ def is_number(column: pd.Series[Any]) -> bool:
 
 def percentages(column: pd.Series[Any]) -> bool:
     """Whether every cell of a column of text is a percentage."""
-    if is_number(column):
-        return False
-    cells = [str(cell).strip() for cell in column.dropna().unique()]
+    cells = [] if is_number(column) else [str(cell).strip() for cell in column.dropna().unique()]
     return bool(cells) and all(_PERCENT.fullmatch(cell) for cell in cells)
 
 
@@ -168,11 +171,8 @@ def decimal_commas(column: pd.Series[Any]) -> tuple[bool, str]:
         return False, ""
     cells = [_PERCENT.sub(r"\1", str(cell).strip()) for cell in column.dropna().unique()]
     with_comma = [cell for cell in cells if _COMMA.fullmatch(cell)]
-    if not with_comma:
-        return False, ""
-    if not column.attrs.get("decimal_comma") and not all(
-        _COMMA.fullmatch(cell) or cell in ("0", "1") for cell in cells
-    ):
+    only_such = all(_COMMA.fullmatch(cell) or cell in ("0", "1") for cell in cells)
+    if not with_comma or not (column.attrs.get("decimal_comma") or only_such):
         return False, ""
     point = next((cell for cell in cells if "." in cell and _POINT.fullmatch(cell)), "")
     comma, fault = with_comma[0], ""
@@ -182,8 +182,7 @@ def decimal_commas(column: pd.Series[Any]) -> tuple[bool, str]:
         )
     elif all(_THOUSANDS.fullmatch(cell) for cell in with_comma):
         fault = (
-            f"{column.name} holds {short_list([repr(cell) for cell in with_comma])}, whose comma may "
-            "separate thousands or "
+            f"{column.name} holds {short_list(map(repr, with_comma))}, whose comma may separate thousands or "
             "decimals, expected numbers with a decimal point"
         )
     return not fault, fault

@@ -89,8 +89,7 @@ class Cases:
         truth: exclusive classes: [n], the index of the class; labels: [n, K] of 0, 1 and NaN (unknown).
         scores: [n, K], float64 probabilities.
         groups: [n], the group of each. case: [n], its name.
-        excluded: cases of the part without a known label; several: those of them that combine
-            cases of several classes.
+        excluded: cases of the part without a known label; several: those of them that combine cases of several classes.
         undecided: whether a case whose largest score several classes share is given none of them; else the first.
     """
 

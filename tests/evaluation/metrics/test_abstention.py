@@ -200,7 +200,7 @@ def test_what_does_not_fit_is_refused() -> None:
         ((y, p[:, :3] / p[:, :3].sum(1, keepdims=True), p), "calibrated"),
         ((y, p, p * 0.9), "sum to 1"),
         ((y, p, p[:, 0]), "shape"),
-        ((y[:5], p, p), "5 classes"),
+        ((y[:5], p, p), "calibration_y has 5 values"),
         ((y + 1, p, p), "classes are"),
         ((y, p, np.where(p == p.max(), np.nan, p)), "NaN"),
     ):
@@ -208,7 +208,7 @@ def test_what_does_not_fit_is_refused() -> None:
             conformal_sets(*args, 0.1)  # type: ignore[arg-type]
     with pytest.raises(TableError, match="bool"):
         coverage(p, y)
-    with pytest.raises(TableError, match="sets"):
+    with pytest.raises(TableError, match="y has 3 values"):
         coverage(p > 0.5, y[:3])
     for error, confidence, match in (
         ([0, 1], [0.5], "rows"),

@@ -137,7 +137,7 @@ def test_confusion_takes_names_and_refuses_unknown_ones() -> None:
     assert counts.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
     with pytest.raises(TableError, match="y_pred holds d"):
         confusion(["a"], ["d"], ["a", "b"])
-    with pytest.raises(TableError, match="2 true classes but 1 decided"):
+    with pytest.raises(TableError, match="y_pred has 1 values for 2 cases"):
         confusion([0, 1], [0], ["a", "b"])
 
 

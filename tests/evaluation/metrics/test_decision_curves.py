@@ -248,6 +248,9 @@ def test_no_work_is_told_without_a_positive_case_or_of_what_does_not_fit() -> No
     assert np.isnan(work_curve([], [], []).left).all()
     with pytest.raises(UsageError, match="missed"):
         work_curve([0, 1], [0.1, 0.2], ["a", "b"], [1.2])
-    for s, groups in (([0.1, 0.2], ["a"]), ([[0.1], [0.2]], ["a", "b"])):
-        with pytest.raises(TableError, match="one group for each"):
+    for s, groups, match in (
+        ([0.1, 0.2], ["a"], "groups has 1 values for 2 cases"),
+        ([[0.1, 0.2], [0.2, 0.3]], ["a", "b"], "s must have one dimension"),
+    ):
+        with pytest.raises(TableError, match=match):
             work_curve([0, 1], s, groups)

@@ -250,9 +250,9 @@ def test_what_does_not_fit_is_refused() -> None:
         with pytest.raises(UsageError, match="a tolerance in mm"):
             surface_dice(TRUTH, PREDICTED, SPACING, tolerance)
     empty = np.zeros_like(TRUTH)  # an unknown definition is told of also where nothing is to be computed
-    with pytest.raises(UsageError, match="one of max-of-directed, pooled, surfel-weighted, not hd95"):
+    with pytest.raises(UsageError, match="one of max-of-directed, pooled, surfel-weighted, not 'hd95'"):
         hausdorff_95(empty, empty, SPACING, "hd95")
-    with pytest.raises(UsageError, match="one of pooled, mean-of-directed, not surfel"):
+    with pytest.raises(UsageError, match="one of pooled, mean-of-directed, not 'surfel'"):
         average_surface_distance(empty, empty, SPACING, "surfel")
-    with pytest.raises(UsageError, match="one of surfel, voxel, fraction-mean, not monai"):
+    with pytest.raises(UsageError, match="one of surfel, voxel, fraction-mean, not 'monai'"):
         surface_dice(empty, empty, SPACING, 1, "monai")

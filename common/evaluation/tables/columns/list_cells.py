@@ -72,10 +72,9 @@ def read_lists(
         ]
         faults.append(
             f"{name} lists {len(odd):,} names that are no class: {short_list(examples, 8)}; in {len(rows):,} of "
-            f"{len(cells):,} cases "
-            f"({short_list(rows)}); expected {short_list(list(classes), 20)}, separated by a bar; correct them, or "
-            "leave them out of the "
-            "evaluation (--ignore-labels NAME,...; --nothing WORDS for words that say that nothing is there)"
+            f"{len(cells):,} cases ({short_list(rows)}); expected {short_list(list(classes), 20)}, separated by a bar; "
+            "correct them, or leave them out of the evaluation (--ignore-labels NAME,...; --nothing WORDS for words "
+            "that say that nothing is there)"
         )
         return None
     said = {there: each for there, each in known.items() if there != each}
@@ -105,8 +104,7 @@ def read_lists(
     if mixed:
         faults.append(
             f"{name} says that nothing is there and lists a class: {len(mixed):,} of {len(cells):,} cases "
-            f"({short_list(mixed)}); "
-            "correct these cells"
+            f"({short_list(mixed)}); correct these cells"
         )
     return found
 

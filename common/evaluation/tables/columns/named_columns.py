@@ -42,6 +42,13 @@ class NamedColumns:
         self.where, self.source = source, PurePath(source).name or source
         self.used: dict[str, str] = {}
 
+    def with_frame(self, frame: pd.DataFrame) -> NamedColumns:
+        """Another frame of the same file; columns that count as used still do."""
+        frame.attrs = dict(self.frame.attrs)
+        found = NamedColumns(frame, self.where)
+        found.used = dict(self.used)
+        return found
+
     def __contains__(self, name: str) -> bool:
         return name in self.frame.columns
 
@@ -171,10 +178,9 @@ def of_target(table: NamedColumns, target: str, notes: list[str]) -> NamedColumn
         name for name in table.names if re.match(r"(?:score_|target$|target_|predicted$|predicted_)", name)
     ]
     frame = table.frame.drop(columns=first)
-    frame.attrs = dict(table.frame.attrs)
     frame = frame.rename(columns={name: name.removeprefix(start) for name in frame.columns})
     if first:
         notes.append(
             f"Columns of another target than {target} ({table.source}) were not read: {short_list(first, 12)}."
         )
-    return NamedColumns(frame, table.source)
+    return table.with_frame(frame)

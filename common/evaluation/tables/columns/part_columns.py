@@ -12,7 +12,7 @@ import numpy as np
 
 from graftwork.common.evaluation.arrays import Array
 from graftwork.common.evaluation.tables.columns.named_columns import NamedColumns
-from graftwork.common.evaluation.tables.prediction_arrays import absent, faulty_cases, text_of
+from graftwork.common.evaluation.tables.prediction_arrays import absent, distinct, faulty_cases, text_of
 from graftwork.common.names import clean_name, name_key
 from graftwork.common.wording import short_list
 
@@ -20,20 +20,9 @@ SEEN_BY_RUN = "seen_by_run"
 """The column in which `predict` names the part of the run's split that has the same image; empty: the run has none."""
 
 NO_PARTS = "none"  # of --part-column: no column says the part
-_COLUMNS = (
-    "part",
-    "split",
-    "set",
-    "fold",
-    "subset",
-    "partition",
-    "data split",
-    "dataset split",
-    "set id",
-)
-_NAMED_IN = frozenset(
-    ("split", "splits", "fold", "folds", "kfold", "subset", "partition")
-)  # split_v1, cv_fold
+_COLUMNS = ("part", "split", "set", "fold", "subset", "partition", "data split", "dataset split", "set id")
+# words in names such as split_v1 and cv_fold
+_NAMED_IN = frozenset(("split", "splits", "fold", "folds", "kfold", "subset", "partition"))
 _FLAG = re.compile(
     r"(?:is|in)?(train|test|val|holdout|heldout)(?:ing|idation)?(?:set|flag|split|sample|data)?"
 )
@@ -97,7 +86,7 @@ def read_parts(
             if column:
                 continue
         if column not in ("", SEEN_BY_RUN):
-            ignored = [name for name in (SEEN_BY_RUN,) if name in table and name != column]
+            ignored = [SEEN_BY_RUN] if SEEN_BY_RUN in table else []
             ignored += table.called(_COLUMNS) if column == NO_PARTS else []
             ignored = [name for name in ignored if name not in table.used]
             for name in ignored:
@@ -108,11 +97,9 @@ def read_parts(
                 )
         if column == NO_PARTS:
             continue
-        named = (
-            [table.asked(column, "--part-column", needed=len(tables) == 1 and seen is None)]
-            if column
-            else table.called(_COLUMNS)
-        )
+        named = table.called(_COLUMNS)
+        if column:
+            named = [table.asked(column, "--part-column", needed=len(tables) == 1 and seen is None)]
         named = [each for each in named if each and each not in table.used]
         if not column and all(absent(text_of(table.frame[each])).all() for each in named):
             named += _look_like_parts(table, named)
@@ -121,12 +108,8 @@ def read_parts(
         for name in named:
             values = text_of(table.take(name, "part"))
             if not absent(values).all():
-                found.append(
-                    (
-                        f"{name} ({table.source})",
-                        _read(name, values, case, wanted, table.source, faults, notes, named_by_option),
-                    )
-                )
+                parts = _read(name, values, case, wanted, table.source, faults, notes, named_by_option)
+                found.append((f"{name} ({table.source})", parts))
     if column not in ("", NO_PARTS) and not found and seen is None:
         tables[0].asked(column, "--part-column")
     for other in found[1:]:
@@ -165,8 +148,8 @@ def _few_values(table: NamedColumns) -> list[tuple[str, list[str]]]:
     for name in table.unused():
         column = table.frame[name]
         if column.nunique() <= _MOST:
-            values = [value for value in text_of(column.drop_duplicates()) if value is not None]
-            found += [(name, list(dict.fromkeys(values)))] if values else []
+            values = distinct(text_of(column.drop_duplicates()))
+            found += [(name, values)] if values else []
     return found
 
 
@@ -219,19 +202,17 @@ def _read(
     notes: list[str],
     named_by_option: bool,
 ) -> Array:
-    distinct = list(dict.fromkeys(value for value in values if value is not None))
-    known = {value: part_name(value) for value in distinct if name_key(value) in _PARTS}
-    unknown = [value for value in distinct if value not in known]
+    """The part of each case by one column."""
+    there = distinct(values)
+    known = {value: part_name(value) for value in there if name_key(value) in _PARTS}
+    unknown = [value for value in there if value not in known]
     if unknown and clean_name(wanted) in unknown:
         known |= {value: value for value in unknown}
         notes.append(f"{name} of {source} is the part; {wanted!r} is evaluated, of {short_list(unknown, 6)}.")
     elif unknown:
         odd = np.array([value in unknown for value in values])
-        no_part = (
-            f"say that the column is no part (--part-column {NO_PARTS})"
-            if named_by_option
-            else "remove the column"
-        )
+        other = f"say that the column is no part (--part-column {NO_PARTS})"
+        no_part = other if named_by_option else "remove the column"
         numbered = all(value.replace(".", "").isdigit() for value in unknown)
         what = "holds numbers of folds" if numbered else "holds no part"
         faults += faulty_cases(
@@ -258,13 +239,7 @@ def conflict(
     """
     both = ~absent(one[1]) & ~absent(other[1])
     apart = both & (one[1] != other[1])
-    if not apart.any():
-        return []
     pairs = np.array([f"{a} and {b}" for a, b in zip(one[1], other[1], strict=True)], dtype=object)
     advice = remedy or "correct one of them or leave it out"
-    return [
-        f"{fault}; {advice}"
-        for fault in faulty_cases(
-            f"the columns {one[0]} and {other[0]} name the {what} and disagree", apart, case, pairs
-        )
-    ]
+    said = f"the columns {one[0]} and {other[0]} name the {what} and disagree"
+    return [f"{fault}; {advice}" for fault in faulty_cases(said, apart, case, pairs)]

@@ -11,12 +11,7 @@ import numpy as np
 from graftwork.common.errors import UsageError
 from graftwork.common.evaluation.arrays import Array
 from graftwork.common.evaluation.tables.columns.named_columns import NamedColumns, class_in, nearest
-from graftwork.common.evaluation.tables.prediction_arrays import (
-    decimal_commas,
-    numbers,
-    percentages,
-    text_of,
-)
+from graftwork.common.evaluation.tables.prediction_arrays import decimal_commas, numbers, percentages, text_of
 from graftwork.common.names import clean_name, match_names, name_key
 from graftwork.common.wording import short_list
 
@@ -119,8 +114,7 @@ class ScoreReader:
                     else "; name it with --score COLUMN"
                 )
                 faults.append(
-                    f"no column has the scores of {name}: expected {', '.join(ways)}; found "
-                    f"{self.table.there()}"
+                    f"no column has the scores of {name}: expected {', '.join(ways)}; found {self.table.there()}"
                     + (f"; {short_list(decided)} holds decisions" if decided else "")
                     + (f"; nearest is {near!r}" if near and not negative else "")
                     + (class_name if self.alone else "")

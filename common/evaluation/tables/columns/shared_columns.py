@@ -130,8 +130,7 @@ def look_alike_findings(made: Mapping[str, Any], by: str) -> list[str]:
         if sets:
             sets_text = short_list([" and ".join(map(repr, each[:4])) for each in sets])
             found.append(
-                f"{sum(map(len, sets)):,} {noun} look alike and count as different: {sets_text}. Write each in "
-                "one way, or allow "
-                f"it with --allow {LOOK_ALIKES}."
+                f"{sum(map(len, sets)):,} {noun} look alike and count as different: {sets_text}. Write each in one "
+                f"way, or allow it with --allow {LOOK_ALIKES}."
             )
     return found

@@ -220,8 +220,7 @@ class TruthReader:
         ]
         faults = faulty_cases(
             f"{name} holds unknown classes: {short_list(near, 6)} (known: {short_list(list(self.classes), 20)}), "
-            f"expected {what}; correct "
-            "them, or leave them out with --ignore-labels",
+            f"expected {what}; correct them, or leave them out with --ignore-labels",
             odd, self.case, text,
         )  # fmt: skip
         values = np.array(
@@ -261,10 +260,8 @@ class TruthReader:
                     else "leaves several"
                 )
                 return Truth(name, text, faults=(
-                    f"{name} holds {short_list([repr(value) for value in sorted(distinct)], 6)}, and "
-                    f"{why}; expected two "
-                    "values, one of "
-                    f"them the value of {positive}",
+                    f"{name} holds {short_list([repr(value) for value in sorted(distinct)], 6)}, and {why}; expected "
+                    f"two values, one of them the value of {positive}",
                 ))  # fmt: skip
         else:
             classes = {
@@ -335,9 +332,7 @@ class TruthReader:
         found = np.full(len(values), None, dtype=object)
         found[good] = np.array(list(self.classes), dtype=object)[values[good].argmax(axis=1)]
         return Truth(
-            f"{short_list([wide[name] for name in self.classes])} ({self.table.source})",
-            found,
-            faults=faults,
+            f"{short_list([wide[name] for name in self.classes])} ({self.table.source})", found, faults=faults
         )
 
     def _labels(self, singles: Sequence[str]) -> list[Truth]:
