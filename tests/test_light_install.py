@@ -155,7 +155,7 @@ def test_functions_that_need_torch_raise_an_error_with_the_remedy(light: Path, t
 
 
 def test_the_error_is_one_of_graftwork_and_an_import_error() -> None:
-    error = MissingLibraryError("pycocotools", where="graftwork evaluate-boxes")
+    error = MissingLibraryError("pycocotools", where="graftwork evaluate boxes")
     assert isinstance(error, GraftworkError) and isinstance(error, ImportError)
     assert error.exit_code == 2
     assert error.remedy == 'pip install "graftwork[boxes]"'

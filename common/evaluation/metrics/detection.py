@@ -61,7 +61,7 @@ def matcher() -> tuple[Any, Any]:
     try:
         return import_module("pycocotools.coco").COCO, import_module("pycocotools.cocoeval").COCOeval
     except ImportError as error:
-        raise MissingLibraryError("pycocotools", where="graftwork evaluate-boxes") from error
+        raise MissingLibraryError("pycocotools", where="graftwork evaluate boxes") from error
 
 
 def matches_of(truth: Truth, found: Detections) -> Iterator[Matches]:

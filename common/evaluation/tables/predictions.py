@@ -3,7 +3,7 @@
 One row a case. Columns: `case` (unique), `part`, the target (`target` with the class by name, or
 `target_<class>` with 0, 1 or nothing for labels that do not exclude each other), one `score_<class>` a class
 with a probability, and `group` (whom it came from). Of a further target each of these names begins with its
-prefix: `count_target`, `count_score_<class>`. Whoever wrote it, it goes this way; masks go by `segmentation.py`.
+prefix: `count_target`, `count_score_<class>`. Masks: see `mask_folders`.
 """
 
 from __future__ import annotations

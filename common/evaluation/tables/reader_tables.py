@@ -59,7 +59,7 @@ def judge_readings(
     bootstrap: int = 2000,
     seed: int = 0,
 ) -> AgainstReaders:
-    """Evaluate a model among readers from a table; every argument and error: see `submitted.evaluate_readers`."""
+    """Evaluate a model among readers from a table; every argument and error: see `graftwork.evaluate_readers`."""
     _one_reference(reference, reference_readers, truth, truth_column)
     frame = read_predictions(readings)
     roles = [(model, "the model"), *((name, "a reader") for name in readers)]
