@@ -35,8 +35,7 @@ class Metric:
     Attributes:
         title, definition: for reports and methods sections; `exclusive` is the definition for exclusive classes,
             and `short` the title in tables and figures, where they differ.
-        better: the direction. kinds: of targets. unit: range or unit; `exclusive_unit` for exclusive classes, where it
-            differs.
+        better: the direction. kinds: of targets. unit: range or unit; `exclusive_unit`: that for exclusive classes.
         one: makes the estimator for one class against the rest; None for metrics of exclusive classes only.
         whole: makes the estimator for exclusive classes together, where it is not the mean over classes;
             `over_present`: it is a mean over the classes that are present in the truth.
